@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What differs between the targets of the packet code: BPF, and native (DPDK, replay, tests). The only file that asks.
+ * Types come from the compiler's freestanding headers, so that no libc is needed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PACKET_INLINE static inline __attribute__((always_inline))
+
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+/* One aligned load or store of a word that another thread or CPU may be writing. */
+#define load_once(place) (*(const volatile __typeof__(place) *)&(place))
+#define store_once(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
+
+#ifdef __bpf__
+/* verifier: hides a value's origin from the compiler, so that the bound check that follows is kept */
+#define value_opaque(value) __asm__ volatile("" : "+r"(value))
+#else
+#define value_opaque(value) ((void)(value))
+#endif
