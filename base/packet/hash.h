@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Mixing for table lookups and flow hashes: a multiply and a fold per 64-bit word, finished as MurmurHash3's fmix64
+ * (public domain, A. Appleby). The seed keeps collisions from being prepared in advance by someone who does not know it;
+ * it is not a cryptographic keyed hash.
+ */
+#pragma once
+
+#include "base/packet/target.h"
+
+PACKET_INLINE uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+	return hash ^ hash >> 32;
+}
+
+PACKET_INLINE uint64_t hash_finish(uint64_t hash)
+{
+	hash *= 0xff51afd7ed558ccdull;
+	hash ^= hash >> 33;
+	hash *= 0xc4ceb9fe1a85ec53ull;
+	return hash ^ hash >> 33;
+}

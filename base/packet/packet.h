@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A packet's bytes, and the only way to them. */
+#pragma once
+
+#include "base/packet/target.h"
+
+/* A view. A host that makes room derives a new one: pointers taken before are void. */
+struct packet {
+	uint8_t *data;
+	uint8_t *end;
+};
+
+/* Headers that start behind this offset are not looked for. verifier: variable offsets must be bounded. */
+#define PACKET_OFFSET_MAX 1023u
+
+/* The one bounds check: `length` bytes at `offset`, or NULL when the packet does not hold them all. */
+PACKET_INLINE void *packet_header(const struct packet *packet, uint32_t offset, uint32_t length)
+{
+	uint8_t *header;
+
+	value_opaque(offset);
+	if (offset > PACKET_OFFSET_MAX)
+		return NULL;
+	header = packet->data + offset;
+	if (header + length > packet->end)
+		return NULL;
+	return header;
+}

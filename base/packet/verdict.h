@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What happens to a packet, decided before anything of it is changed. */
+#pragma once
+
+#include "base/packet/address.h"
+#include "base/packet/byteorder.h"
+
+enum verdict {
+	VERDICT_PASS,     /* to the host's network stack, unchanged */
+	VERDICT_TX,       /* out of the interface that it came from */
+	VERDICT_REDIRECT, /* out of decision.ifindex */
+	VERDICT_DROP,     /* counted under decision.reason */
+	VERDICT_COUNT
+};
+
+/* Who decided. */
+enum function {
+	FUNCTION_PARSE,
+	FUNCTION_VIP,
+	FUNCTION_LB,
+	FUNCTION_COUNT
+};
+
+enum drop_reason {
+	DROP_NONE,
+#define DROP(name, sentence) DROP_##name,
+#include "base/packet/drops.def"
+#undef DROP
+	DROP_COUNT
+};
+
+/* How the packet is rewritten. */
+enum action {
+	ACTION_NONE,
+	ACTION_ARP_REPLY,     /* in place */
+	ACTION_ND_ADVERTISE,  /* written anew after making room in front */
+	ACTION_ECHO_REPLY,    /* in place */
+	ACTION_NAT_FORWARD,   /* destination becomes address:port */
+	ACTION_NAT_REVERSE,   /* source becomes address:port */
+	ACTION_L2_FORWARD,    /* new hardware addresses only (direct return) */
+};
+
+#define DECISION_EVENT 0x01     /* tell user space: the neighbour `address` on `ifindex` is wanted */
+#define DECISION_VIA_STACK 0x02 /* the outgoing interface is a local workload's veth */
+#define DECISION_NEW_FLOW 0x04  /* this packet began a flow */
+
+/* Where a packet leaves: addresses are mac_word()s, vlan 0 is untagged. */
+struct egress {
+	uint64_t destination_mac;
+	uint64_t source_mac;
+	uint32_t ifindex;
+	uint16_t vlan;
+	uint16_t flags; /* EGRESS_* */
+};
+_Static_assert(sizeof(struct egress) == 24, "part of table rows");
+
+#define EGRESS_RESOLVED 0x01  /* destination_mac is known */
+#define EGRESS_VIA_STACK 0x02 /* a veth of a local workload: XDP hands the packet to the stack's redirect */
+#define EGRESS_ON_LINK 0x04   /* route: the destination itself is the neighbour */
+
+struct decision {
+	uint8_t verdict;  /* enum verdict */
+	uint8_t function; /* enum function */
+	uint8_t reason;   /* enum drop_reason */
+	uint8_t action;   /* enum action */
+	uint8_t flags;    /* DECISION_* */
+	int8_t room;      /* bytes the packet grows (or shrinks) by in front of it */
+	uint16_t service; /* row, 0 for none */
+	uint16_t backend; /* row, 0 for none */
+	struct be16 port; /* NAT: the new port */
+	uint32_t ifindex; /* where it leaves, for TX and REDIRECT */
+	struct address address; /* NAT: the new address; DECISION_EVENT: the neighbour */
+	struct egress egress;
+};
+_Static_assert(DROP_COUNT < 256 && VERDICT_COUNT < 256, "one byte each");
+_Static_assert(sizeof(struct decision) == 56, "on the stack of every packet");

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * All that a running packet program reads and writes: one struct for each table, each a BPF map of one value (shared with
+ * user space by mmap), or a piece of a process' own memory (DPDK, replay, tests).
+ */
+#pragma once
+
+#include "base/packet/link.h"
+#include "base/packet/neighbour.h"
+#include "base/packet/route.h"
+#include "base/packet/verdict.h"
+#include "lb/lb_state.h"
+#include "vip/vip_state.h"
+
+/* Changes whenever the meaning of a byte below does: a daemon adopts tables of its own number only. */
+#define EDGE_ABI 1u
+
+/* Flow and neighbour ages are counted in epochs of about eight seconds. */
+#define EDGE_EPOCH_MS 8192u
+
+#define EDGE_TRACE_ON 0x01         /* report packets to user space */
+#define EDGE_TRACE_DROPS 0x02      /* only dropped ones */
+#define EDGE_TRACE_DECISIONS 0x04  /* only those that a function decided: nothing that merely passes */
+
+/* writer: ctrl, readers: workers */
+struct edge_config {
+	uint32_t abi;
+	uint32_t epoch_override; /* 1 + the epoch to use instead of the clock's, for replay; 0: the clock */
+	uint32_t trace;          /* EDGE_TRACE_* */
+	uint32_t trace_protocol; /* 0: any */
+	struct address trace_address; /* source or destination; all zero: any */
+	uint32_t trace_port;          /* source or destination, host order; 0: any */
+	uint32_t unused[7];
+};
+_Static_assert(sizeof(struct edge_config) == 64, "one cache line");
+
+struct edge_backend_count {
+	uint64_t packets;
+	uint64_t bytes;
+	uint64_t flows;   /* new flows */
+	uint64_t answers; /* packets translated back */
+};
+
+/* One for each CPU or worker: plain additions, no atomics. writer: its worker, reader: ctrl */
+struct edge_counters {
+	uint64_t verdicts[FUNCTION_COUNT][VERDICT_COUNT];
+	uint64_t drops[DROP_COUNT];
+	uint64_t bytes_in;
+	uint64_t flows_found; /* packets that had to look into lb_flows */
+	uint64_t unused[16];
+	struct edge_backend_count backends[LB_BACKEND_ROWS];
+};
+
+/* Pointers to the tables: a packet's context, and user space's hold on an engine. */
+struct edge_tables {
+	struct edge_config *config;
+	struct link_table *links;
+	struct route_table *routes;
+	struct neighbour_table *neighbours;
+	struct vip_tables *vips;
+	struct lb_tables *lb;
+	struct lb_rings *rings;
+	struct lb_flows *flows;
+	struct lb_filter *filter;
+	struct edge_counters *counters; /* the worker's own; in user space the first of `counter_sets` */
+};

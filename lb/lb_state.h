@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The balancer's tables, as packets see them: plain memory, written by user space (and flows by workers), read by every
+ * engine through the same code. Row 0 of every table means "none".
+ *
+ *     service directory ──► lb_service ──ring──► lb_ring slots ──► lb_backend
+ *     (address, port, protocol)                                       ▲
+ *     reverse directory (backend's address, port, protocol) ──────────┘
+ *     lb_flows: one word for each flow; asked only where the ring's answer may differ from the flow's backend
+ *     lb_filter: which flows are recorded already, one cache line a packet
+ */
+#pragma once
+
+#include "base/packet/address.h"
+#include "base/packet/byteorder.h"
+#include "base/packet/directory.h"
+#include "base/packet/verdict.h"
+
+#define LB_SERVICE_ROWS 2048u
+#define LB_SERVICE_DIRECTORY_BITS 14u
+#define LB_BACKEND_ROWS 8192u
+#define LB_REVERSE_DIRECTORY_BITS 16u
+#define LB_RANGE_ROWS 256u
+#define LB_RING_SLOTS (1u << 21)
+#define LB_RANGES_PER_ADDRESS 8u    /* constant bound: verifier */
+#define LB_SERVICES_PER_ENDPOINT 4u /* services that may share a backend's address and port; constant bound: verifier */
+
+#define LB_SERVICE_AFFINITY 0x01 /* ClientIP: the ring is asked by client address alone */
+#define LB_SERVICE_DIRECT 0x02   /* layer-2 direct return: only hardware addresses change */
+#define LB_SERVICE_RANGE 0x04    /* a port range: the backend's port is the client's */
+
+/* writer: ctrl, readers: workers */
+struct lb_service {
+	uint64_t ring;          /* first slot << 32 | slots (a prime); 0 slots: no backend. One store swaps rings. */
+	struct address address; /* the virtual IP */
+	struct be16 port_first;
+	struct be16 port_last;
+	uint8_t protocol;
+	uint8_t ipv6;
+	uint16_t flags;           /* LB_SERVICE_* */
+	uint16_t udp_idle_epochs; /* a UDP flow silent for longer is a new flow */
+	uint16_t affinity_epochs;
+	uint32_t unused[7];
+};
+_Static_assert(sizeof(struct lb_service) == 64, "one cache line");
+
+/* Port ranges of one (address, protocol); chained by `next`. writer: ctrl, readers: workers */
+struct lb_range {
+	uint16_t first; /* host order */
+	uint16_t last;
+	uint16_t service;
+	uint16_t next;
+};
+
+enum lb_backend_state {
+	LB_BACKEND_FREE,     /* no such backend (any more): its flows move */
+	LB_BACKEND_UP,       /* in the ring */
+	LB_BACKEND_DRAINING, /* not in the ring; its flows stay */
+	LB_BACKEND_DOWN,     /* not in the ring; UDP flows move at once, TCP flows stay until they begin anew */
+};
+
+/* One backend of one service. writer: ctrl, readers: workers */
+struct lb_backend {
+	struct address address;
+	struct egress egress; /* EGRESS_RESOLVED unset: next hop not known yet */
+	struct be16 port;     /* 0 in services with a port range */
+	uint16_t service;
+	uint8_t state; /* enum lb_backend_state */
+	uint8_t zero;
+	uint16_t next; /* reverse: the next backend row with this endpoint */
+	uint32_t unused[4];
+};
+_Static_assert(sizeof(struct lb_backend) == 64, "one cache line");
+
+struct lb_tables {
+	uint64_t hash_seed; /* the same on all nodes of a cluster, so that they agree on backends */
+	uint64_t unused[7];
+	DIRECTORY(LB_SERVICE_DIRECTORY_BITS) services_by_address;
+	DIRECTORY(LB_REVERSE_DIRECTORY_BITS) backends_by_endpoint;
+	struct lb_service services[LB_SERVICE_ROWS];
+	struct lb_range ranges[LB_RANGE_ROWS];
+	struct lb_backend backends[LB_BACKEND_ROWS];
+};
+
+/*
+ * Ring slots of all services. A slot holds a backend row; LB_SLOT_MOVED says that the slot had another backend before and
+ * may still have flows there, so flows of this slot are looked up. writer: ctrl (only slots no ring in use covers)
+ */
+#define LB_SLOT_MOVED 0x8000u
+#define LB_SLOT_BACKEND 0x7fffu
+_Static_assert(LB_BACKEND_ROWS <= LB_SLOT_BACKEND + 1, "a slot names every backend");
+
+struct lb_rings {
+	uint16_t slots[LB_RING_SLOTS];
+};
+
+/*
+ * Flows: buckets of eight words, one cache line. A word is written by one store or compare-and-swap.
+ *
+ *     63            36 35        20 19      8 7      0
+ *     [ signature 28 ][ backend 16 ][seen 12 ][flags 8]
+ *
+ * The signature is the top of the flow's hash and chooses the ring slot too, the bucket is its bottom; together 46 bits.
+ * A false match within a bucket has odds of 8 in 2^28.
+ */
+#define LB_FLOW_BUCKET_BITS 18u
+#define LB_FLOW_WAYS 8u
+#define LB_FLOW_SIGNATURE_SHIFT 36
+#define LB_FLOW_SIGNATURE_BITS 28
+#define LB_FLOW_BACKEND_SHIFT 20
+#define LB_FLOW_SEEN_SHIFT 8
+#define LB_FLOW_SEEN_MASK 0xfffu
+
+#define LB_FLOW_VALID 0x01   /* set in every word in use */
+#define LB_FLOW_CLOSING 0x02 /* TCP: FIN or RST seen; a SYN begins anew */
+#define LB_FLOW_CLIENT 0x04  /* not a flow: the backend of an affine client */
+#define LB_FLOW_TCP 0x08
+
+/* writers: workers, ctrl (removes the expired); readers: workers, ctrl */
+struct lb_flows {
+	uint64_t words[1u << LB_FLOW_BUCKET_BITS][LB_FLOW_WAYS] __attribute__((aligned(64)));
+};
+
+/*
+ * Which flows were recorded in this epoch: sets of four 16-bit cells, [epoch 4][1][tag 11]. A stale or missing cell costs
+ * the flow one look into lb_flows, which also refreshes `seen`: once an epoch, not once a packet.
+ * Odds that a new flow is taken for a recorded one: 4 in 2^11 when every cell is live, 1 in 10^6 at a thousand flows.
+ */
+#define LB_FILTER_SET_BITS 19u
+
+/* writers, readers: workers */
+struct lb_filter {
+	uint64_t sets[1u << LB_FILTER_SET_BITS];
+};
+
+#define LB_KEY_SERVICE 1u
+#define LB_KEY_RANGE 2u /* port 0: the first lb_range row */
+#define LB_KEY_BACKEND 3u
+
+/* `port` 0 stands for any port (ranges). */
+PACKET_INLINE struct directory_key lb_key(uint32_t kind, const struct address *address, bool ipv6, uint8_t protocol,
+					  struct be16 port)
+{
+	return (struct directory_key){
+		{address->word[0], address->word[1],
+		 (uint64_t)port.raw | (uint64_t)protocol << 16 | (uint64_t)ipv6 << 24 | (uint64_t)kind << 32}};
+}
+
+PACKET_INLINE uint64_t lb_flow_word(uint64_t hash, uint16_t backend, uint32_t epoch, uint8_t flags)
+{
+	return hash >> LB_FLOW_SIGNATURE_SHIFT << LB_FLOW_SIGNATURE_SHIFT |
+	       (uint64_t)backend << LB_FLOW_BACKEND_SHIFT |
+	       (uint64_t)(epoch & LB_FLOW_SEEN_MASK) << LB_FLOW_SEEN_SHIFT | flags | LB_FLOW_VALID;
+}
+
+PACKET_INLINE uint16_t lb_flow_backend(uint64_t word)
+{
+	return (uint16_t)(word >> LB_FLOW_BACKEND_SHIFT);
+}
+
+PACKET_INLINE uint32_t lb_flow_age_epochs(uint64_t word, uint32_t now_epoch)
+{
+	return (now_epoch - (uint32_t)(word >> LB_FLOW_SEEN_SHIFT)) & LB_FLOW_SEEN_MASK;
+}
+
+/* The ring slot of a flow, from its hash or from a recorded word. `slots` is the ring's size. */
+PACKET_INLINE uint32_t lb_ring_slot(uint64_t hash, uint32_t slots)
+{
+	return (uint32_t)((hash >> LB_FLOW_SIGNATURE_SHIFT) * slots >> LB_FLOW_SIGNATURE_BITS);
+}
