@@ -8,7 +8,7 @@
  *
  * Reading is by tables: yaml_read_mapping() calls one reader for each known key and makes a problem of every other.
  *
- * Any thread; no global state.
+ * Any thread; no global state. A process that runs out of memory here ends.
  */
 #pragma once
 
@@ -77,10 +77,7 @@ struct yaml_stream {
  */
 must_check int yaml_parse(const char *text, size_t length, const struct yaml_limits *limits,
 			  struct yaml_problems *problems, struct yaml_stream *ret_stream);
-/*
- * The whole file, if it is a regular one (or a pipe) within the limit: 0 and the text (zero-terminated, caller frees), or
- * -errno with a problem added.
- */
+/* The whole file (or pipe), if it is within the limit: 0 and the text (caller frees), or -errno with a problem added. */
 must_check int yaml_file_read(const char *path, size_t limit_bytes, struct yaml_problems *problems, char **ret_text,
 			      size_t *ret_length);
 void yaml_stream_done(struct yaml_stream *stream);
@@ -93,8 +90,7 @@ const char *yaml_kind_words(const struct yaml_node *node);
 
 /* ---- Reading into structs ---- */
 
-struct yaml_reader; /* what the readers share: the caller's own struct, it begins with: */
-
+/* What the readers share; callers who need more begin their own struct with it. */
 struct yaml_reader {
 	struct yaml_problems *problems;
 };
