@@ -225,6 +225,15 @@ static int key_check(struct builder *builder, const struct tree_node *key, struc
 	return -EINVAL;
 }
 
+/* The parser puts a block mapping at the colon of its first key; people look at the key. */
+static void place_from_first_key(struct yaml_node *mapping, struct place key)
+{
+	if (mapping->count || key.line > mapping->line || (key.line == mapping->line && key.column > mapping->column))
+		return;
+	mapping->line = key.line;
+	mapping->column = key.column;
+}
+
 static void document_append(struct builder *builder, struct tree_node *root)
 {
 	if (root->node.kind == YAML_NULL)
@@ -249,6 +258,7 @@ static int node_attach(struct builder *builder, struct tree_node *node, struct p
 	}
 	if (level->container->node.kind == YAML_MAPPING && !level->key) {
 		level->key = node;
+		place_from_first_key(&level->container->node, place);
 		return key_check(builder, node, place);
 	}
 	container_append(builder, level, node);
@@ -545,6 +555,50 @@ static int builder_run(struct builder *builder, const char *text, size_t length)
 	return status;
 }
 
+/* Bytes of the well-formed UTF-8 character (RFC 3629) at the start of `text`; 0: it is none. */
+static size_t utf8_length(const unsigned char *text, size_t length)
+{
+	size_t count = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+
+	if (count > length)
+		return 0;
+	for (size_t i = 1; i < count; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, past the last code point. */
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return count;
+}
+
+static bool control_character(unsigned char byte)
+{
+	return (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f;
+}
+
+/* YAML 1.2 section 5.1: printable characters only. The parser takes some of the others for the end. */
+static int characters_check(const char *text, size_t length, struct yaml_problems *problems)
+{
+	unsigned int line = 1, column = 1;
+
+	for (size_t at = 0, step; at < length; at += step, column++) {
+		unsigned char byte = (unsigned char)text[at];
+
+		step = utf8_length((const unsigned char *)text + at, length - at);
+		if (!step || control_character(byte)) {
+			yaml_problem_add(problems, line, column, step ? "the control character 0x%02x is not allowed" :
+							 "the byte 0x%02x is not UTF-8", byte);
+			return -EINVAL;
+		}
+		if (byte == '\n') {
+			line++;
+			column = 0;
+		}
+	}
+	return 0;
+}
+
 int yaml_parse(const char *text, size_t length, const struct yaml_limits *limits, struct yaml_problems *problems,
 	       struct yaml_stream *ret_stream)
 {
@@ -555,6 +609,8 @@ int yaml_parse(const char *text, size_t length, const struct yaml_limits *limits
 		yaml_problem_add(problems, 0, 0, "too large: more than %zu bytes", limits->bytes);
 		return -EINVAL;
 	}
+	if (characters_check(text, length, problems) < 0)
+		return -EINVAL;
 	/* The parser takes a length of 0 for "until the zero byte". */
 	if (length && builder_run(&builder, text, length) < 0 && problems->total == problems_before)
 		yaml_problem_add(problems, 0, 0, "not valid YAML");
