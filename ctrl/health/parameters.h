@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a backend is checked. A plain value: copy it, no pointers inside. Unused fields are zero, so that equal
- * parameters are equal bytes; start from health_parameters_default().
+ * How a backend is checked. A plain value, to be copied; no pointers inside. Start from health_parameters_default() or
+ * health_parameters_from_service(), change fields, and let health_set() validate. Pure; any thread.
  */
 #pragma once
 
@@ -11,6 +11,8 @@
 #include "base/lib/cleanup.h"
 #include "base/lib/error.h"
 #include "ctrl/health/fsm.h"
+
+struct service_health;
 
 enum health_check_type {
 	HEALTH_CHECK_NONE, /* always up */
@@ -40,29 +42,27 @@ struct health_parameters {
 
 	/* HTTP */
 	char path[HEALTH_PATH_SIZE];
-	char host[HEALTH_HOST_SIZE]; /* Host header; empty: address and port of the backend */
+	char host[HEALTH_HOST_SIZE]; /* Host header; empty: address and port that are asked */
 	struct health_status_range status[HEALTH_STATUS_RANGES];
 	char body[HEALTH_TEXT_SIZE]; /* must occur in the answer's first HEALTH_BODY_LIMIT bytes; empty: any body */
 
 	/* UDP */
 	struct health_bytes send;
-	struct health_bytes expect; /* must occur in the answer; empty: any answer will do */
-	uint8_t answer_required;    /* 0: silence is fine as long as no ICMP error says otherwise (ctrl/health/README.md) */
+	struct health_bytes expect; /* what the answer must begin with; empty: any answer will do */
+	bool answer_required;       /* false: silence is fine while no ICMP error says otherwise (README.md) */
 };
 
 #define HEALTH_BODY_LIMIT 65536
 
-/* interval 1 s, fast 250 ms, timeout 500 ms, rise 2, fall 3, GET / and 200–399, damping on. */
+/* Interval 1 s, timeout 500 ms, rise 2, fall 3, GET / and 200–399, damping on. */
 struct health_parameters health_parameters_default(enum health_check_type type);
 
-/*
- * Sets one parameter by its name in annotations, without the prefix `selvage.io/health-`: check, port, interval,
- * fast-interval, down-interval, timeout, rise, fall, damping, path, host, status, body, send, expect, answer.
- * Names and values: ctrl/health/README.md. -ENOENT for another name, -EINVAL for a bad value (nothing changes then).
- * `interval` moves the fast and down intervals along unless they were given; so any order of calls is right.
- */
-must_check int health_parameters_set(struct health_parameters *parameters, const char *name, const char *value,
-				     struct error *error);
+/* Sets the interval, and the fast and down intervals that go with it: a quarter (not below 100 ms), and the same. */
+void health_parameters_interval(struct health_parameters *parameters, uint32_t interval_ms);
+
+/* What a Service's annotations ask for. -EINVAL if a text is too long, or the values do not fit together. */
+must_check int health_parameters_from_service(const struct service_health *service, struct health_parameters *ret_parameters,
+					      struct error *error);
 
 /* Whether the values fit together: -EINVAL and a sentence if not. */
 must_check int health_parameters_validate(const struct health_parameters *parameters, struct error *error);
