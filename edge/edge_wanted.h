@@ -29,7 +29,8 @@ struct route_wanted {
 struct neighbour_wanted {
 	struct address address;
 	uint64_t mac; /* mac_word() */
-	uint32_t ifindex;
+	uint32_t ifindex; /* the device that frames leave by, with their tag, as in struct egress */
+	uint16_t vlan;
 };
 
 struct edge_wanted {
