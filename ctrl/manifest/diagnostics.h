@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/lib/cleanup.h"
 #include "base/lib/error.h"
 
 #define DIAGNOSTIC_ERRORS_MAX 20

@@ -31,7 +31,7 @@ void object_list_done(struct object_list *list);
 must_check int manifest_load(const char *text, size_t length, const char *file, struct object_list *ret_objects,
 			     struct diagnostics *diagnostics);
 
-/* The same for a file; a FILE of "-" is standard input. Also -errno when it cannot be read (then a diagnostic says so). */
+/* The same for a file or directory (see below); "-" is standard input. What cannot be read is an error as well. */
 must_check int manifest_load_file(const char *path, struct object_list *ret_objects, struct diagnostics *diagnostics);
 
 /*
