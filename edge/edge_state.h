@@ -46,8 +46,7 @@ struct edge_counters {
 	uint64_t verdicts[FUNCTION_COUNT][VERDICT_COUNT];
 	uint64_t drops[DROP_COUNT];
 	uint64_t bytes_in;
-	uint64_t flows_found; /* packets that had to look into lb_flows */
-	uint64_t unused[16];
+	uint64_t unused[17];
 	struct edge_backend_count backends[LB_BACKEND_ROWS];
 };
 

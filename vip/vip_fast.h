@@ -13,10 +13,20 @@
 #define VIP_ECHO_HOP_LIMIT 64
 #define VIP_ND_MESSAGE_MAX 88u /* message and 64 bytes of options; verifier: a bound for the checksum loop */
 
+PACKET_FUNCTION uint32_t vip_row_find(const struct vip_tables *tables, const struct address *address, uint32_t ipv6)
+{
+	struct directory_key key;
+
+	if (!tables || !address)
+		return 0;
+	key = vip_key(address, ipv6);
+	return DIRECTORY_FIND(&tables->directory, VIP_DIRECTORY_BITS, &key);
+}
+
+/* The row of a virtual IP, NULL when the address is none. */
 PACKET_INLINE const struct vip_row *vip_find(const struct vip_tables *tables, const struct address *address, bool ipv6)
 {
-	struct directory_key key = vip_key(address, ipv6);
-	uint32_t row = DIRECTORY_FIND(&tables->directory, VIP_DIRECTORY_BITS, &key);
+	uint32_t row = vip_row_find(tables, address, ipv6);
 
 	return row ? &tables->rows[row & (VIP_ROWS - 1)] : NULL;
 }

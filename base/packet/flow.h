@@ -249,6 +249,12 @@ PACKET_INLINE struct ethernet_header *flow_link_write(const struct packet *packe
 	return ethernet;
 }
 
+/* One 802.1Q tag in the form of flow.tags: priority 0. */
+PACKET_INLINE uint64_t flow_tag(uint16_t vlan)
+{
+	return BE16(ETHERTYPE_VLAN) | (uint64_t)__builtin_bswap16(vlan) << 16;
+}
+
 /* `flow` must be zero. Returns why the packet is malformed for everybody, or DROP_NONE. */
 PACKET_INLINE enum drop_reason flow_parse(const struct packet *packet, struct flow *flow)
 {

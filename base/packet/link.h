@@ -30,11 +30,18 @@ PACKET_INLINE struct directory_key link_key(uint32_t ifindex, uint16_t vlan)
 	return (struct directory_key){{ifindex, vlan, 0}};
 }
 
+/* The row number of an interface, 0 when it is not one of ours. */
+PACKET_FUNCTION uint32_t link_row_find(const struct link_table *table, uint32_t ifindex, uint32_t vlan)
+{
+	struct directory_key key = link_key(ifindex, (uint16_t)vlan);
+
+	return table ? DIRECTORY_FIND(&table->directory, LINK_DIRECTORY_BITS, &key) : 0;
+}
+
 /* The row of an interface, NULL when it is not one of ours. */
 PACKET_INLINE const struct link_row *link_find(const struct link_table *table, uint32_t ifindex, uint16_t vlan)
 {
-	struct directory_key key = link_key(ifindex, vlan);
-	uint32_t row = DIRECTORY_FIND(&table->directory, LINK_DIRECTORY_BITS, &key);
+	uint32_t row = link_row_find(table, ifindex, vlan);
 
 	return row ? &table->rows[row & (LINK_ROWS - 1)] : NULL;
 }

@@ -20,7 +20,7 @@
 struct neighbour_entry {
 	struct address address;
 	uint64_t mac_seen; /* mac_word() | epoch << 48 */
-	uint32_t ifindex;
+	uint32_t ifindex; /* neighbour_link() */
 	uint32_t version; /* 0: empty; odd: being written */
 };
 _Static_assert(sizeof(struct neighbour_entry) == 32, "two to a cache line");
@@ -28,6 +28,12 @@ _Static_assert(sizeof(struct neighbour_entry) == 32, "two to a cache line");
 struct neighbour_table {
 	struct neighbour_entry entries[1u << NEIGHBOUR_BUCKET_BITS][NEIGHBOUR_WAYS];
 };
+
+/* What stands as `ifindex` below for a VLAN of an interface. */
+PACKET_INLINE uint32_t neighbour_link(uint32_t ifindex, uint16_t vlan)
+{
+	return ifindex ^ (uint32_t)vlan << 20;
+}
 
 PACKET_INLINE uint32_t neighbour_bucket(const struct address *address, uint32_t ifindex)
 {
@@ -37,11 +43,14 @@ PACKET_INLINE uint32_t neighbour_bucket(const struct address *address, uint32_t 
 }
 
 /* The hardware address as mac_word(), 0 when not known. */
-PACKET_INLINE uint64_t neighbour_find(const struct neighbour_table *table, const struct address *address,
-				      uint32_t ifindex)
+PACKET_FUNCTION uint64_t neighbour_find(const struct neighbour_table *table, const struct address *address,
+					uint32_t ifindex)
 {
-	const struct neighbour_entry *bucket = table->entries[neighbour_bucket(address, ifindex)];
+	const struct neighbour_entry *bucket;
 
+	if (!table || !address)
+		return 0;
+	bucket = table->entries[neighbour_bucket(address, ifindex)];
 #pragma GCC unroll 4
 	for (uint32_t way = 0; way < NEIGHBOUR_WAYS; way++) {
 		const struct neighbour_entry *entry = &bucket[way];
@@ -59,15 +68,20 @@ PACKET_INLINE uint64_t neighbour_find(const struct neighbour_table *table, const
 	return 0;
 }
 
-/* Adds or refreshes. A full bucket loses its least recently confirmed entry. */
-PACKET_INLINE void neighbour_learn(struct neighbour_table *table, const struct address *address, uint32_t ifindex,
-				   uint64_t mac, uint16_t now_epoch)
+/*
+ * Adds or refreshes; `mac_seen` is neighbour_entry's. A full bucket loses its least recently confirmed entry. Returns
+ * whether the address is there now.
+ */
+PACKET_FUNCTION bool neighbour_learn(struct neighbour_table *table, const struct address *address, uint32_t ifindex,
+				     uint64_t mac_seen)
 {
-	struct neighbour_entry *bucket = table->entries[neighbour_bucket(address, ifindex)];
-	uint64_t mac_seen = mac | (uint64_t)now_epoch << NEIGHBOUR_SEEN_SHIFT;
+	uint16_t now_epoch = (uint16_t)(mac_seen >> NEIGHBOUR_SEEN_SHIFT);
 	uint32_t victim = 0, victim_age = 0, version;
-	struct neighbour_entry *entry;
+	struct neighbour_entry *bucket, *entry;
 
+	if (!table || !address)
+		return false;
+	bucket = table->entries[neighbour_bucket(address, ifindex)];
 #pragma GCC unroll 4
 	for (uint32_t way = 0; way < NEIGHBOUR_WAYS; way++) {
 		uint32_t age;
@@ -76,7 +90,7 @@ PACKET_INLINE void neighbour_learn(struct neighbour_table *table, const struct a
 		if (entry->version != 0 && address_equal(&entry->address, address) && entry->ifindex == ifindex) {
 			if (entry->mac_seen != mac_seen)
 				store_once(entry->mac_seen, mac_seen);
-			return;
+			return true;
 		}
 		age = entry->version == 0 ? 0x10000 :
 					    (uint16_t)(now_epoch - (uint16_t)(entry->mac_seen >> NEIGHBOUR_SEEN_SHIFT));
@@ -88,9 +102,10 @@ PACKET_INLINE void neighbour_learn(struct neighbour_table *table, const struct a
 	entry = &bucket[victim & (NEIGHBOUR_WAYS - 1)];
 	version = load_once(entry->version);
 	if (version & 1 || __sync_val_compare_and_swap(&entry->version, version, version + 1) != version)
-		return; /* another worker writes here; the client's next flow tries again */
+		return false; /* another worker writes here; the client's next flow tries again */
 	entry->address = *address;
 	entry->ifindex = ifindex;
 	store_once(entry->mac_seen, mac_seen);
 	__sync_fetch_and_add(&entry->version, 1); /* a full barrier on every target */
+	return true;
 }

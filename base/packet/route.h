@@ -26,13 +26,19 @@ struct route_table {
 	struct route_row rows[2][ROUTE_ROWS];
 };
 
-/* NULL: no route. */
-PACKET_INLINE const struct route_row *route_find(const struct route_table *table, const struct address *address)
+/* 1 + the place of the longest matching prefix in `rows[0]` and `rows[1]` seen as one array, 0 for no route. */
+PACKET_FUNCTION uint32_t route_place_find(const struct route_table *table, const struct address *address)
 {
-	uint64_t control = load_once(table->control);
-	const struct route_row *rows = table->rows[control >> 32 & 1];
-	uint32_t count = (uint32_t)control;
+	const struct route_row *rows;
+	uint32_t count, buffer;
+	uint64_t control;
 
+	if (!table || !address)
+		return 0;
+	control = load_once(table->control);
+	buffer = control >> 32 & 1;
+	rows = table->rows[buffer];
+	count = (uint32_t)control;
 	for (uint32_t i = 0; i < ROUTE_ROWS; i++) {
 		const struct route_row *row = &rows[i];
 
@@ -40,7 +46,15 @@ PACKET_INLINE const struct route_row *route_find(const struct route_table *table
 			break;
 		if ((address->word[0] & row->mask.word[0]) == row->network.word[0] &&
 		    (address->word[1] & row->mask.word[1]) == row->network.word[1])
-			return row;
+			return buffer * ROUTE_ROWS + i + 1;
 	}
-	return NULL;
+	return 0;
+}
+
+/* The route to an address, NULL when there is none. */
+PACKET_INLINE const struct route_row *route_find(const struct route_table *table, const struct address *address)
+{
+	uint32_t place = route_place_find(table, address);
+
+	return place ? &table->rows[0][(place - 1) & (2 * ROUTE_ROWS - 1)] : NULL;
 }

@@ -11,6 +11,16 @@
 
 #define PACKET_INLINE static inline __attribute__((always_inline))
 
+/*
+ * verifier: a part whose paths would multiply with its caller's is a function that BPF checks once, by its arguments alone:
+ * at most five, numbers or pointers to structs of known size. A pointer that comes in may be NULL as far as BPF knows.
+ */
+#ifdef __bpf__
+#define PACKET_FUNCTION __attribute__((noinline))
+#else
+#define PACKET_FUNCTION static inline
+#endif
+
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 

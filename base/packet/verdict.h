@@ -41,8 +41,7 @@ enum action {
 };
 
 #define DECISION_EVENT 0x01     /* tell user space: the neighbour `address` on `ifindex` is wanted */
-#define DECISION_VIA_STACK 0x02 /* the outgoing interface is a local workload's veth */
-#define DECISION_NEW_FLOW 0x04  /* this packet began a flow */
+#define DECISION_NEW_FLOW 0x02  /* this packet began a flow */
 
 /* Where a packet leaves: addresses are mac_word()s, vlan 0 is untagged. */
 struct egress {
@@ -57,6 +56,7 @@ _Static_assert(sizeof(struct egress) == 24, "part of table rows");
 #define EGRESS_RESOLVED 0x01  /* destination_mac is known */
 #define EGRESS_VIA_STACK 0x02 /* a veth of a local workload: XDP hands the packet to the stack's redirect */
 #define EGRESS_ON_LINK 0x04   /* route: the destination itself is the neighbour */
+#define EGRESS_PEER_APART 0x08 /* with VIA_STACK: the veth's peer is in another namespace, so a packet may go straight there */
 
 struct decision {
 	uint8_t verdict;  /* enum verdict */

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The tables as BPF maps: arrays of one value, mapped into user space's memory. Names are the pins' file names in
+ * RUN/bpf/. `edge_counters` has one value for each CPU; its size is set when loaded.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "edge/edge_event.h"
+#include "edge/edge_state.h"
+
+#define EDGE_TABLE(name, struct_type)              \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);  \
+		__uint(max_entries, 1);            \
+		__uint(map_flags, BPF_F_MMAPABLE); \
+		__type(key, uint32_t);             \
+		__type(value, struct_type);        \
+	} name SEC(".maps")
+
+EDGE_TABLE(edge_config, struct edge_config);
+EDGE_TABLE(edge_links, struct link_table);
+EDGE_TABLE(edge_routes, struct route_table);
+EDGE_TABLE(edge_neighbours, struct neighbour_table);
+EDGE_TABLE(edge_vips, struct vip_tables);
+EDGE_TABLE(edge_lb, struct lb_tables);
+EDGE_TABLE(edge_rings, struct lb_rings);
+EDGE_TABLE(edge_flows, struct lb_flows);
+EDGE_TABLE(edge_filter, struct lb_filter);
+EDGE_TABLE(edge_counters, struct edge_counters);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} edge_events SEC(".maps");
+
+/* log2 of the kernel's ticks in an epoch: set by the loader, which measures the tick. */
+const volatile uint32_t edge_epoch_shift = 11;
+
+PACKET_INLINE void *edge_table(void *map)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(map, &zero);
+}
+
+/* All tables; false never happens (arrays have their value 0), but the verifier wants to hear it. */
+PACKET_INLINE bool edge_tables_get(struct edge_tables *tables)
+{
+	uint32_t cpu = bpf_get_smp_processor_id();
+
+	tables->config = edge_table(&edge_config);
+	tables->links = edge_table(&edge_links);
+	tables->routes = edge_table(&edge_routes);
+	tables->neighbours = edge_table(&edge_neighbours);
+	tables->vips = edge_table(&edge_vips);
+	tables->lb = edge_table(&edge_lb);
+	tables->rings = edge_table(&edge_rings);
+	tables->flows = edge_table(&edge_flows);
+	tables->filter = edge_table(&edge_filter);
+	tables->counters = bpf_map_lookup_elem(&edge_counters, &cpu);
+	return tables->config && tables->links && tables->routes && tables->neighbours && tables->vips && tables->lb &&
+	       tables->rings && tables->flows && tables->filter && tables->counters;
+}
+
+/* bpf_jiffies64() is one load; a clock helper would cost more than the lookup it dates. */
+PACKET_INLINE uint32_t edge_clock_epoch(void)
+{
+	return (uint32_t)(bpf_jiffies64() >> edge_epoch_shift);
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The packet program on a NIC. */
+#include "ebpf/edge_xdp.h"
+
+SEC("xdp")
+int edge_xdp(struct xdp_md *xdp)
+{
+	return edge_xdp_run(xdp);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The XDP host of the packet program: fetch, make room, send. A header, so that the benchmark's program can run the very
+ * same between saving and restoring the packet.
+ */
+#pragma once
+
+#include "ebpf/edge_maps.h"
+#include "edge/edge_fast.h"
+
+/*
+ * Handed to the tc program on the same interface in front of the packet: this one goes to a local workload. A veth takes
+ * XDP redirects only when its peer, inside the workload's namespace, is prepared for them; the stack's redirect always
+ * works.
+ */
+#define EDGE_DELIVER_MAGIC 0x5e17a9e0u
+
+struct edge_deliver {
+	uint32_t magic; /* EDGE_DELIVER_MAGIC | EGRESS_PEER_APART */
+	uint32_t ifindex;
+};
+
+PACKET_INLINE void edge_xdp_event(struct xdp_md *xdp, enum edge_event_kind kind, uint32_t length,
+				  const struct decision *decision)
+{
+	struct edge_event *event = bpf_ringbuf_reserve(&edge_events, sizeof(*event), 0);
+	uint32_t captured = length;
+
+	if (!event)
+		return;
+	event->time_ns = bpf_ktime_get_ns();
+	event->kind = kind;
+	event->ifindex = xdp->ingress_ifindex;
+	event->length = length;
+	event->decision = *decision;
+	value_opaque(captured);
+	if (captured > EDGE_EVENT_BYTES)
+		captured = EDGE_EVENT_BYTES;
+	if (captured == 0 || bpf_xdp_load_bytes(xdp, 0, event->bytes, captured) < 0)
+		captured = 0;
+	event->captured = captured;
+	bpf_ringbuf_submit(event, 0);
+}
+
+PACKET_INLINE struct packet edge_xdp_view(struct xdp_md *xdp)
+{
+	return (struct packet){(void *)(long)xdp->data, (void *)(long)xdp->data_end};
+}
+
+PACKET_INLINE int edge_xdp_send(struct xdp_md *xdp, const struct decision *decision)
+{
+	struct edge_deliver *deliver;
+
+	if (decision->verdict == VERDICT_TX)
+		return XDP_TX;
+	if (!(decision->egress.flags & EGRESS_VIA_STACK))
+		return (int)bpf_redirect(decision->ifindex, 0);
+	if (bpf_xdp_adjust_meta(xdp, -(int)sizeof(*deliver)) < 0)
+		return XDP_DROP;
+	deliver = (void *)(long)xdp->data_meta;
+	if ((void *)(deliver + 1) > (void *)(long)xdp->data)
+		return XDP_DROP;
+	deliver->magic = EDGE_DELIVER_MAGIC | (decision->egress.flags & EGRESS_PEER_APART);
+	deliver->ifindex = decision->ifindex;
+	return XDP_PASS;
+}
+
+PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
+{
+	struct packet packet = edge_xdp_view(xdp);
+	uint32_t length = (uint32_t)(packet.end - packet.data);
+	struct edge_ingress ingress = {.ifindex = xdp->ingress_ifindex};
+	struct decision decision = {0};
+	struct edge_tables tables;
+	struct lb_exchange exchange;
+	struct flow flow = {0};
+
+	if (!edge_tables_get(&tables))
+		return XDP_ABORTED;
+	ingress.epoch = edge_epoch(tables.config, edge_clock_epoch());
+	edge_decide(&tables, &packet, &ingress, &flow, &decision);
+	if (unlikely(edge_trace_wanted(tables.config, &flow, &decision)))
+		edge_xdp_event(xdp, EDGE_EVENT_TRACE, length, &decision);
+	if (unlikely(decision.flags & DECISION_EVENT))
+		edge_xdp_event(xdp, EDGE_EVENT_NEIGHBOUR, 0, &decision);
+	if (decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) {
+		if (unlikely(decision.room != 0) && bpf_xdp_adjust_head(xdp, -decision.room) < 0) {
+			decision.verdict = VERDICT_DROP;
+			decision.reason = DROP_room_failed;
+		} else {
+			packet = edge_xdp_view(xdp);
+			exchange = edge_write(&packet, &flow, &decision);
+			lb_write_checksum(&packet, &exchange);
+		}
+	}
+	edge_count(tables.counters, &decision, length);
+	if (decision.verdict == VERDICT_PASS)
+		return XDP_PASS;
+	if (decision.verdict == VERDICT_DROP)
+		return XDP_DROP;
+	return edge_xdp_send(xdp, &decision);
+}

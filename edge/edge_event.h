@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What a running packet program tells user space, one record at a time. The byte layout is shared with running programs. */
+#pragma once
+
+#include "base/packet/verdict.h"
+
+#define EDGE_EVENT_BYTES 256u
+
+enum edge_event_kind {
+	EDGE_EVENT_TRACE,     /* a packet, as it came, and what was decided */
+	EDGE_EVENT_NEIGHBOUR, /* the neighbour `decision.address` on `decision.ifindex` is wanted */
+};
+
+struct edge_event {
+	uint64_t time_ns;  /* CLOCK_MONOTONIC */
+	uint32_t kind;     /* enum edge_event_kind */
+	uint32_t ifindex;  /* where the packet came in */
+	uint32_t length;   /* of the frame */
+	uint32_t captured; /* bytes of it below */
+	struct decision decision;
+	uint8_t bytes[EDGE_EVENT_BYTES];
+};
+_Static_assert(sizeof(struct edge_event) == 24 + 56 + EDGE_EVENT_BYTES, "no padding");

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The packet program: which function is asked, in which order. A host calls
+ *
+ *     edge_decide()   judges the packet; changes nothing in it
+ *     (host)          makes decision.room bytes of room in front and takes a new view
+ *     edge_write()    rewrites the packet
+ *     edge_count()    in every case
+ *
+ * and then does what decision.verdict says. Nothing here differs between hosts.
+ */
+#pragma once
+
+#include "edge/edge_state.h"
+#include "lb/lb_fast.h"
+#include "vip/vip_fast.h"
+
+/* Where a packet came in, and when. */
+struct edge_ingress {
+	uint32_t ifindex;
+	uint32_t epoch; /* the host's clock in epochs; edge_epoch() */
+};
+
+PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clock_epoch)
+{
+	return config->epoch_override ? config->epoch_override - 1 : clock_epoch;
+}
+
+/* No client has it: "this network", loopback, multicast, broadcast; an IPv4 address dressed as IPv6 on the wire. */
+PACKET_INLINE bool edge_source_invalid(const struct flow *flow)
+{
+	if (address_equal(&flow->source, &flow->destination))
+		return true;
+	if (flow->network == FLOW_IPV4) {
+		uint8_t first = (uint8_t)address_ipv4(&flow->source);
+
+		return first == 0 || first == 127 || first >= 224;
+	}
+	return (flow->source.word[0] & 0xff) == 0xff ||
+	       (flow->source.word[0] == 0 && (flow->source.word[1] == 0 || flow->source.word[1] == 1ull << 56 ||
+					      (uint32_t)flow->source.word[1] == 0xffff0000u));
+}
+
+/* What can go wrong with any packet to a virtual IP, before it matters which service it is for. */
+PACKET_INLINE enum drop_reason edge_vip_refuses(const struct flow *flow)
+{
+	if (flow->flags & FLOW_TO_GROUP_MAC)
+		return DROP_link_group_address;
+	if (edge_source_invalid(flow))
+		return DROP_source_invalid;
+	return (enum drop_reason)flow->l4_reason;
+}
+
+PACKET_INLINE bool edge_is_icmp_error(const struct flow *flow)
+{
+	if (flow->protocol == PROTOCOL_ICMP)
+		return flow->icmp_type == ICMP_UNREACHABLE || flow->icmp_type == ICMP_TIME_EXCEEDED ||
+		       flow->icmp_type == ICMP_PARAMETER_PROBLEM;
+	return flow->icmp_type >= 1 && flow->icmp_type <= ICMPV6_PARAMETER_PROBLEM;
+}
+
+/* A packet to a virtual IP that no service took by its exact port. */
+PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row *vip, const struct link_row *link,
+				   struct decision *decision)
+{
+	bool ipv4 = flow->network == FLOW_IPV4;
+
+	if (flow->flags & FLOW_FRAGMENT && flow->protocol != PROTOCOL_ICMP && flow->protocol != PROTOCOL_ICMPV6)
+		vip_drop(decision, DROP_fragment_unsupported);
+	else if (flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP)
+		vip_drop(decision, DROP_vip_port_closed);
+	else if (flow->protocol != (ipv4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6))
+		vip_drop(decision, DROP_vip_protocol_unsupported);
+	else if (flow->flags & FLOW_FRAGMENT || flow->icmp_type == (ipv4 ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST))
+		vip_echo_decide(flow, vip, link, decision);
+	else if (edge_is_icmp_error(flow))
+		vip_drop(decision, DROP_icmp_error_unsupported);
+	else
+		vip_drop(decision, DROP_vip_protocol_unsupported);
+}
+
+PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct packet *packet, struct flow *flow,
+				  const struct edge_ingress *ingress, const struct link_row *link,
+				  struct decision *decision)
+{
+	const struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
+	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
+			       tables->routes, tables->neighbours, ingress->epoch};
+	bool ports = (flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP) &&
+		     !(flow->flags & FLOW_FRAGMENT) && !flow->l4_reason;
+	const struct vip_row *vip = NULL;
+	enum drop_reason reason;
+	uint32_t service = 0;
+
+	if (!ethernet)
+		return;
+	if (flow->network == FLOW_IPV6 && flow->protocol == PROTOCOL_ICMPV6 && !flow->l4_reason &&
+	    !(flow->flags & FLOW_FRAGMENT) &&
+	    (flow->icmp_type == ICMPV6_NEIGHBOUR_SOLICITATION || flow->icmp_type == ICMPV6_NEIGHBOUR_ADVERTISEMENT)) {
+		vip_nd_decide(packet, flow, tables->vips, link, decision);
+		return;
+	}
+	/* A frame for another machine that was flooded to us is that machine's. */
+	if (!(flow->flags & FLOW_TO_GROUP_MAC) && mac_word(ethernet->destination) != link->mac)
+		return;
+	if (ports)
+		service = lb_service_find(tables->lb, flow);
+	if (!service) {
+		vip = vip_find(tables->vips, &flow->destination, flow->network == FLOW_IPV6);
+		if (!vip) {
+			if (ports && !(flow->flags & FLOW_TO_GROUP_MAC))
+				lb_reverse_decide(&view, flow, ingress->ifindex, decision);
+			return;
+		}
+		if (ports)
+			service = lb_service_find_range(tables->lb, flow);
+	}
+	reason = edge_vip_refuses(flow);
+	if (reason)
+		vip_drop(decision, reason);
+	else if (service)
+		lb_forward_decide(&view, packet, flow, (uint16_t)service, ingress->ifindex, decision);
+	else
+		edge_vip_decide(flow, vip, link, decision);
+}
+
+/* `flow` and `decision` must be zero: a zero decision is "parse passes it". */
+PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct packet *packet,
+			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
+{
+	enum drop_reason reason = flow_parse(packet, flow);
+	const struct link_row *link;
+
+	if (reason) {
+		decision->verdict = VERDICT_DROP;
+		decision->reason = (uint8_t)reason;
+		return;
+	}
+	if (flow->network == FLOW_OTHER)
+		return;
+	link = link_find(tables->links, ingress->ifindex, flow->vlan);
+	if (!link)
+		return;
+	if (flow->network == FLOW_ARP)
+		vip_arp_decide(packet, flow, tables->vips, link, decision);
+	else
+		edge_decide_ip(tables, packet, flow, ingress, link, decision);
+}
+
+/*
+ * Rewrites the packet as decided, behind the room that the host made. Returns the transport checksum's share that the host
+ * applies: lb_write_checksum(), or a helper where checksums are partial.
+ */
+PACKET_INLINE struct lb_exchange edge_write(const struct packet *packet, const struct flow *flow,
+					    const struct decision *decision)
+{
+	struct lb_exchange exchange = {0};
+
+	switch (decision->action) {
+	case ACTION_ARP_REPLY:
+		vip_arp_write(packet, flow, decision);
+		break;
+	case ACTION_ND_ADVERTISE:
+		vip_nd_write(packet, flow, decision);
+		break;
+	case ACTION_ECHO_REPLY:
+		vip_echo_write(packet, flow, decision);
+		break;
+	case ACTION_NAT_FORWARD:
+	case ACTION_NAT_REVERSE:
+		exchange = lb_write_network(packet, flow, decision);
+		lb_write_transport(packet, flow, decision, &exchange);
+		break;
+	case ACTION_L2_FORWARD:
+		exchange = lb_write_network(packet, flow, decision);
+		break;
+	default:
+		break;
+	}
+	return exchange;
+}
+
+/* Whether the operator asked to see this packet. */
+PACKET_INLINE bool edge_trace_wanted(const struct edge_config *config, const struct flow *flow,
+				     const struct decision *decision)
+{
+	if (likely(!(config->trace & EDGE_TRACE_ON)))
+		return false;
+	if (config->trace & EDGE_TRACE_DROPS && decision->verdict != VERDICT_DROP)
+		return false;
+	if (config->trace & EDGE_TRACE_DECISIONS && decision->verdict == VERDICT_PASS)
+		return false;
+	if (config->trace_protocol && config->trace_protocol != flow->protocol)
+		return false;
+	if (config->trace_port && config->trace_port != be16_get(flow->source_port) &&
+	    config->trace_port != be16_get(flow->destination_port))
+		return false;
+	return address_is_zero(&config->trace_address) || address_equal(&config->trace_address, &flow->source) ||
+	       address_equal(&config->trace_address, &flow->destination);
+}
+
+/* `length`: the frame's as it came. */
+PACKET_INLINE void edge_count(struct edge_counters *counters, const struct decision *decision, uint32_t length)
+{
+	counters->verdicts[decision->function < FUNCTION_COUNT ? decision->function : 0]
+			  [decision->verdict & (VERDICT_COUNT - 1)]++;
+	counters->bytes_in += length;
+	if (decision->verdict == VERDICT_DROP) {
+		if (decision->reason < DROP_COUNT)
+			counters->drops[decision->reason]++;
+		return;
+	}
+	if (decision->backend) {
+		struct edge_backend_count *count = &counters->backends[decision->backend & (LB_BACKEND_ROWS - 1)];
+
+		if (decision->action == ACTION_NAT_REVERSE) {
+			count->answers++;
+		} else {
+			count->packets++;
+			count->bytes += length;
+			if (decision->flags & DECISION_NEW_FLOW)
+				count->flows++;
+		}
+	}
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Balancing a packet: which backend, and what is rewritten.
+ *
+ * Hash first: the ring answers for every packet. A flow's record is asked only when the ring's slot has changed hands
+ * (LB_SLOT_MOVED), at a flow's start and end, and once an epoch. See lb/README.md.
+ */
+#pragma once
+
+#include "base/packet/checksum.h"
+#include "base/packet/flow.h"
+#include "base/packet/neighbour.h"
+#include "base/packet/route.h"
+#include "lb/lb_flow.h"
+
+/* The tables that balancing reads, and the time. */
+struct lb_view {
+	struct lb_tables *lb;
+	struct lb_rings *rings;
+	struct lb_flows *flows;
+	struct lb_filter *filter;
+	const struct route_table *routes;
+	struct neighbour_table *neighbours;
+	uint32_t epoch;
+};
+
+PACKET_INLINE void lb_drop(struct decision *decision, enum drop_reason reason)
+{
+	decision->function = FUNCTION_LB;
+	decision->verdict = VERDICT_DROP;
+	decision->reason = (uint8_t)reason;
+}
+
+/* The service of an exact address, protocol and port; 0 for none. */
+PACKET_FUNCTION uint32_t lb_service_find(const struct lb_tables *lb, const struct flow *flow)
+{
+	struct directory_key key;
+
+	if (!lb || !flow)
+		return 0;
+	key = lb_key(LB_KEY_SERVICE, &flow->destination, flow->network == FLOW_IPV6, flow->protocol,
+		     flow->destination_port);
+	return DIRECTORY_FIND(&lb->services_by_address, LB_SERVICE_DIRECTORY_BITS, &key);
+}
+
+/* The service whose port range holds the destination port; 0 for none. */
+PACKET_FUNCTION uint32_t lb_service_find_range(const struct lb_tables *lb, const struct flow *flow)
+{
+	struct directory_key key;
+	uint16_t port;
+	uint32_t row;
+
+	if (!lb || !flow)
+		return 0;
+	key = lb_key(LB_KEY_RANGE, &flow->destination, flow->network == FLOW_IPV6, flow->protocol, (struct be16){0});
+	row = DIRECTORY_FIND(&lb->services_by_address, LB_SERVICE_DIRECTORY_BITS, &key);
+	port = be16_get(flow->destination_port);
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < LB_RANGES_PER_ADDRESS && row; i++) {
+		const struct lb_range *range = &lb->ranges[row & (LB_RANGE_ROWS - 1)];
+
+		if (port >= range->first && port <= range->last)
+			return range->service;
+		row = range->next;
+	}
+	return 0;
+}
+
+/* The ring's answer for a hash: a slot's content, LB_SLOT_MOVED for a ring without slots. */
+PACKET_INLINE uint16_t lb_ring_ask(const struct lb_rings *rings, const struct lb_service *service, uint64_t hash)
+{
+	uint64_t ring = load_once(service->ring);
+	uint32_t slots = (uint32_t)ring;
+	uint32_t slot = (uint32_t)(ring >> 32) + lb_ring_slot(hash, slots);
+
+	value_opaque(slot);
+	if (slots == 0)
+		return LB_SLOT_MOVED;
+	return load_once(rings->slots[slot & (LB_RING_SLOTS - 1)]);
+}
+
+/* Whether a recorded flow stays with its backend. `begins`: this packet would begin a flow. */
+PACKET_INLINE bool lb_flow_stays(const struct lb_tables *lb, uint16_t service_row, uint64_t word, bool begins,
+				 uint32_t epoch)
+{
+	const struct lb_service *service = &lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	const struct lb_backend *backend = &lb->backends[lb_flow_backend(word) & (LB_BACKEND_ROWS - 1)];
+	uint8_t state = load_once(backend->state);
+
+	if (backend->service != service_row || state == LB_BACKEND_FREE)
+		return false;
+	if (begins && word & LB_FLOW_CLOSING)
+		return false;
+	if (service->protocol == PROTOCOL_TCP)
+		return state != LB_BACKEND_DOWN || !begins;
+	return state != LB_BACKEND_DOWN && lb_flow_age_epochs(word, epoch) <= service->udp_idle_epochs;
+}
+
+/* A packet whose flow's record must be looked at, and what is known of it. */
+struct lb_question {
+	uint64_t hash;        /* lb_flow_hash() */
+	uint64_t client_hash; /* lb_client_hash() in services with affinity, otherwise 0 */
+	uint32_t epoch;
+	uint16_t service;
+	uint16_t ring_slot; /* lb_ring_ask() */
+	uint8_t tcp;
+	uint8_t tcp_flags;
+	uint8_t new_flow; /* answered: this packet began a flow */
+	uint8_t zero[5];
+};
+
+/* An affine client's backend where the ring's answer has changed: its record's while that one takes new flows. */
+PACKET_FUNCTION uint32_t lb_client_settle(const struct lb_tables *lb, struct lb_flows *flows,
+					  const struct lb_question *question)
+{
+	const struct lb_service *service;
+	const struct lb_backend *backend;
+	struct lb_flow_place found;
+	uint16_t row, chosen;
+	uint64_t word;
+
+	if (!lb || !flows || !question)
+		return 0;
+	service = &lb->services[question->service & (LB_SERVICE_ROWS - 1)];
+	found = lb_flow_find(flows, question->client_hash, LB_FLOW_CLIENT, question->epoch);
+	row = lb_flow_backend(found.word);
+	chosen = question->ring_slot & LB_SLOT_BACKEND;
+	backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
+	if (found.found && backend->service == question->service && load_once(backend->state) == LB_BACKEND_UP &&
+	    lb_flow_age_epochs(found.word, question->epoch) <= service->affinity_epochs)
+		chosen = row;
+	if (chosen == 0)
+		return 0;
+	word = lb_flow_word(question->client_hash, chosen, question->epoch, LB_FLOW_CLIENT);
+	if (found.word != word)
+		(void)__sync_val_compare_and_swap(found.place, found.word, word);
+	return chosen;
+}
+
+/* Finds or makes the flow's record. Returns the row of its backend, 0 when there is none to be had. */
+PACKET_FUNCTION uint32_t lb_flow_settle(const struct lb_tables *lb, struct lb_flows *flows,
+					struct lb_question *question)
+{
+	bool begins, stays;
+	struct lb_flow_place found;
+	uint32_t backend;
+	uint8_t flags;
+	uint64_t word;
+
+	if (!lb || !flows || !question)
+		return 0;
+	begins = question->tcp && (question->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	backend = question->ring_slot & LB_SLOT_BACKEND;
+	flags = question->tcp ? LB_FLOW_TCP : 0;
+	found = lb_flow_find(flows, question->hash, 0, question->epoch);
+	stays = found.found && lb_flow_stays(lb, question->service, found.word, begins, question->epoch);
+	if (stays) {
+		backend = lb_flow_backend(found.word);
+		flags |= found.word & LB_FLOW_CLOSING;
+	} else {
+		if (question->client_hash)
+			backend = lb_client_settle(lb, flows, question);
+		if (backend == 0)
+			return 0;
+		question->new_flow = 1;
+	}
+	if (question->tcp && question->tcp_flags & (TCP_FIN | TCP_RST))
+		flags |= LB_FLOW_CLOSING;
+	word = lb_flow_word(question->hash, (uint16_t)backend, question->epoch, flags);
+	if (word != found.word)
+		(void)__sync_val_compare_and_swap(found.place, found.word, word);
+	return backend;
+}
+
+/* A client on one of our links that begins a flow is a neighbour from then on: its answer needs no question first. */
+PACKET_INLINE void lb_client_learn(const struct lb_view *view, const struct packet *packet, const struct flow *flow,
+				   uint32_t ifindex)
+{
+	const struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
+	const struct route_row *route = route_find(view->routes, &flow->source);
+
+	if (!ethernet || !route || !(route->egress.flags & EGRESS_ON_LINK) || route->egress.ifindex != ifindex ||
+	    route->egress.vlan != flow->vlan || mac_is_group(ethernet->source))
+		return;
+	neighbour_learn(view->neighbours, &flow->source, neighbour_link(ifindex, flow->vlan),
+			mac_word(ethernet->source) | (uint64_t)view->epoch << NEIGHBOUR_SEEN_SHIFT);
+}
+
+/* Fills the decision for a packet that leaves by `egress`, rewritten as `action` says. */
+PACKET_INLINE void lb_send(struct decision *decision, const struct flow *flow, const struct egress *egress,
+			   enum action action, uint32_t ifindex)
+{
+	uint32_t link_length = sizeof(struct ethernet_header) + (egress->vlan ? sizeof(struct vlan_tag) : 0);
+
+	decision->function = FUNCTION_LB;
+	decision->action = (uint8_t)action;
+	decision->egress = *egress;
+	decision->ifindex = egress->ifindex;
+	decision->verdict = egress->ifindex == ifindex ? VERDICT_TX : VERDICT_REDIRECT;
+	decision->room = (int8_t)((int32_t)link_length - (int32_t)flow->l3_offset);
+}
+
+/* A packet of a client to a service of this node. `ifindex`: where it came in. */
+PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct packet *packet, const struct flow *flow,
+				     uint16_t service_row, uint32_t ifindex, struct decision *decision)
+{
+	const struct lb_service *service = &view->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	uint64_t seed = view->lb->hash_seed;
+	uint64_t hash = lb_flow_hash(seed, &flow->source, flow->source_port, &flow->destination, flow->destination_port,
+				     flow->protocol, flow->network == FLOW_IPV6);
+	bool affine = service->flags & LB_SERVICE_AFFINITY;
+	uint64_t client_hash = affine ? lb_client_hash(seed, &flow->source, service_row) : 0;
+	uint16_t slot = lb_ring_ask(view->rings, service, affine ? client_hash : hash);
+	uint32_t backend_row = slot & LB_SLOT_BACKEND;
+	const struct lb_backend *backend;
+
+	if (slot & LB_SLOT_MOVED || flow->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
+	    !lb_filter_test(view->filter, hash, view->epoch)) {
+		struct lb_question question = {
+			.hash = hash,
+			.client_hash = client_hash,
+			.epoch = view->epoch,
+			.service = service_row,
+			.ring_slot = slot,
+			.tcp = flow->protocol == PROTOCOL_TCP,
+			.tcp_flags = flow->tcp_flags,
+		};
+
+		backend_row = lb_flow_settle(view->lb, view->flows, &question);
+		lb_filter_mark(view->filter, hash, view->epoch);
+		if (question.new_flow)
+			decision->flags |= DECISION_NEW_FLOW;
+	}
+	decision->service = service_row;
+	decision->backend = (uint16_t)backend_row;
+	if (backend_row == 0) {
+		lb_drop(decision, DROP_service_no_backend);
+		return;
+	}
+	backend = &view->lb->backends[backend_row & (LB_BACKEND_ROWS - 1)];
+	if (!(backend->egress.flags & EGRESS_RESOLVED)) {
+		lb_drop(decision, DROP_backend_unresolved);
+		return;
+	}
+	if (flow->hop_limit <= 1) {
+		lb_drop(decision, DROP_hop_limit_exceeded);
+		return;
+	}
+	if (decision->flags & DECISION_NEW_FLOW)
+		lb_client_learn(view, packet, flow, ifindex);
+	decision->address = backend->address;
+	decision->port = backend->port.raw ? backend->port : flow->destination_port;
+	lb_send(decision, flow, &backend->egress,
+		service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
+}
+
+/*
+ * Whose answer this is: the row of the backend that sends it, with the flow's record refreshed; 0 when it answers no flow of
+ * ours.
+ * A bucket that had to let words go proves nothing by their absence; then a backend of one service alone is believed.
+ */
+PACKET_FUNCTION uint32_t lb_reverse_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
+					 uint32_t epoch)
+{
+	struct directory_key key;
+	uint32_t row;
+	bool ipv6;
+
+	if (!lb || !flows || !flow)
+		return 0;
+	ipv6 = flow->network == FLOW_IPV6;
+	key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, flow->source_port);
+	row = DIRECTORY_FIND(&lb->backends_by_endpoint, LB_REVERSE_DIRECTORY_BITS, &key);
+	if (row == 0) {
+		key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, (struct be16){0});
+		row = DIRECTORY_FIND(&lb->backends_by_endpoint, LB_REVERSE_DIRECTORY_BITS, &key);
+	}
+	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
+		const struct lb_backend *backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
+		const struct lb_service *service = &lb->services[backend->service & (LB_SERVICE_ROWS - 1)];
+		struct be16 vip_port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
+		uint64_t hash = lb_flow_hash(lb->hash_seed, &flow->destination, flow->destination_port, &service->address,
+					     vip_port, flow->protocol, ipv6);
+		struct lb_flow_place found = lb_flow_find(flows, hash, 0, epoch);
+		bool ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
+		uint64_t word;
+
+		if (found.found && lb_flow_backend(found.word) == row) {
+			word = lb_flow_word(hash, (uint16_t)row, epoch,
+					    (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0));
+			if (word != found.word)
+				(void)__sync_val_compare_and_swap(found.place, found.word, word);
+			return row;
+		}
+		if (found.bucket_full && i == 0 && backend->next == 0)
+			return row;
+		row = backend->next;
+	}
+	return 0;
+}
+
+/* A packet that may be a backend's answer. Leaves the decision as it is (pass) when it is none. */
+PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct flow *flow, uint32_t ifindex,
+				     struct decision *decision)
+{
+	uint32_t backend_row = lb_reverse_find(view->lb, view->flows, flow, view->epoch);
+	uint16_t service_row = view->lb->backends[backend_row & (LB_BACKEND_ROWS - 1)].service;
+	const struct lb_service *service = &view->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	const struct route_row *route;
+	struct egress egress;
+
+	if (backend_row == 0 || service->flags & LB_SERVICE_DIRECT)
+		return;
+	decision->service = service_row;
+	decision->backend = (uint16_t)backend_row;
+	if (flow->hop_limit <= 1) {
+		lb_drop(decision, DROP_hop_limit_exceeded);
+		return;
+	}
+	route = route_find(view->routes, &flow->destination);
+	if (!route) {
+		lb_drop(decision, DROP_route_none);
+		return;
+	}
+	egress = route->egress;
+	if (egress.flags & EGRESS_ON_LINK) {
+		egress.destination_mac = neighbour_find(view->neighbours, &flow->destination,
+							neighbour_link(egress.ifindex, egress.vlan));
+		if (egress.destination_mac)
+			egress.flags |= EGRESS_RESOLVED;
+	}
+	if (!(egress.flags & EGRESS_RESOLVED)) {
+		lb_drop(decision, DROP_neighbour_unresolved);
+		decision->flags |= DECISION_EVENT;
+		decision->address = flow->destination;
+		decision->ifindex = egress.ifindex;
+		return;
+	}
+	decision->address = service->address;
+	decision->port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
+	lb_send(decision, flow, &egress, ACTION_NAT_REVERSE, ifindex);
+}
+
+/*
+ * What a rewrite adds to the transport checksum's sum: the addresses, which are in the pseudo header, and the port, which is
+ * not. Engines that let hardware or a helper finish checksums must tell them apart.
+ */
+struct lb_exchange {
+	uint64_t pseudo;
+	uint64_t direct;
+	uint16_t offset; /* of the checksum field in the packet, 0: none to update */
+	bool udp;        /* a result of zero is sent as 0xffff */
+};
+
+/* Writes link and network header. Returns what the transport header's checksum still needs. */
+PACKET_INLINE struct lb_exchange lb_write_network(const struct packet *packet, const struct flow *flow,
+						  const struct decision *decision)
+{
+	uint32_t l3 = (uint32_t)((int32_t)flow->l3_offset + decision->room);
+	bool forward = decision->action != ACTION_NAT_REVERSE, nat = decision->action != ACTION_L2_FORWARD;
+	uint64_t tags = flow_tag(decision->egress.vlan);
+	struct lb_exchange exchange = {0};
+
+	if (flow->network == FLOW_IPV4) {
+		struct ipv4_header *ipv4 = packet_header(packet, l3, sizeof(*ipv4));
+		uint32_t address = address_ipv4(&decision->address);
+		uint64_t header;
+
+		if (!ipv4 || !flow_link_write(packet, &decision->egress, tags, l3, BE16(ETHERTYPE_IPV4)))
+			return exchange;
+		/* ttl is the low byte of its 16-bit word */
+		header = checksum_exchange16(ipv4->ttl, (uint16_t)(ipv4->ttl - 1));
+		ipv4->ttl--;
+		if (nat) {
+			uint32_t old = forward ? ipv4->destination.raw : ipv4->source.raw;
+
+			exchange.pseudo = (uint64_t)(uint32_t)~old + address;
+			header += exchange.pseudo;
+			if (forward)
+				ipv4->destination.raw = address;
+			else
+				ipv4->source.raw = address;
+		}
+		ipv4->checksum = checksum_update(ipv4->checksum, header);
+	} else {
+		struct ipv6_header *ipv6 = packet_header(packet, l3, sizeof(*ipv6));
+
+		if (!ipv6 || !flow_link_write(packet, &decision->egress, tags, l3, BE16(ETHERTYPE_IPV6)))
+			return exchange;
+		ipv6->hop_limit--;
+		if (nat) {
+			exchange.pseudo = checksum_exchange_address(forward ? &flow->destination : &flow->source,
+								    &decision->address);
+			if (forward)
+				__builtin_memcpy(ipv6->destination, &decision->address, sizeof(struct address));
+			else
+				__builtin_memcpy(ipv6->source, &decision->address, sizeof(struct address));
+		}
+	}
+	return exchange;
+}
+
+/* Writes the port; completes `exchange`. A UDP checksum of zero over IPv4 stays zero: there is none (RFC 768). */
+PACKET_INLINE void lb_write_transport(const struct packet *packet, const struct flow *flow,
+				      const struct decision *decision, struct lb_exchange *exchange)
+{
+	uint32_t l4 = (uint32_t)((int32_t)flow->l4_offset + decision->room);
+	struct be16 *ports = packet_header(packet, l4, 4);
+	struct be16 *port;
+
+	if (!ports)
+		return;
+	port = decision->action == ACTION_NAT_FORWARD ? &ports[1] : &ports[0];
+	exchange->direct = checksum_exchange16(port->raw, decision->port.raw);
+	*port = decision->port;
+	if (flow->protocol == PROTOCOL_UDP) {
+		struct udp_header *udp = packet_header(packet, l4, sizeof(*udp));
+
+		if (udp && udp->checksum != 0) {
+			exchange->offset = (uint16_t)(l4 + offsetof(struct udp_header, checksum));
+			exchange->udp = true;
+		}
+	} else {
+		exchange->offset = (uint16_t)(l4 + offsetof(struct tcp_header, checksum));
+	}
+}
+
+/* Applies the exchange to the checksum in the packet; engines with a helper for partial checksums do this by it. */
+PACKET_INLINE void lb_write_checksum(const struct packet *packet, const struct lb_exchange *exchange)
+{
+	uint16_t *checksum = packet_header(packet, exchange->offset, sizeof(*checksum));
+
+	if (exchange->offset == 0 || !checksum)
+		return;
+	*checksum = checksum_update(*checksum, exchange->pseudo + exchange->direct);
+	if (*checksum == 0 && exchange->udp)
+		*checksum = 0xffff; /* RFC 768: zero would mean "none" */
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Flows at packet time: the hash of a flow, the filter of flows that are recorded already, and the record itself.
+ *
+ * A flow is recorded once, by its first packet, and looked at again once an epoch. In between, its packets cost one cache
+ * line (the filter) and no store, and their backend comes from the ring alone.
+ */
+#pragma once
+
+#include "base/packet/hash.h"
+#include "lb/lb_state.h"
+
+/* Identity of a flow towards a service. Both directions compute it from the client's point of view. */
+PACKET_INLINE uint64_t lb_flow_hash(uint64_t seed, const struct address *client, struct be16 client_port,
+				    const struct address *vip, struct be16 vip_port, uint8_t protocol, bool ipv6)
+{
+	uint64_t ports = (uint64_t)client_port.raw | (uint64_t)vip_port.raw << 16 | (uint64_t)protocol << 32 |
+			 (uint64_t)ipv6 << 40;
+	uint64_t hash = hash_word(seed, ports);
+
+	if (!ipv6)
+		return hash_finish(hash_word(hash, (uint64_t)address_ipv4(client) << 32 | address_ipv4(vip)));
+	hash = hash_word(hash_word(hash, client->word[0]), client->word[1]);
+	return hash_finish(hash_word(hash_word(hash, vip->word[0]), vip->word[1]));
+}
+
+/* Identity of a client towards a service, for session affinity. */
+PACKET_INLINE uint64_t lb_client_hash(uint64_t seed, const struct address *client, uint16_t service)
+{
+	return hash_finish(
+		hash_word(hash_word(hash_word(seed, client->word[0]), client->word[1]), service | 0x100000000ull));
+}
+
+PACKET_INLINE uint64_t lb_filter_cell(uint64_t hash, uint32_t epoch)
+{
+	return (epoch & 0xf) << 12 | 0x800 | (hash & 0x7ff);
+}
+
+PACKET_INLINE uint32_t lb_filter_set(uint64_t hash)
+{
+	return (uint32_t)(hash >> 12) & ((1u << LB_FILTER_SET_BITS) - 1);
+}
+
+/* Whether the flow was recorded in this epoch. */
+PACKET_INLINE bool lb_filter_test(const struct lb_filter *filter, uint64_t hash, uint32_t epoch)
+{
+	uint64_t lows = 0x0001000100010001ull;
+	uint64_t difference = load_once(filter->sets[lb_filter_set(hash)]) ^ lb_filter_cell(hash, epoch) * lows;
+
+	/* Is one of four 16-bit parts zero? */
+	return ((difference - lows) & ~difference & 0x8000800080008000ull) != 0;
+}
+
+/* Marks the flow as recorded; a cell of another epoch gives way first. */
+PACKET_INLINE void lb_filter_mark(struct lb_filter *filter, uint64_t hash, uint32_t epoch)
+{
+	uint16_t *cells = (uint16_t *)&filter->sets[lb_filter_set(hash)];
+	uint16_t cell = (uint16_t)lb_filter_cell(hash, epoch);
+	uint32_t victim = (uint32_t)(hash >> 32) & 3;
+
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < 4; i++) {
+		if (load_once(cells[i]) >> 12 != (epoch & 0xf))
+			victim = i;
+	}
+	store_once(cells[victim & 3], cell);
+}
+
+PACKET_INLINE uint64_t *lb_flow_bucket(struct lb_flows *flows, uint64_t hash)
+{
+	return flows->words[hash & ((1u << LB_FLOW_BUCKET_BITS) - 1)];
+}
+
+/* What a look into a flow's bucket found. */
+struct lb_flow_place {
+	uint64_t *place;  /* the flow's word, or the one to give way */
+	uint64_t word;    /* what was there */
+	bool found;
+	bool bucket_full; /* not found, and absence proves nothing: its word may have had to give way */
+};
+
+PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t hash, uint8_t kind, uint32_t now_epoch)
+{
+	uint64_t *bucket = lb_flow_bucket(flows, hash);
+	struct lb_flow_place result = {.bucket_full = true};
+	uint32_t oldest = 0;
+	uint32_t victim = 0;
+
+#pragma GCC unroll 8
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++) {
+		uint64_t word = load_once(bucket[way]);
+		uint32_t age;
+
+		if ((word ^ hash) >> LB_FLOW_SIGNATURE_SHIFT == 0 &&
+		    (word & (LB_FLOW_VALID | LB_FLOW_CLIENT)) == (kind | LB_FLOW_VALID)) {
+			result.place = &bucket[way];
+			result.word = word;
+			result.found = true;
+			result.bucket_full = false;
+			return result;
+		}
+		if (word == 0) {
+			age = 2 * (LB_FLOW_SEEN_MASK + 1);
+			result.bucket_full = false;
+		} else {
+			/* one closed an epoch ago gives way before any that is open */
+			age = lb_flow_age_epochs(word, now_epoch) + 1 + (word & LB_FLOW_CLOSING ? LB_FLOW_SEEN_MASK : 0);
+		}
+		if (age > oldest) {
+			oldest = age;
+			victim = way;
+		}
+	}
+	result.place = &bucket[victim & (LB_FLOW_WAYS - 1)];
+	result.word = load_once(*result.place);
+	return result;
+}
