@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "base/lib/address_text.h"
+#include "ctrl/arena.h"
 
 #define API_GROUP_DEFAULT "selvage"
 #define METRICS_PORT_DEFAULT 9480
@@ -26,13 +27,6 @@ struct config_reader {
 static struct config *reader_config(struct yaml_reader *reader)
 {
 	return ((struct config_reader *)reader)->config;
-}
-
-static void *memory_or_end(void *memory)
-{
-	if (!memory)
-		abort();
-	return memory;
 }
 
 static void text_replace(char **target, const char *text)

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ctrl/arena.h"
+
 #define ANCHORS_MAX 256 /* in one document: they are searched one by one */
-#define ARENA_BLOCK_BYTES 16384
 
 const struct yaml_limits yaml_limits_default = {.bytes = 1024 * 1024, .nodes = 20000, .depth = 24};
 
@@ -71,13 +72,6 @@ const char *yaml_problem_format(const struct yaml_problems *problems, size_t ind
 	return buffer;
 }
 
-static void *memory_or_end(void *memory)
-{
-	if (!memory)
-		abort();
-	return memory;
-}
-
 char *yaml_problems_text(const struct yaml_problems *problems)
 {
 	char *text = NULL, line[1024];
@@ -90,42 +84,6 @@ char *yaml_problems_text(const struct yaml_problems *problems)
 		fprintf(out, "%s: and %zu more\n", problems->name, problems->total - problems->count);
 	fclose(out);
 	return memory_or_end(text);
-}
-
-/* ---- Memory of a stream: freed at once ---- */
-
-struct arena {
-	struct arena *next;
-	size_t used, size;
-	_Alignas(16) char bytes[];
-};
-
-static void *arena_take(struct arena **arena, size_t size)
-{
-	struct arena *block = *arena;
-	void *memory;
-
-	size = (size + 15) & ~(size_t)15;
-	if (!block || block->size - block->used < size) {
-		size_t block_size = size > ARENA_BLOCK_BYTES ? size : ARENA_BLOCK_BYTES;
-
-		block = memory_or_end(malloc(sizeof(*block) + block_size));
-		*block = (struct arena){.next = *arena, .size = block_size};
-		*arena = block;
-	}
-	memory = block->bytes + block->used;
-	block->used += size;
-	return memset(memory, 0, size);
-}
-
-static void arena_free(struct arena *arena)
-{
-	while (arena) {
-		struct arena *next = arena->next;
-
-		free(arena);
-		arena = next;
-	}
 }
 
 /* ---- Events to a tree ---- */
@@ -154,7 +112,7 @@ struct level {
 struct builder {
 	const struct yaml_limits *limits;
 	struct yaml_problems *problems;
-	struct arena *arena;
+	struct arena arena;
 	struct level *levels; /* limits->depth of them */
 	unsigned int depth;
 	size_t nodes;
@@ -180,15 +138,12 @@ static const char *token_copy(struct builder *builder, struct fy_token *token, s
 {
 	size_t length = 0;
 	const char *text = token ? fy_token_get_text(token, &length) : NULL;
-	char *copy = arena_take(&builder->arena, length + 1);
 
-	if (text)
-		memcpy(copy, text, length);
 	*ret_length = text ? length : 0;
-	return copy;
+	return arena_copy(&builder->arena, text, *ret_length);
 }
 
-static void **pointers_grow(struct arena **arena, void *old, size_t count, size_t capacity)
+static void **pointers_grow(struct arena *arena, void *old, size_t count, size_t capacity)
 {
 	void **grown = arena_take(arena, capacity * sizeof(*grown));
 
@@ -615,17 +570,19 @@ int yaml_parse(const char *text, size_t length, const struct yaml_limits *limits
 	if (length && builder_run(&builder, text, length) < 0 && problems->total == problems_before)
 		yaml_problem_add(problems, 0, 0, "not valid YAML");
 	if (problems->total != problems_before) {
-		arena_free(builder.arena);
+		arena_done(&builder.arena);
 		return -EINVAL;
 	}
 	*ret_stream = (struct yaml_stream){
-		.documents = builder.documents, .count = builder.document_count, .arena = builder.arena};
+		.documents = builder.documents, .count = builder.document_count, .arena = builder.arena.blocks};
 	return 0;
 }
 
 void yaml_stream_done(struct yaml_stream *stream)
 {
-	arena_free(stream->arena);
+	struct arena arena = {stream->arena};
+
+	arena_done(&arena);
 	*stream = (struct yaml_stream){};
 }
 

@@ -8,8 +8,8 @@
  *   - Every transaction that changes something takes the next *revision*, one number for the whole store. A record knows
  *     the revision that created it, the one that last changed it, and its version (1 at creation, then counted up).
  *   - A transaction compares, then runs one of two lists of steps, whole or not at all. When its completion reports 0 the
- *     change survives a kill and a power cut; when it reports an error nothing has changed. (etcd has one exception:
- *     -ETIMEDOUT says that the outcome is unknown, and the caller must look. SQLite never reports it.)
+ *     change survives a kill and a power cut; when it reports an error nothing has changed. (Two errors leave it open:
+ *     -EIO, a disk that failed in the middle, and with etcd -ETIMEDOUT. Then the caller must look.)
  *   - A watch delivers each change under a prefix, in order and without gaps, from a revision on. History is compacted: a
  *     watch that asks for what is gone is told so (-ESTALE) and its owner lists again.
  *   - Keys attached to a lease vanish when nobody has kept it alive for its time.
@@ -39,6 +39,7 @@
 #define STORE_VALUE_LENGTH_MAX (1024 * 1024)
 #define STORE_TRANSACTION_STEPS_MAX 10000              /* etcd needs --max-txn-ops for it */
 #define STORE_TRANSACTION_BYTES_MAX (8 * 1024 * 1024) /* etcd needs --max-request-bytes for it */
+#define STORE_LEASE_TTL_MAX_S 86400
 
 struct store; /* one of the implementations */
 
@@ -121,7 +122,8 @@ struct store_result {
  *   -EINVAL     the request breaks a rule of this page
  *   -ENOENT     no such lease
  *   -ENOSPC     the disk is full, or a limit is reached
- *   -EIO        the disk failed; the error says what happened
+ *   -EIO        the disk failed while writing: whether the change is there is known after the next start
+ *   -EUCLEAN    what was read is damaged
  *   -EAGAIN     not now (etcd: no leader, not connected)
  *   -ETIMEDOUT  outcome unknown (etcd only)
  *   -ECANCELED  the store is being closed
@@ -151,7 +153,7 @@ struct store_event {
 
 struct store_watch_handler {
 	/*
-	 * One or more events, oldest first; all events of one revision are in one call. `revision`: everything up to it
+	 * One or more events, oldest first (within a revision in the order of the steps); all events of one revision are in one call. `revision`: everything up to it
 	 * has been delivered.
 	 */
 	void (*events)(void *context, const struct store_event *events, size_t event_count, uint64_t revision);
@@ -176,7 +178,7 @@ void store_watch_free(struct store_watch *watch);
 /* ---- Leases ---- */
 
 /*
- * A lease of `ttl_s` seconds (1 to 86400); its number comes in result->lease, never 0, never used again. The time runs on
+ * A lease of `ttl_s` seconds (1 to STORE_LEASE_TTL_MAX_S); its number comes in result->lease, never 0, never used again. The time runs on
  * the store's clock and starts afresh when the store is opened again: leases never end early, but may end late.
  */
 void store_lease_grant(struct store *store, uint32_t ttl_s, store_done done, void *context);
@@ -222,6 +224,9 @@ struct store_operations {
 	int (*dispatch)(struct store *store);
 	void (*free)(struct store *store);
 };
+
+/* 0 if it may be a key or a prefix. */
+must_check int store_key_check(const char *key, struct error *error);
 
 /* First member of each implementation. */
 struct store {
