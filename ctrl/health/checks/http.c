@@ -23,7 +23,11 @@ struct http_probe {
 	struct event *finished; /* reports the result outside of evhttp's calls, where the connection may be freed */
 	struct probe_result result;
 	bool decided;
-	bool answered; /* headers were seen */
+	bool answered;   /* headers were seen */
+	bool connecting; /* within the call that connects: errno is its */
+	int connect_error;
+	bufferevent_event_cb on_connection; /* evhttp's own, behind ours */
+	void *on_connection_context;
 };
 
 static void http_stop(struct probe *probe)
@@ -112,36 +116,66 @@ static void http_on_body(struct evhttp_request *request, void *context)
 		http_decide(http, probe_result(false, "http: the text is not in the first %d bytes", HEALTH_BODY_LIMIT));
 }
 
+/* errno is the connection's while the call that connects has not returned. */
+static void http_decide_connect(struct http_probe *http)
+{
+	int error = http->connect_error ? http->connect_error : http->connecting ? errno : 0;
+
+	http_decide(http, probe_result(false, "http connect: %s", error ? strerror(error) : "failed"));
+}
+
 static void http_on_error(enum evhttp_request_error error, void *context)
 {
 	struct http_probe *http = context;
 
 	switch (error) {
 	case EVREQ_HTTP_INVALID_HEADER:
-		http_decide(http, probe_result(false, "http: the answer is not HTTP"));
+		http_decide(http, probe_result(false, "http: the answer is not HTTP, or its headers exceed %d bytes",
+					       HEADERS_LIMIT));
 		break;
 	case EVREQ_HTTP_DATA_TOO_LONG:
-		http_decide(http, http->answered
-					  ? probe_result(false, "http: the text is not in the first %d bytes",
-							 HEALTH_BODY_LIMIT)
-					  : probe_result(false, "http: headers longer than %d bytes", HEADERS_LIMIT));
+		http_decide(http, probe_result(false, "http: the text is not in the first %d bytes", HEALTH_BODY_LIMIT));
 		break;
 	default:
+		if (http->connecting || http->connect_error)
+			http_decide_connect(http);
 		http_decide(http, probe_result(false, "http: connection closed before the end of the answer"));
 	}
 }
 
-/* Last of all, with or without an answer; errno is the connection's when there was none. */
+/* Last of all, with or without an answer. */
 static void http_on_end(struct evhttp_request *request, void *context)
 {
-	int error = EVUTIL_SOCKET_ERROR();
 	struct http_probe *http = context;
 
 	if (http->answered)
 		http_decide(http, probe_result(false, "http: status %d, but the text is not in the answer",
 					       request ? evhttp_request_get_response_code(request) : 0));
 	else
-		http_decide(http, probe_result(false, "http connect: %s", error ? strerror(error) : "failed"));
+		http_decide_connect(http);
+}
+
+/* evhttp does not pass on why a connection failed: looks before it does. */
+static void http_on_connection(struct bufferevent *stream, short events, void *context)
+{
+	struct http_probe *http = context;
+
+	if (events & BEV_EVENT_ERROR)
+		http->connect_error = EVUTIL_SOCKET_ERROR();
+	http->on_connection(stream, events, http->on_connection_context);
+}
+
+static void http_watch_connection(struct http_probe *http)
+{
+	struct bufferevent *stream = evhttp_connection_get_bufferevent(http->connection);
+	bufferevent_data_cb on_read, on_write;
+	int fd = bufferevent_getfd(stream);
+
+	if (fd >= 0)
+		probe_reset_on_close(fd);
+	bufferevent_getcb(stream, &on_read, &on_write, &http->on_connection, &http->on_connection_context);
+	if (http->on_connection)
+		bufferevent_setcb(stream, NULL, NULL, http_on_connection, http);
 }
 
 static void host_write(const struct probe_target *target, char host[static HEALTH_HOST_SIZE])
@@ -196,7 +230,7 @@ static struct evhttp_request *http_request_new(struct http_probe *http)
 static int http_send(struct http_probe *http)
 {
 	struct evhttp_request *request;
-	int fd, error = http_connection_open(http);
+	int error = http_connection_open(http);
 
 	if (error)
 		return error;
@@ -204,11 +238,13 @@ static int http_send(struct http_probe *http)
 	request = http->body ? http_request_new(http) : NULL;
 	if (!request)
 		return ENOMEM;
+	errno = 0;
+	http->connecting = true;
 	if (evhttp_make_request(http->connection, request, EVHTTP_REQ_GET, http->probe.target.parameters->path) < 0)
 		return errno ? errno : EIO;
-	fd = bufferevent_getfd(evhttp_connection_get_bufferevent(http->connection));
-	if (fd >= 0)
-		probe_close_hard(fd);
+	http->connecting = false;
+	if (!http->decided)
+		http_watch_connection(http);
 	return 0;
 }
 
@@ -219,7 +255,7 @@ static void http_start(struct probe *probe)
 
 	http->decided = false;
 	http->answered = false;
-	errno = 0;
+	http->connect_error = 0;
 	error = http_send(http);
 	if (error)
 		http_decide(http, probe_result(false, "http connect: %s", strerror(error)));

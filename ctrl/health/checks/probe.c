@@ -59,7 +59,7 @@ int probe_socket(const struct probe *probe, int type, struct sockaddr_storage *r
 	return fd < 0 ? -errno : fd;
 }
 
-void probe_close_hard(int fd)
+void probe_reset_on_close(int fd)
 {
 	static const struct linger linger = {.l_onoff = 1, .l_linger = 0};
 

@@ -60,4 +60,4 @@ must_check int probe_socket(const struct probe *probe, int type, struct sockaddr
 			    socklen_t *ret_length);
 
 /* close() of a connected socket then sends a reset, so that frequent probes leave no TIME_WAIT behind. */
-void probe_close_hard(int fd);
+void probe_reset_on_close(int fd);

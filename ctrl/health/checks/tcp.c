@@ -48,7 +48,7 @@ static int tcp_connect(struct tcp_probe *tcp)
 	tcp->fd = probe_socket(&tcp->probe, SOCK_STREAM, &address, &length);
 	if (tcp->fd < 0)
 		return -tcp->fd;
-	probe_close_hard(tcp->fd);
+	probe_reset_on_close(tcp->fd);
 	if (connect(tcp->fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
 		return errno;
 	tcp->writable = event_new(tcp->probe.target.base, tcp->fd, EV_WRITE, tcp_on_writable, tcp);
