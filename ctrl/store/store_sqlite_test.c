@@ -1,0 +1,1125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctrl/store/store_sqlite.h"
+
+#include <event2/event.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "ctrl/store/power_cut_vfs.h"
+
+#define KILL_ROUNDS 30
+#define CUT_ROUNDS 40
+#define CUT_PUTS 150
+
+static struct clock test_clock;
+static unsigned int test_seed;
+
+/* ---- A directory of its own for each test ---- */
+
+struct place {
+	char directory[64];
+	struct store *store;
+	const char *vfs;
+	uint64_t history_revisions;
+};
+
+static void directory_make(char directory[static 64])
+{
+	snprintf(directory, 64, "/tmp/selvage-store-XXXXXX");
+	assert_non_null(mkdtemp(directory));
+}
+
+static void directory_remove(const char *directory)
+{
+	static const char *const names[] = {"store.db", "store.db-wal", "store.db-journal", "store.db-shm", "store.lock"};
+	char path[512];
+
+	for (size_t i = 0; i < array_length(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		unlink(path);
+	}
+	assert_int_equal(rmdir(directory), 0);
+}
+
+static int place_try(struct place *place, struct error *error)
+{
+	const struct store_sqlite_options options = {.directory = place->directory,
+						     .clock = &test_clock,
+						     .vfs = place->vfs,
+						     .history_revisions = place->history_revisions};
+
+	return store_sqlite_open(&options, &place->store, error);
+}
+
+static void place_open(struct place *place)
+{
+	struct error error = {};
+
+	if (place_try(place, &error) < 0)
+		fail_msg("%s", error.text);
+}
+
+static void place_reopen(struct place *place)
+{
+	store_free(place->store);
+	place_open(place);
+}
+
+static int setup(void **state)
+{
+	struct place *place = calloc(1, sizeof(*place));
+
+	test_clock = clock_fake(1000);
+	directory_make(place->directory);
+	place_open(place);
+	*state = place;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct place *place = *state;
+
+	store_free(place->store);
+	directory_remove(place->directory);
+	free(place);
+	return 0;
+}
+
+/* ---- Calls that wait ---- */
+
+/* What a completion brought, copied as far as tests look at it. */
+struct answer {
+	int calls, status;
+	uint64_t revision, lease;
+	bool succeeded;
+	size_t step_count, record_count, deleted_count; /* of the first step */
+	char keys[8][64], values[8][64];
+	uint64_t create_revision, mod_revision, version, record_lease; /* of the first record */
+	char error[512];
+};
+
+static void answer_take(void *context, int status, const struct store_result *result, const struct error *error)
+{
+	struct answer *answer = context;
+
+	answer->calls++;
+	answer->status = status;
+	assert_int_equal(!result, status < 0);
+	assert_int_equal(!error, status == 0);
+	if (error)
+		snprintf(answer->error, sizeof(answer->error), "%s", error->text);
+	if (!result)
+		return;
+	answer->revision = result->revision;
+	answer->lease = result->lease;
+	answer->succeeded = result->succeeded;
+	answer->step_count = result->step_count;
+	if (!result->step_count)
+		return;
+	answer->record_count = result->steps[0].record_count;
+	answer->deleted_count = result->steps[0].deleted_count;
+	for (size_t i = 0; i < answer->record_count && i < 8; i++) {
+		snprintf(answer->keys[i], 64, "%s", result->steps[0].records[i].key);
+		snprintf(answer->values[i], 64, "%s", (const char *)result->steps[0].records[i].value.data);
+	}
+	if (answer->record_count) {
+		answer->create_revision = result->steps[0].records[0].create_revision;
+		answer->mod_revision = result->steps[0].records[0].mod_revision;
+		answer->version = result->steps[0].records[0].version;
+		answer->record_lease = result->steps[0].records[0].lease;
+	}
+}
+
+static void dispatch_all(struct store *store)
+{
+	while (store_dispatch(store) == 0)
+		;
+}
+
+static struct answer answer_wait(struct store *store, struct answer *answer)
+{
+	assert_int_equal(answer->calls, 0);
+	dispatch_all(store);
+	assert_int_equal(answer->calls, 1);
+	return *answer;
+}
+
+static struct answer put(struct store *store, const char *key, const char *value)
+{
+	struct answer answer = {};
+
+	store_put(store, key, store_text(value), 0, answer_take, &answer);
+	return answer_wait(store, &answer);
+}
+
+static struct answer put_leased(struct store *store, const char *key, uint64_t lease)
+{
+	struct answer answer = {};
+
+	store_put(store, key, store_text("x"), lease, answer_take, &answer);
+	return answer_wait(store, &answer);
+}
+
+static struct answer get(struct store *store, const char *key)
+{
+	struct answer answer = {};
+
+	store_get(store, key, answer_take, &answer);
+	return answer_wait(store, &answer);
+}
+
+static struct answer list(struct store *store, const char *prefix)
+{
+	struct answer answer = {};
+
+	store_list(store, prefix, answer_take, &answer);
+	return answer_wait(store, &answer);
+}
+
+static struct answer delete(struct store *store, const char *key)
+{
+	struct answer answer = {};
+
+	store_delete(store, key, answer_take, &answer);
+	return answer_wait(store, &answer);
+}
+
+static struct answer transact(struct store *store, const struct store_transaction *transaction)
+{
+	struct answer answer = {};
+
+	store_transact(store, transaction, answer_take, &answer);
+	return answer_wait(store, &answer);
+}
+
+/* ---- Records and revisions ---- */
+
+static void a_record_knows_its_revisions(void **state)
+{
+	struct place *place = *state;
+	struct answer answer;
+
+	assert_int_equal(put(place->store, "/a", "one").revision, 1);
+	assert_int_equal(put(place->store, "/b", "x").revision, 2);
+	assert_int_equal(put(place->store, "/a", "two").revision, 3);
+	answer = get(place->store, "/a");
+	assert_int_equal(answer.record_count, 1);
+	assert_string_equal(answer.values[0], "two");
+	assert_int_equal(answer.create_revision, 1);
+	assert_int_equal(answer.mod_revision, 3);
+	assert_int_equal(answer.version, 2);
+	assert_int_equal(answer.revision, 3);
+
+	assert_int_equal(delete(place->store, "/a").deleted_count, 1);
+	assert_int_equal(get(place->store, "/a").record_count, 0);
+	assert_int_equal(delete(place->store, "/a").deleted_count, 0);
+	assert_int_equal(get(place->store, "/b").revision, 4); /* deleting nothing is no revision */
+	put(place->store, "/a", "three");
+	answer = get(place->store, "/a");
+	assert_int_equal(answer.create_revision, 5);
+	assert_int_equal(answer.version, 1);
+}
+
+static void a_list_is_what_begins_with_the_prefix(void **state)
+{
+	struct place *place = *state;
+	struct answer answer;
+
+	put(place->store, "/p/b", "2");
+	put(place->store, "/p/a", "1");
+	put(place->store, "/p", "no");
+	put(place->store, "/pp", "no");
+	put(place->store, "/p0", "no");
+	answer = list(place->store, "/p/");
+	assert_int_equal(answer.record_count, 2);
+	assert_string_equal(answer.keys[0], "/p/a");
+	assert_string_equal(answer.keys[1], "/p/b");
+	assert_int_equal(list(place->store, "/").record_count, 5);
+	put(place->store, "/q/\xff\xff", "end");
+	assert_int_equal(list(place->store, "/q/\xff").record_count, 1);
+}
+
+static void empty_and_binary_values_are_values(void **state)
+{
+	struct place *place = *state;
+	struct answer answer = {};
+
+	assert_int_equal(put(place->store, "/empty", "").status, 0);
+	assert_int_equal(get(place->store, "/empty").record_count, 1);
+	store_put(place->store, "/zero", (struct store_value){"a\0b", 3}, 0, answer_take, &answer);
+	answer_wait(place->store, &answer);
+	{
+		const struct store_compare same = {STORE_COMPARE_VALUE, "/zero", 0, {"a\0b", 3}};
+		const struct store_compare shorter = {STORE_COMPARE_VALUE, "/zero", 0, {"a\0", 2}};
+
+		assert_true(transact(place->store, &(struct store_transaction){.compares = &same, .compare_count = 1}).succeeded);
+		assert_false(
+			transact(place->store, &(struct store_transaction){.compares = &shorter, .compare_count = 1}).succeeded);
+	}
+}
+
+static void what_was_stored_is_there_after_opening_again(void **state)
+{
+	struct place *place = *state;
+	struct answer answer;
+
+	put(place->store, "/a", "one");
+	put(place->store, "/a", "two");
+	delete(place->store, "/b");
+	place_reopen(place);
+	answer = get(place->store, "/a");
+	assert_string_equal(answer.values[0], "two");
+	assert_int_equal(answer.version, 2);
+	assert_int_equal(put(place->store, "/c", "x").revision, 3);
+}
+
+/* ---- Transactions ---- */
+
+static void compares_choose_the_steps(void **state)
+{
+	static const struct {
+		struct store_compare compare;
+		bool holds;
+	} cases[] = {
+		{{STORE_COMPARE_EXISTS, "/a"}, true},
+		{{STORE_COMPARE_EXISTS, "/none"}, false},
+		{{STORE_COMPARE_ABSENT, "/a"}, false},
+		{{STORE_COMPARE_ABSENT, "/none"}, true},
+		{{STORE_COMPARE_MOD_REVISION, "/a", 2}, true},
+		{{STORE_COMPARE_MOD_REVISION, "/a", 1}, false},
+		{{STORE_COMPARE_MOD_REVISION, "/none", 0}, true},
+		{{STORE_COMPARE_VERSION, "/a", 2}, true},
+		{{STORE_COMPARE_VERSION, "/a", 3}, false},
+		{{STORE_COMPARE_VERSION, "/none", 0}, true},
+		{{STORE_COMPARE_VALUE, "/a", 0, {"two", 3}}, true},
+		{{STORE_COMPARE_VALUE, "/a", 0, {"one", 3}}, false},
+		{{STORE_COMPARE_VALUE, "/none", 0, {"", 0}}, false},
+	};
+	struct place *place = *state;
+
+	put(place->store, "/a", "one");
+	put(place->store, "/a", "two");
+	for (size_t i = 0; i < array_length(cases); i++) {
+		const struct store_step then_step = {STORE_PUT, "/then", {"x", 1}}, else_step = {STORE_PUT, "/else", {"x", 1}};
+		const struct store_transaction transaction = {&cases[i].compare, 1, &then_step, 1, &else_step, 1};
+
+		assert_int_equal(transact(place->store, &transaction).succeeded, cases[i].holds);
+		assert_int_equal(delete(place->store, "/then").deleted_count, cases[i].holds);
+		assert_int_equal(delete(place->store, "/else").deleted_count, !cases[i].holds);
+	}
+}
+
+static void a_transaction_is_one_revision_and_sees_itself(void **state)
+{
+	static const struct store_step steps[] = {
+		{STORE_GET_PREFIX, "/p/"},
+		{STORE_PUT, "/p/c", {"3", 1}},
+		{STORE_DELETE_PREFIX, "/q/"},
+		{STORE_GET_PREFIX, "/p/"},
+	};
+	struct place *place = *state;
+	struct answer answer;
+
+	put(place->store, "/p/a", "1");
+	put(place->store, "/q/a", "1");
+	put(place->store, "/q/b", "1");
+	answer = transact(place->store, &(struct store_transaction){.then_steps = steps, .then_count = 4});
+	assert_int_equal(answer.revision, 4);
+	assert_int_equal(answer.step_count, 4);
+	assert_int_equal(answer.record_count, 1);
+	assert_int_equal(list(place->store, "/q/").record_count, 0);
+	assert_int_equal(get(place->store, "/p/c").mod_revision, 4);
+}
+
+static void a_transaction_that_fails_changes_nothing(void **state)
+{
+	static const struct store_step steps[] = {
+		{STORE_PUT, "/a", {"new", 3}},
+		{STORE_PUT, "/b", {"new", 3}, .lease = 77}, /* there is no such lease */
+	};
+	struct place *place = *state;
+
+	put(place->store, "/a", "old");
+	assert_int_equal(transact(place->store, &(struct store_transaction){.then_steps = steps, .then_count = 2}).status,
+			 -ENOENT);
+	assert_string_equal(get(place->store, "/a").values[0], "old");
+	assert_int_equal(put(place->store, "/c", "x").revision, 2);
+}
+
+static void requests_that_break_the_rules_are_refused(void **state)
+{
+	static const struct store_step twice[] = {{STORE_PUT, "/a"}, {STORE_PUT, "/b"}, {STORE_PUT, "/a"}};
+	static const struct store_step overlap[] = {{STORE_DELETE_PREFIX, "/p/"}, {STORE_PUT, "/p/a"}};
+	static const struct store_step same[] = {{STORE_PUT, "/a"}, {STORE_DELETE, "/a"}};
+	static const struct store_step fine[] = {{STORE_DELETE, "/a"}, {STORE_PUT, "/ab"}, {STORE_DELETE_PREFIX, "/p/"}};
+	static char big[STORE_VALUE_LENGTH_MAX + 1], long_key[STORE_KEY_LENGTH_MAX + 2];
+	struct place *place = *state;
+	struct store *store = place->store;
+	struct answer answer = {};
+
+	assert_int_equal(transact(store, &(struct store_transaction){.then_steps = twice, .then_count = 3}).status, -EINVAL);
+	assert_int_equal(transact(store, &(struct store_transaction){.else_steps = overlap, .else_count = 2}).status, -EINVAL);
+	assert_int_equal(transact(store, &(struct store_transaction){.then_steps = same, .then_count = 2}).status, -EINVAL);
+	assert_int_equal(transact(store, &(struct store_transaction){.then_steps = fine, .then_count = 3}).status, 0);
+	assert_int_equal(put(store, "relative", "x").status, -EINVAL);
+	assert_int_equal(put(store, "", "x").status, -EINVAL);
+	memset(long_key, 'k', sizeof(long_key) - 1);
+	long_key[0] = '/';
+	assert_int_equal(put(store, long_key, "x").status, -EINVAL);
+	long_key[STORE_KEY_LENGTH_MAX] = '\0';
+	assert_int_equal(put(store, long_key, "x").status, 0);
+	store_put(store, "/big", (struct store_value){big, sizeof(big)}, 0, answer_take, &answer);
+	assert_int_equal(answer_wait(store, &answer).status, -EINVAL);
+}
+
+/* ---- Callbacks ---- */
+
+static void count_calls(void *context, int status, const struct store_result *result, const struct error *error)
+{
+	assert_int_equal(status, 0);
+	++*(int *)context;
+}
+
+static void completions_never_come_from_inside_a_call(void **state)
+{
+	struct place *place = *state;
+	int calls = 0;
+
+	store_put(place->store, "/a", store_text("x"), 0, count_calls, &calls);
+	store_put(place->store, "relative", store_text("x"), 0, NULL, NULL); /* nobody waits; it is logged */
+	store_get(place->store, "/a", count_calls, &calls);
+	assert_int_equal(calls, 0);
+	dispatch_all(place->store);
+	assert_int_equal(calls, 2);
+}
+
+static void closing_cancels_what_is_pending(void **state)
+{
+	struct place *place = *state;
+	struct answer answer = {};
+
+	store_put(place->store, "/a", store_text("x"), 0, answer_take, &answer);
+	store_free(place->store);
+	assert_int_equal(answer.calls, 1);
+	assert_int_equal(answer.status, -ECANCELED);
+	place_open(place);
+}
+
+/* ---- Watches ---- */
+
+struct seen {
+	char log[4096]; /* "put /a=1 (was 0) @3; " for each event */
+	int calls, failed;
+	uint64_t revision, last_mod;
+	size_t events;
+	struct store_watch *free_this;
+};
+
+static void seen_events(void *context, const struct store_event *events, size_t count, uint64_t revision)
+{
+	struct seen *seen = context;
+
+	seen->calls++;
+	assert_true(count > 0);
+	assert_true(revision > seen->revision);
+	for (size_t i = 0; i < count; i++) {
+		const struct store_event *event = &events[i];
+		size_t used = strlen(seen->log);
+
+		assert_true(event->record.mod_revision >= seen->last_mod);
+		assert_true(event->record.mod_revision > seen->revision);
+		seen->last_mod = event->record.mod_revision;
+		if (event->kind == STORE_EVENT_PUT)
+			snprintf(seen->log + used, sizeof(seen->log) - used, "put %s=%s", event->record.key,
+				 (const char *)event->record.value.data);
+		else
+			snprintf(seen->log + used, sizeof(seen->log) - used, "delete %s", event->record.key);
+		used = strlen(seen->log);
+		snprintf(seen->log + used, sizeof(seen->log) - used, " (was %s) @%llu; ",
+			 event->previous ? (const char *)event->previous->value.data : "absent",
+			 (unsigned long long)event->record.mod_revision);
+	}
+	seen->events += count;
+	seen->revision = revision;
+	store_watch_free(seen->free_this);
+	seen->free_this = NULL;
+}
+
+static void seen_failed(void *context, int status, const struct error *error)
+{
+	struct seen *seen = context;
+
+	assert_true(strlen(error->text) > 0);
+	seen->failed = status;
+}
+
+static const struct store_watch_handler seen_handler = {seen_events, seen_failed};
+
+static void a_watch_delivers_every_change_in_order(void **state)
+{
+	static const struct store_step steps[] = {{STORE_PUT, "/w/c", {"3", 1}}, {STORE_DELETE, "/w/a"}, {STORE_PUT, "/x", {"", 0}}};
+	struct place *place = *state;
+	struct seen seen = {};
+	struct store_watch *watch;
+
+	put(place->store, "/w/a", "1");
+	watch = store_watch_new(place->store, "/w/", 1, &seen_handler, &seen);
+	assert_int_equal(seen.calls, 0);
+	put(place->store, "/other", "x");
+	put(place->store, "/w/a", "2");
+	transact(place->store, &(struct store_transaction){.then_steps = steps, .then_count = 3});
+	dispatch_all(place->store);
+	assert_string_equal(seen.log, "put /w/a=1 (was absent) @1; put /w/a=2 (was 1) @3; "
+				      "put /w/c=3 (was absent) @4; delete /w/a (was 2) @4; ");
+	assert_int_equal(seen.revision, 4);
+	store_watch_free(watch);
+	put(place->store, "/w/a", "late");
+	assert_int_equal(seen.events, 4);
+}
+
+static void a_watch_may_start_now_later_or_in_the_past(void **state)
+{
+	struct place *place = *state;
+	struct seen now = {}, later = {}, past = {};
+	struct store_watch *watches[3];
+
+	put(place->store, "/a", "1");
+	put(place->store, "/a", "2");
+	watches[0] = store_watch_new(place->store, "/", 0, &seen_handler, &now);
+	watches[1] = store_watch_new(place->store, "/", 4, &seen_handler, &later);
+	watches[2] = store_watch_new(place->store, "/", 2, &seen_handler, &past);
+	put(place->store, "/a", "3");
+	put(place->store, "/a", "4");
+	assert_string_equal(now.log, "put /a=3 (was 2) @3; put /a=4 (was 3) @4; ");
+	assert_string_equal(later.log, "put /a=4 (was 3) @4; ");
+	assert_string_equal(past.log, "put /a=2 (was 1) @2; put /a=3 (was 2) @3; put /a=4 (was 3) @4; ");
+	for (int i = 0; i < 3; i++)
+		store_watch_free(watches[i]);
+}
+
+static void a_watch_freed_in_a_callback_calls_no_more(void **state)
+{
+	struct place *place = *state;
+	struct seen first = {}, second = {};
+	struct store_watch *one = store_watch_new(place->store, "/", 1, &seen_handler, &first);
+	struct store_watch *two = store_watch_new(place->store, "/", 1, &seen_handler, &second);
+
+	first.free_this = two;
+	put(place->store, "/a", "1");
+	assert_int_equal(first.events, 1);
+	assert_int_equal(second.events, 0);
+	first.free_this = one;
+	put(place->store, "/a", "2");
+	put(place->store, "/a", "3");
+	assert_int_equal(first.events, 2);
+}
+
+static void a_long_history_comes_in_whole_revisions(void **state)
+{
+	struct place *place = *state;
+	struct store_step steps[100];
+	char keys[100][32];
+	struct seen seen = {};
+	struct store_watch *watch;
+
+	for (size_t i = 0; i < 100; i++) {
+		snprintf(keys[i], sizeof(keys[i]), "/k/%zu", i);
+		steps[i] = (struct store_step){STORE_PUT, keys[i], {"v", 1}};
+	}
+	for (int i = 0; i < 30; i++)
+		transact(place->store, &(struct store_transaction){.then_steps = steps, .then_count = 100});
+	watch = store_watch_new(place->store, "/k/", 1, &seen_handler, &seen);
+	dispatch_all(place->store);
+	assert_int_equal(seen.events, 3000);
+	assert_int_equal(seen.revision, 30);
+	assert_true(seen.calls > 1);
+	store_watch_free(watch);
+}
+
+static void compacted_changes_are_refused_and_kept_ones_are_whole(void **state)
+{
+	struct place *place = *state;
+	struct seen old = {}, kept = {}, bad = {};
+	struct store_watch *watches[3];
+	char value[16];
+
+	store_free(place->store);
+	place->history_revisions = 20;
+	place_open(place);
+	put(place->store, "/stays", "1");
+	put(place->store, "/goes", "1");
+	delete(place->store, "/goes");
+	for (int i = 0; i < 100; i++) {
+		snprintf(value, sizeof(value), "%d", i);
+		put(place->store, "/busy", value);
+	}
+	place_reopen(place); /* the mark survives */
+	assert_int_equal(get(place->store, "/stays").record_count, 1);
+	watches[0] = store_watch_new(place->store, "/", 3, &seen_handler, &old);
+	watches[1] = store_watch_new(place->store, "/", 103 - 20 + 1, &seen_handler, &kept);
+	watches[2] = store_watch_new(place->store, "relative", 1, &seen_handler, &bad);
+	dispatch_all(place->store);
+	assert_int_equal(old.failed, -ESTALE);
+	assert_int_equal(old.events, 0);
+	assert_int_equal(bad.failed, -EINVAL);
+	assert_int_equal(kept.failed, 0);
+	assert_int_equal(kept.events, 20);
+	assert_null(strstr(kept.log, "was absent"));
+	for (int i = 0; i < 3; i++)
+		store_watch_free(watches[i]);
+}
+
+/* ---- Leases ---- */
+
+static uint64_t lease_grant(struct store *store, uint32_t ttl_s)
+{
+	struct answer answer = {};
+
+	store_lease_grant(store, ttl_s, answer_take, &answer);
+	return answer_wait(store, &answer).lease;
+}
+
+static int lease_keepalive(struct store *store, uint64_t lease)
+{
+	struct answer answer = {};
+
+	store_lease_keepalive(store, lease, answer_take, &answer);
+	return answer_wait(store, &answer).status;
+}
+
+static void keys_vanish_with_their_lease(void **state)
+{
+	struct place *place = *state;
+	uint64_t lease = lease_grant(place->store, 2);
+	struct seen seen = {};
+	struct store_watch *watch;
+
+	assert_true(lease != 0);
+	put_leased(place->store, "/l/a", lease);
+	put_leased(place->store, "/l/b", lease);
+	put_leased(place->store, "/l/c", lease);
+	put(place->store, "/l/c", "free"); /* a put without a lease detaches */
+	assert_int_equal(get(place->store, "/l/a").record_lease, lease);
+	watch = store_watch_new(place->store, "/l/", 0, &seen_handler, &seen);
+	clock_fake_advance(&test_clock, 1999);
+	assert_int_equal(store_dispatch(place->store), 1);
+	assert_int_equal(list(place->store, "/l/").record_count, 3);
+	clock_fake_advance(&test_clock, 1);
+	dispatch_all(place->store);
+	assert_int_equal(list(place->store, "/l/").record_count, 1);
+	assert_string_equal(seen.log, "delete /l/a (was x) @5; delete /l/b (was x) @5; ");
+	assert_int_equal(lease_keepalive(place->store, lease), -ENOENT);
+	assert_int_equal(put_leased(place->store, "/l/a", lease).status, -ENOENT);
+	store_watch_free(watch);
+}
+
+static void a_lease_lives_while_it_is_kept_alive(void **state)
+{
+	struct place *place = *state;
+	uint64_t lease = lease_grant(place->store, 2);
+
+	put_leased(place->store, "/a", lease);
+	for (int i = 0; i < 5; i++) {
+		clock_fake_advance(&test_clock, 1500);
+		assert_int_equal(lease_keepalive(place->store, lease), 0);
+	}
+	assert_int_equal(get(place->store, "/a").record_count, 1);
+	clock_fake_advance(&test_clock, 2000);
+	assert_int_equal(lease_keepalive(place->store, lease), -ENOENT); /* also before the dispatch saw it */
+	assert_int_equal(get(place->store, "/a").record_count, 0);
+}
+
+static void leases_survive_opening_again_with_their_whole_time(void **state)
+{
+	struct place *place = *state;
+	uint64_t lease = lease_grant(place->store, 10), other;
+	struct answer answer = {};
+
+	put_leased(place->store, "/a", lease);
+	clock_fake_advance(&test_clock, 9000);
+	place_reopen(place);
+	clock_fake_advance(&test_clock, 9000);
+	assert_int_equal(get(place->store, "/a").record_count, 1);
+	store_lease_revoke(place->store, lease, answer_take, &answer);
+	assert_int_equal(answer_wait(place->store, &answer).status, 0);
+	assert_int_equal(get(place->store, "/a").record_count, 0);
+	place_reopen(place);
+	other = lease_grant(place->store, 10);
+	assert_true(other > lease); /* numbers are never used again */
+	memset(&answer, 0, sizeof(answer));
+	store_lease_grant(place->store, 0, answer_take, &answer);
+	assert_int_equal(answer_wait(place->store, &answer).status, -EINVAL);
+}
+
+/* ---- The event loop ---- */
+
+static void count_and_stop(void *context, int status, const struct store_result *result, const struct error *error)
+{
+	assert_int_equal(status, 0);
+	event_base_loopbreak(context);
+}
+
+static void stop_on_events(void *context, const struct store_event *events, size_t count, uint64_t revision)
+{
+	event_base_loopbreak(context);
+}
+
+static void an_event_base_dispatches_by_itself(void **state)
+{
+	static const struct store_watch_handler handler = {stop_on_events, seen_failed};
+	struct place *place = *state;
+	struct event_base *base = event_base_new();
+	struct store_sqlite_options options = {.directory = place->directory, .clock = &clock_system, .base = base};
+	struct store_watch *watch;
+	struct error error;
+
+	store_free(place->store);
+	assert_int_equal(store_sqlite_open(&options, &place->store, &error), 0);
+	store_put(place->store, "/a", store_text("1"), 0, count_and_stop, base);
+	event_base_dispatch(base);
+	watch = store_watch_new(place->store, "/", 1, &handler, base);
+	event_base_dispatch(base);
+	store_watch_free(watch);
+	/* Nothing is due: the loop finds no event to wait for. */
+	assert_int_equal(event_base_loop(base, EVLOOP_NONBLOCK), 1);
+	store_free(place->store);
+	event_base_free(base);
+	place_open(place);
+}
+
+/* ---- The file ---- */
+
+static void path_of(const struct place *place, const char *name, char path[static 512])
+{
+	snprintf(path, 512, "%s/%s", place->directory, name);
+}
+
+static void the_files_are_for_their_owner_only(void **state)
+{
+	static const char *const names[] = {"store.db", "store.db-wal", "store.lock"};
+	struct place *place = *state;
+	struct stat stat_buffer;
+	char path[512];
+
+	put(place->store, "/a", "x");
+	for (size_t i = 0; i < array_length(names); i++) {
+		path_of(place, names[i], path);
+		assert_int_equal(stat(path, &stat_buffer), 0);
+		assert_int_equal(stat_buffer.st_mode & 07777, 0600);
+	}
+}
+
+static void a_second_daemon_is_refused(void **state)
+{
+	struct place *place = *state, second = *place;
+	struct error error = {};
+
+	assert_int_equal(place_try(&second, &error), -EBUSY);
+	assert_non_null(strstr(error.text, "another selvaged"));
+	assert_int_equal(put(place->store, "/a", "x").status, 0);
+}
+
+/* The store must be refused with the status, and with words that hold the text. */
+static void refused(struct place *place, int status, const char *text)
+{
+	struct error error = {};
+
+	assert_int_equal(place_try(place, &error), status);
+	if (!strstr(error.text, text) || !strstr(error.text, place->directory))
+		fail_msg("\"%s\" does not say \"%s\"", error.text, text);
+}
+
+static void file_write(const char *path, long offset, const char *bytes, size_t length, const char *mode)
+{
+	FILE *file = fopen(path, mode);
+
+	assert_non_null(file);
+	assert_int_equal(fseek(file, offset, SEEK_SET), 0);
+	assert_int_equal(fwrite(bytes, 1, length, file), length);
+	fclose(file);
+}
+
+static void sql_change(const struct place *place, const char *sql)
+{
+	char path[512];
+	sqlite3 *database;
+
+	path_of(place, "store.db", path);
+	assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(database);
+}
+
+static void damaged_and_foreign_files_are_refused_with_advice(void **state)
+{
+	static const char *const damages[] = {
+		"UPDATE history SET value = x'00' WHERE key = CAST('/a' AS BLOB)",
+		"UPDATE history SET lease = 5 WHERE key = CAST('/a' AS BLOB)",
+		"DELETE FROM history",
+		"UPDATE current SET row = row + 1",
+		"DROP TABLE lease",
+		"PRAGMA user_version = 0",
+	};
+	static const char garbage[4096] = "this is no database";
+	char path[512];
+
+	for (size_t i = 0; i < array_length(damages) + 4; i++) {
+		struct place *place;
+
+		setup(state);
+		place = *state;
+		put(place->store, "/a", "one");
+		put(place->store, "/b", "two");
+		store_free(place->store);
+		place->store = NULL;
+		path_of(place, "store.db", path);
+		if (i < array_length(damages)) {
+			sql_change(place, damages[i]);
+			refused(place, i == 4 ? -EIO : -EUCLEAN, i == 4 ? "lease" : "move it");
+		} else if (i == array_length(damages)) {
+			file_write(path, 0, garbage, sizeof(garbage), "w");
+			refused(place, -EUCLEAN, "backup");
+		} else if (i == array_length(damages) + 1) {
+			file_write(path, 4096, garbage, sizeof(garbage), "r+");
+			refused(place, -EUCLEAN, "backup");
+		} else if (i == array_length(damages) + 2) {
+			sql_change(place, "PRAGMA user_version = 2");
+			refused(place, -EPROTONOSUPPORT, "newer version");
+		} else {
+			sql_change(place, "PRAGMA application_id = 7");
+			refused(place, -EUCLEAN, "another program");
+		}
+		teardown(state);
+	}
+}
+
+static void places_that_cannot_hold_a_store_are_refused(void **state)
+{
+	struct place place = {.directory = "/tmp/selvage-no-such/deeper"};
+	struct error error = {};
+
+	assert_int_equal(place_try(&place, &error), -ENOENT);
+	assert_non_null(strstr(error.text, place.directory));
+	strcpy(place.directory, "/dev/null");
+	assert_int_equal(place_try(&place, &error), -ENOTDIR);
+}
+
+/* ---- Kills: the writer is another process, the kill comes at any moment ---- */
+
+/* Each transaction writes two keys, so that half of one shows. */
+static void pair_put(struct store *store, unsigned int number, const char *value, size_t length, store_done done,
+		     void *context)
+{
+	char first[32], second[32];
+	const struct store_step steps[] = {
+		{STORE_PUT, first, {value, length}},
+		{STORE_PUT, second, {value, length}},
+	};
+
+	snprintf(first, sizeof(first), "/first/%08u", number);
+	snprintf(second, sizeof(second), "/second/%08u", number);
+	store_transact(store, &(struct store_transaction){.then_steps = steps, .then_count = 2}, done, context);
+}
+
+struct numbers {
+	unsigned int count;
+	bool gapless;
+};
+
+static void numbers_take(void *context, int status, const struct store_result *result, const struct error *error)
+{
+	struct numbers *numbers = context;
+
+	assert_int_equal(status, 0);
+	for (size_t i = 0; i < result->steps[0].record_count; i++)
+		if (atoi(strrchr(result->steps[0].records[i].key, '/') + 1) != (int)i)
+			numbers->gapless = false;
+	numbers->count = (unsigned int)result->steps[0].record_count;
+}
+
+/* How many pairs the store holds; a gap or half a pair fails. */
+static bool pairs_count(struct store *store, unsigned int *ret_count)
+{
+	struct numbers first = {.gapless = true}, second = {.gapless = true};
+
+	store_list(store, "/first/", numbers_take, &first);
+	store_list(store, "/second/", numbers_take, &second);
+	dispatch_all(store);
+	*ret_count = first.count;
+	return first.gapless && second.gapless && first.count == second.count;
+}
+
+static void acknowledge(void *context, int status, const struct store_result *result, const struct error *error)
+{
+	const char byte = 'a';
+
+	if (status < 0 || write(*(int *)context, &byte, 1) != 1)
+		_exit(1);
+}
+
+/* Until it is killed. */
+static void writer_run(struct place *place, unsigned int next, int acknowledgements)
+{
+	static const char value[3000] = "value";
+	struct error error;
+
+	if (place_try(place, &error) < 0)
+		_exit(2);
+	for (;; next++) {
+		pair_put(place->store, next, value, sizeof(value), acknowledge, &acknowledgements);
+		dispatch_all(place->store);
+	}
+}
+
+/* Reads acknowledgements, up to a limit or to the end. */
+static unsigned int acknowledgements_read(int fd, unsigned int limit)
+{
+	unsigned int count = 0;
+	char byte;
+
+	while (count < limit && read(fd, &byte, 1) == 1)
+		count++;
+	return count;
+}
+
+static unsigned int kill_round(struct place *place, unsigned int before)
+{
+	unsigned int acknowledged, spin = (unsigned int)rand() % 20000;
+	int pipe_fds[2], wait_status;
+	pid_t child;
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		writer_run(place, before, pipe_fds[1]);
+	close(pipe_fds[1]);
+	acknowledged = acknowledgements_read(pipe_fds[0], 1 + (unsigned int)rand() % 40);
+	for (volatile unsigned int i = 0; i < spin; i++)
+		;
+	kill(child, SIGKILL);
+	acknowledged += acknowledgements_read(pipe_fds[0], UINT32_MAX);
+	close(pipe_fds[0]);
+	assert_int_equal(waitpid(child, &wait_status, 0), child);
+	assert_true(WIFSIGNALED(wait_status));
+	return acknowledged;
+}
+
+static void acknowledged_puts_survive_a_kill(void **state)
+{
+	struct place *place = *state;
+	unsigned int expected = 0, found, total = 0;
+
+	store_free(place->store);
+	for (int round = 0; round < KILL_ROUNDS; round++) {
+		unsigned int acknowledged = kill_round(place, expected);
+
+		place_open(place);
+		assert_true(pairs_count(place->store, &found));
+		assert_in_range(found, expected + acknowledged, expected + acknowledged + 1);
+		store_free(place->store);
+		total += acknowledged;
+		expected = found;
+	}
+	printf("          %d kills, %u acknowledged transactions, all there, none half (seed %u)\n", KILL_ROUNDS, total,
+	       test_seed);
+	place_open(place);
+}
+
+/* ---- Power cuts: what was not synced is kept, lost or torn at random ---- */
+
+struct cut_progress {
+	unsigned int acknowledged;   /* so far */
+	unsigned int at_cut;	     /* when the power went */
+	bool cut;
+};
+
+static void progress_count(void *context, int status, const struct store_result *result, const struct error *error)
+{
+	assert_int_equal(status, 0);
+	((struct cut_progress *)context)->acknowledged++;
+}
+
+static void progress_note(void *context)
+{
+	struct cut_progress *progress = context;
+
+	progress->at_cut = progress->acknowledged;
+	progress->cut = true;
+}
+
+/* One life with a cut in it; whether the store that the disk was left with keeps the promise. */
+static bool cut_round(const struct power_cut_options *how, unsigned int *ret_acknowledged, unsigned long *ret_operations)
+{
+	static char value[20000] = "value";
+	struct place alive = {.vfs = POWER_CUT_VFS}, left = {};
+	struct cut_progress progress = {};
+	struct power_cut_options options = *how;
+	struct error error = {};
+	unsigned int found = 0;
+	bool good;
+
+	directory_make(alive.directory);
+	directory_make(left.directory);
+	options.target_directory = left.directory;
+	options.cut = progress_note;
+	options.context = &progress;
+	power_cut_begin(&options);
+	place_open(&alive);
+	for (unsigned int i = 0; i < CUT_PUTS && !progress.cut; i++) {
+		pair_put(alive.store, i, value, 1 + (size_t)rand() % sizeof(value), progress_count, &progress);
+		dispatch_all(alive.store);
+	}
+	*ret_operations = power_cut_operations();
+	store_free(alive.store);
+	power_cut_end();
+
+	*ret_acknowledged = progress.at_cut;
+	good = place_try(&left, &error) == 0;
+	if (good) {
+		good = pairs_count(left.store, &found) && found >= progress.at_cut && found <= progress.at_cut + 1;
+		store_free(left.store);
+	}
+	directory_remove(alive.directory);
+	directory_remove(left.directory);
+	return good;
+}
+
+static void acknowledged_puts_survive_a_power_cut(void **state)
+{
+	unsigned int acknowledged, total = 0;
+	unsigned long operations, unused;
+
+	cut_round(&(struct power_cut_options){.cut_after = ULONG_MAX}, &acknowledged, &operations);
+	for (int round = 0; round < CUT_ROUNDS; round++) {
+		const struct power_cut_options options = {
+			/* A third of the cuts fall into the creation of the file. */
+			.cut_after = (unsigned long)rand() % (round % 3 ? operations : 40)};
+
+		if (!cut_round(&options, &acknowledged, &unused))
+			fail_msg("cut after %lu of %lu operations lost what was acknowledged (seed %u)", options.cut_after,
+				 operations, test_seed);
+		total += acknowledged;
+	}
+	printf("          %d cuts among %lu disk operations, %u acknowledged transactions, all there (seed %u)\n", CUT_ROUNDS,
+	       operations, total, test_seed);
+}
+
+/* The test itself: on a disk that only pretends to sync, the same cuts must be seen to lose something. */
+static void a_disk_that_lies_is_noticed_by_this_test(void **state)
+{
+	unsigned int acknowledged, lost = 0;
+	unsigned long operations, unused;
+
+	cut_round(&(struct power_cut_options){.cut_after = ULONG_MAX}, &acknowledged, &operations);
+	for (int round = 0; round < 10; round++) {
+		const struct power_cut_options options = {.cut_after = operations / 2 + (unsigned long)rand() % (operations / 2),
+							  .ignore_sync = true};
+
+		lost += !cut_round(&options, &acknowledged, &unused);
+	}
+	assert_true(lost > 0);
+}
+
+static void a_full_disk_gives_an_error_and_changes_nothing(void **state)
+{
+	struct place place = {.vfs = POWER_CUT_VFS};
+	struct answer answer;
+
+	directory_make(place.directory);
+	power_cut_begin(&(struct power_cut_options){.cut_after = ULONG_MAX});
+	place_open(&place);
+	put(place.store, "/a", "one");
+	for (int round = 0; round < 3; round++) {
+		power_cut_disk_full(round + 1);
+		answer = put(place.store, "/a", "two");
+		assert_int_equal(answer.status, -ENOSPC);
+		assert_non_null(strstr(answer.error, "full"));
+		assert_string_equal(get(place.store, "/a").values[0], "one");
+		power_cut_disk_full(0);
+	}
+	assert_int_equal(put(place.store, "/a", "three").revision, 2);
+	place_reopen(&place);
+	assert_string_equal(get(place.store, "/a").values[0], "three");
+	store_free(place.store);
+	power_cut_end();
+	directory_remove(place.directory);
+}
+
+/* For information: what an acknowledged write costs the flash. */
+static void bytes_per_put_are_printed(void **state)
+{
+	struct place place = {.vfs = POWER_CUT_VFS};
+	unsigned long before;
+	char key[64], value[1000];
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	directory_make(place.directory);
+	power_cut_begin(&(struct power_cut_options){.cut_after = ULONG_MAX});
+	place_open(&place);
+	before = power_cut_bytes_written();
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "/registry/services/default/web-%d", i % 100);
+		put(place.store, key, value);
+	}
+	printf("          1000 puts of 1 kB to 100 keys: %lu bytes written for each, checkpoints included\n",
+	       (power_cut_bytes_written() - before) / 1000);
+	before = power_cut_bytes_written();
+	for (int i = 0; i < 100; i++)
+		get(place.store, "/registry/services/default/web-1");
+	assert_int_equal(power_cut_bytes_written(), before); /* reading writes nothing */
+	store_free(place.store);
+	power_cut_end();
+	directory_remove(place.directory);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_record_knows_its_revisions, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_list_is_what_begins_with_the_prefix, setup, teardown),
+		cmocka_unit_test_setup_teardown(empty_and_binary_values_are_values, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_stored_is_there_after_opening_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(compares_choose_the_steps, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_transaction_is_one_revision_and_sees_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_transaction_that_fails_changes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(requests_that_break_the_rules_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(completions_never_come_from_inside_a_call, setup, teardown),
+		cmocka_unit_test_setup_teardown(closing_cancels_what_is_pending, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_watch_delivers_every_change_in_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_watch_may_start_now_later_or_in_the_past, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_watch_freed_in_a_callback_calls_no_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_long_history_comes_in_whole_revisions, setup, teardown),
+		cmocka_unit_test_setup_teardown(compacted_changes_are_refused_and_kept_ones_are_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_vanish_with_their_lease, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_lease_lives_while_it_is_kept_alive, setup, teardown),
+		cmocka_unit_test_setup_teardown(leases_survive_opening_again_with_their_whole_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_event_base_dispatches_by_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_files_are_for_their_owner_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_second_daemon_is_refused, setup, teardown),
+		cmocka_unit_test(damaged_and_foreign_files_are_refused_with_advice),
+		cmocka_unit_test(places_that_cannot_hold_a_store_are_refused),
+		cmocka_unit_test_setup_teardown(acknowledged_puts_survive_a_kill, setup, teardown),
+		cmocka_unit_test(acknowledged_puts_survive_a_power_cut),
+		cmocka_unit_test(a_disk_that_lies_is_noticed_by_this_test),
+		cmocka_unit_test(a_full_disk_gives_an_error_and_changes_nothing),
+		cmocka_unit_test(bytes_per_put_are_printed),
+	};
+
+	test_seed = argc > 1 ? (unsigned int)atoi(argv[1]) : (unsigned int)time(NULL);
+	srand(test_seed);
+	test_clock = clock_fake(1000);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
