@@ -126,11 +126,31 @@ struct place {
 	unsigned int line, column;
 };
 
+/* The parser's place of an alias is behind its "*", that of a quoted text behind its quote. */
+static unsigned int event_mark_offset(struct fy_event *event)
+{
+	enum fy_scalar_style style;
+
+	if (event->type == FYET_ALIAS)
+		return 1;
+	if (event->type != FYET_SCALAR || !event->scalar.value)
+		return 0;
+	style = fy_token_scalar_style(event->scalar.value);
+	return style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
+}
+
 static struct place event_place(struct fy_event *event)
 {
 	const struct fy_mark *mark = fy_event_start_mark(event);
+	struct place place = {1, 1};
 
-	return mark ? (struct place){(unsigned int)mark->line + 1, (unsigned int)mark->column + 1} : (struct place){1, 1};
+	if (mark) {
+		place.line = (unsigned int)mark->line + 1;
+		place.column = (unsigned int)mark->column + 1;
+		if (place.column > event_mark_offset(event))
+			place.column -= event_mark_offset(event);
+	}
+	return place;
 }
 
 /* Zero-terminated in the arena. */
@@ -298,6 +318,18 @@ static struct tree_node *node_take(struct builder *builder, enum yaml_kind kind,
 	return node;
 }
 
+/* What is not there has no place of its own: that of its key, or of its list. */
+static void place_of_nothing(const struct builder *builder, struct yaml_node *node)
+{
+	const struct level *level = builder->depth ? &builder->levels[builder->depth - 1] : NULL;
+	const struct yaml_node *near = !level ? NULL : level->key ? &level->key->node : &level->container->node;
+
+	if (!near)
+		return;
+	node->line = near->line;
+	node->column = near->column;
+}
+
 static int scalar_build(struct builder *builder, struct fy_event *event, struct place place)
 {
 	struct tree_node *node = node_take(builder, YAML_SCALAR, place);
@@ -318,6 +350,8 @@ static int scalar_build(struct builder *builder, struct fy_event *event, struct 
 		scalar->kind = YAML_NULL;
 	tag_apply(builder, event->scalar.tag, scalar);
 	if (scalar->kind == YAML_NULL) {
+		if (!scalar->length)
+			place_of_nothing(builder, scalar);
 		scalar->plain = false;
 		scalar->text = "";
 		scalar->length = 0;
