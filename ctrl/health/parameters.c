@@ -218,9 +218,9 @@ static int http_validate(const struct health_parameters *parameters, struct erro
 	for (int i = 0; i < HEALTH_STATUS_RANGES && parameters->status[i].first; i++) {
 		const struct health_status_range *range = &parameters->status[i];
 
-		if (range->first < 200 || range->last > 599 || range->first > range->last)
+		if (range->first < 100 || range->last > 599 || range->first > range->last)
 			return error_set(error, EINVAL,
-					 "health check: status %u-%u is not a range within 200-599", range->first, range->last);
+					 "health check: status %u-%u is not a range within 100-599", range->first, range->last);
 	}
 	return 0;
 }
@@ -230,9 +230,9 @@ static int udp_validate(const struct health_parameters *parameters, struct error
 	/* An empty datagram reads as end of file to a careless server, and as nothing to some firewalls. */
 	if (parameters->send.length == 0)
 		return error_set(error, EINVAL, "health check: nothing to send");
-	if (parameters->send.length > HEALTH_TEXT_SIZE || parameters->expect.length > HEALTH_TEXT_SIZE)
+	if (parameters->send.length > HEALTH_BYTES_SIZE || parameters->expect.length > HEALTH_BYTES_SIZE)
 		return error_set(error, EINVAL, "health check: what to send or expect is longer than %d bytes",
-				 HEALTH_TEXT_SIZE);
+				 HEALTH_BYTES_SIZE);
 	return 0;
 }
 

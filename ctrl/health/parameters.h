@@ -21,9 +21,10 @@ enum health_check_type {
 	HEALTH_CHECK_UDP,  /* a datagram is answered, or at least not refused */
 };
 
-#define HEALTH_PATH_SIZE 256
+#define HEALTH_PATH_SIZE 1025
 #define HEALTH_HOST_SIZE 256
-#define HEALTH_TEXT_SIZE 128
+#define HEALTH_BODY_SIZE 128
+#define HEALTH_BYTES_SIZE 512
 #define HEALTH_STATUS_RANGES 8
 
 struct health_status_range {
@@ -32,7 +33,7 @@ struct health_status_range {
 
 struct health_bytes {
 	uint32_t length;
-	uint8_t data[HEALTH_TEXT_SIZE];
+	uint8_t data[HEALTH_BYTES_SIZE];
 };
 
 struct health_parameters {
@@ -44,7 +45,7 @@ struct health_parameters {
 	char path[HEALTH_PATH_SIZE];
 	char host[HEALTH_HOST_SIZE]; /* Host header; empty: address and port that are asked */
 	struct health_status_range status[HEALTH_STATUS_RANGES];
-	char body[HEALTH_TEXT_SIZE]; /* must occur in the answer's first HEALTH_BODY_LIMIT bytes; empty: any body */
+	char body[HEALTH_BODY_SIZE]; /* must occur in the answer's first HEALTH_BODY_LIMIT bytes; empty: any body */
 
 	/* UDP */
 	struct health_bytes send;

@@ -99,7 +99,7 @@ static void long_texts_are_refused_not_cut(void **state)
 
 	memset(path + 1, 'a', HEALTH_PATH_SIZE - 1);
 	assert_int_equal(health_parameters_from_service(&service, &parameters, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "longer than 255 bytes"));
+	assert_non_null(strstr(error.text, "longer than 1024 bytes"));
 }
 
 static void every_field_makes_a_difference(void **state)

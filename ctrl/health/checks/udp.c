@@ -71,10 +71,10 @@ static void udp_decide_answer(struct udp_probe *udp, const uint8_t *answer, size
 }
 
 /* Length of an answer, or -errno; -EAGAIN: neither answer nor error. */
-static ssize_t udp_receive(struct udp_probe *udp, uint8_t buffer[static HEALTH_TEXT_SIZE])
+static ssize_t udp_receive(struct udp_probe *udp, uint8_t buffer[static HEALTH_BYTES_SIZE])
 {
 	struct msghdr error_message = {0};
-	ssize_t length = recv(udp->fd, buffer, HEALTH_TEXT_SIZE, MSG_TRUNC);
+	ssize_t length = recv(udp->fd, buffer, HEALTH_BYTES_SIZE, MSG_TRUNC);
 
 	if (length >= 0)
 		return length;
@@ -88,7 +88,7 @@ static ssize_t udp_receive(struct udp_probe *udp, uint8_t buffer[static HEALTH_T
 static void udp_on_readable(evutil_socket_t fd, short events, void *context)
 {
 	struct udp_probe *udp = context;
-	uint8_t buffer[HEALTH_TEXT_SIZE];
+	uint8_t buffer[HEALTH_BYTES_SIZE];
 	ssize_t length = udp_receive(udp, buffer);
 
 	if (length >= 0)
@@ -120,7 +120,7 @@ static int udp_open(struct udp_probe *udp)
 /* What came since the last probe: late answers are forgotten, a late error is returned. */
 static int udp_drain(struct udp_probe *udp)
 {
-	uint8_t buffer[HEALTH_TEXT_SIZE];
+	uint8_t buffer[HEALTH_BYTES_SIZE];
 
 	for (int i = 0; i < 64; i++) {
 		ssize_t length = udp_receive(udp, buffer);
