@@ -47,11 +47,16 @@ PACKET_INLINE void *edge_table(void *map)
 	return bpf_map_lookup_elem(map, &zero);
 }
 
-/* All tables; false never happens (arrays have their value 0), but the verifier wants to hear it. */
-PACKET_INLINE bool edge_tables_get(struct edge_tables *tables)
+PACKET_INLINE struct edge_counters *edge_counters_get(void)
 {
 	uint32_t cpu = bpf_get_smp_processor_id();
 
+	return bpf_map_lookup_elem(&edge_counters, &cpu);
+}
+
+/* All tables; false never happens (arrays have their value 0), but the verifier wants to hear it. */
+PACKET_INLINE bool edge_tables_get(struct edge_tables *tables)
+{
 	tables->config = edge_table(&edge_config);
 	tables->links = edge_table(&edge_links);
 	tables->routes = edge_table(&edge_routes);
@@ -61,7 +66,7 @@ PACKET_INLINE bool edge_tables_get(struct edge_tables *tables)
 	tables->rings = edge_table(&edge_rings);
 	tables->flows = edge_table(&edge_flows);
 	tables->filter = edge_table(&edge_filter);
-	tables->counters = bpf_map_lookup_elem(&edge_counters, &cpu);
+	tables->counters = edge_counters_get();
 	return tables->config && tables->links && tables->routes && tables->neighbours && tables->vips && tables->lb &&
 	       tables->rings && tables->flows && tables->filter && tables->counters;
 }

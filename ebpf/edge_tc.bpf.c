@@ -8,6 +8,7 @@
 #include "ebpf/edge_xdp.h"
 
 #define PACKET_TYPE_HOST 0
+#define EDGE_TC_LINEAR 256u
 
 PACKET_INLINE struct packet edge_tc_view(struct __sk_buff *skb)
 {
@@ -54,41 +55,75 @@ PACKET_INLINE int edge_tc_send(const struct decision *decision)
 	return (int)bpf_redirect(decision->ifindex, 0);
 }
 
+/* verifier: steps as in edge_xdp.h. Headers may lie outside the linear part: 256 bytes hold all that is looked at. */
+__attribute__((noinline)) int edge_tc_parse(struct __sk_buff *skb, struct flow *flow)
+{
+	struct packet packet = edge_tc_view(skb);
+
+	if (packet.end - packet.data < EDGE_TC_LINEAR && (uint32_t)(packet.end - packet.data) < skb->len) {
+		if (bpf_skb_pull_data(skb, skb->len < EDGE_TC_LINEAR ? skb->len : EDGE_TC_LINEAR) < 0)
+			return -1;
+	}
+	packet = edge_tc_view(skb);
+	return flow ? (int)flow_parse(&packet, flow) : -1;
+}
+
+__attribute__((noinline)) int edge_tc_decide(struct __sk_buff *skb, struct flow *flow, uint32_t reason,
+					     struct decision *decision)
+{
+	struct edge_ingress ingress;
+	struct packet packet = edge_tc_view(skb);
+	struct edge_tables tables;
+
+	if (!flow || !decision || !edge_tables_get(&tables))
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
+	edge_decide_parsed(&tables, &packet, &ingress, flow, (enum drop_reason)reason, decision);
+	return 0;
+}
+
+/* Makes room and rewrites; negative when there is no room. */
+__attribute__((noinline)) int edge_tc_write(struct __sk_buff *skb, const struct flow *flow,
+					    const struct decision *decision)
+{
+	struct lb_exchange exchange;
+	struct packet packet;
+
+	if (!flow || !decision || decision->room < 0)
+		return -1;
+	if (decision->room > 0 && bpf_skb_change_head(skb, (uint32_t)decision->room, 0) < 0)
+		return -1;
+	packet = edge_tc_view(skb);
+	exchange = edge_write(&packet, flow, decision);
+	edge_tc_checksum(skb, &exchange);
+	return 0;
+}
+
 SEC("tc")
 int edge_tc(struct __sk_buff *skb)
 {
-	struct packet packet = edge_tc_view(skb);
-	struct edge_ingress ingress = {.ifindex = skb->ifindex};
+	struct edge_config *config = edge_table(&edge_config);
+	struct edge_counters *counters = edge_counters_get();
 	struct decision decision = {0};
-	struct edge_tables tables;
-	struct lb_exchange exchange;
+	uint32_t length = skb->len;
 	struct flow flow = {0};
+	int reason;
 
-	/* Headers may lie outside the linear part; 256 bytes hold all that is looked at of a forwarded packet. */
-	if (packet.end - packet.data < 256 && (uint32_t)(packet.end - packet.data) < skb->len) {
-		if (bpf_skb_pull_data(skb, skb->len < 256 ? skb->len : 256) < 0)
-			return TC_ACT_SHOT;
-	}
-	packet = edge_tc_view(skb);
-	if (!edge_tables_get(&tables))
+	if (!config || !counters)
 		return TC_ACT_SHOT;
-	ingress.epoch = edge_epoch(tables.config, edge_clock_epoch());
-	edge_decide(&tables, &packet, &ingress, &flow, &decision);
-	if (unlikely(edge_trace_wanted(tables.config, &flow, &decision)))
-		edge_tc_event(skb, EDGE_EVENT_TRACE, skb->len, &decision);
+	reason = edge_tc_parse(skb, &flow);
+	if (reason < 0 || edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0)
+		return TC_ACT_SHOT;
+	if (unlikely(edge_trace_wanted(config, &flow, &decision)))
+		edge_tc_event(skb, EDGE_EVENT_TRACE, length, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))
 		edge_tc_event(skb, EDGE_EVENT_NEIGHBOUR, 0, &decision);
-	if (decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) {
-		if (decision.room > 0 ? bpf_skb_change_head(skb, (uint32_t)decision.room, 0) < 0 : decision.room < 0) {
-			decision.verdict = VERDICT_DROP;
-			decision.reason = DROP_room_failed;
-		} else {
-			packet = edge_tc_view(skb);
-			exchange = edge_write(&packet, &flow, &decision);
-			edge_tc_checksum(skb, &exchange);
-		}
+	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
+	    edge_tc_write(skb, &flow, &decision) < 0) {
+		decision.verdict = VERDICT_DROP;
+		decision.reason = DROP_room_failed;
 	}
-	edge_count(tables.counters, &decision, skb->len);
+	edge_count(counters, &decision, length);
 	if (decision.verdict == VERDICT_PASS)
 		return TC_ACT_OK;
 	if (decision.verdict == VERDICT_DROP)
@@ -116,4 +151,11 @@ int edge_tc_deliver(struct __sk_buff *skb)
 	return (int)bpf_redirect_peer(ifindex, 0);
 }
 
-char _license[] SEC("license") = "Dual BSD/GPL";
+/* Not attached: run by user space, which must date what it writes by the programs' own clock. */
+SEC("tc")
+int edge_clock(struct __sk_buff *skb)
+{
+	return (int)edge_clock_epoch();
+}
+
+char _license[] SEC("license") = "GPL";

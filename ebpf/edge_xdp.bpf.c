@@ -8,4 +8,4 @@ int edge_xdp(struct xdp_md *xdp)
 	return edge_xdp_run(xdp);
 }
 
-char _license[] SEC("license") = "Dual BSD/GPL";
+char _license[] SEC("license") = "GPL";

@@ -26,6 +26,12 @@ PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clo
 	return config->epoch_override ? config->epoch_override - 1 : clock_epoch;
 }
 
+PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config, uint32_t ifindex, uint32_t clock_epoch)
+{
+	return (struct edge_ingress){config->ingress_override ? config->ingress_override : ifindex,
+				     edge_epoch(config, clock_epoch)};
+}
+
 /* No client has it: "this network", loopback, multicast, broadcast; an IPv4 address dressed as IPv6 on the wire. */
 PACKET_INLINE bool edge_source_invalid(const struct flow *flow)
 {
@@ -124,11 +130,11 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 		edge_vip_decide(flow, vip, link, decision);
 }
 
-/* `flow` and `decision` must be zero: a zero decision is "parse passes it". */
-PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct packet *packet,
-			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
+/* What is decided about a packet that flow_parse() gave `reason` for. `decision` must be zero: "parse passes it". */
+PACKET_INLINE void edge_decide_parsed(const struct edge_tables *tables, const struct packet *packet,
+				      const struct edge_ingress *ingress, struct flow *flow, enum drop_reason reason,
+				      struct decision *decision)
 {
-	enum drop_reason reason = flow_parse(packet, flow);
 	const struct link_row *link;
 
 	if (reason) {
@@ -145,6 +151,13 @@ PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct pa
 		vip_arp_decide(packet, flow, tables->vips, link, decision);
 	else
 		edge_decide_ip(tables, packet, flow, ingress, link, decision);
+}
+
+/* `flow` and `decision` must be zero. */
+PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct packet *packet,
+			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
+{
+	edge_decide_parsed(tables, packet, ingress, flow, flow_parse(packet, flow), decision);
 }
 
 /*

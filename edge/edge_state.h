@@ -30,7 +30,8 @@ struct edge_config {
 	uint32_t trace_protocol; /* 0: any */
 	struct address trace_address; /* source or destination; all zero: any */
 	uint32_t trace_port;          /* source or destination, host order; 0: any */
-	uint32_t unused[7];
+	uint32_t ingress_override;    /* the interface to use instead of the packet's own, for replay; 0: its own */
+	uint32_t unused[6];
 };
 _Static_assert(sizeof(struct edge_config) == 64, "one cache line");
 

@@ -254,47 +254,74 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 		service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
 }
 
-/*
- * Whose answer this is: the row of the backend that sends it, with the flow's record refreshed; 0 when it answers no flow of
- * ours.
- * A bucket that had to let words go proves nothing by their absence; then a backend of one service alone is believed.
- */
-PACKET_FUNCTION uint32_t lb_reverse_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
-					 uint32_t epoch)
+enum lb_answer {
+	LB_ANSWER_NONE,    /* of no flow to this backend */
+	LB_ANSWER_OURS,    /* and the flow's record is refreshed */
+	LB_ANSWER_UNKNOWN, /* the flow's bucket had to let words go, which proves nothing */
+};
+
+/* Whether the backend of `row` answers a flow of its service in this packet. */
+PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
+					uint32_t row, uint32_t epoch)
+{
+	const struct lb_backend *backend;
+	const struct lb_service *service;
+	struct lb_flow_place found;
+	struct be16 vip_port;
+	uint64_t hash, word;
+	bool ends;
+
+	if (!lb || !flows || !flow)
+		return LB_ANSWER_NONE;
+	backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
+	service = &lb->services[backend->service & (LB_SERVICE_ROWS - 1)];
+	vip_port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
+	hash = lb_flow_hash(lb->hash_seed, &flow->destination, flow->destination_port, &service->address, vip_port,
+			    flow->protocol, flow->network == FLOW_IPV6);
+	found = lb_flow_find(flows, hash, 0, epoch);
+	if (!found.found || lb_flow_backend(found.word) != row)
+		return found.bucket_full ? LB_ANSWER_UNKNOWN : LB_ANSWER_NONE;
+	ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
+	word = lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0));
+	if (word != found.word)
+		(void)__sync_val_compare_and_swap(found.place, found.word, word);
+	return LB_ANSWER_OURS;
+}
+
+/* The first row of the backends with the endpoint that this packet comes from, 0 for none. */
+PACKET_FUNCTION uint32_t lb_endpoint_find(const struct lb_tables *lb, const struct flow *flow)
 {
 	struct directory_key key;
 	uint32_t row;
 	bool ipv6;
 
-	if (!lb || !flows || !flow)
+	if (!lb || !flow)
 		return 0;
 	ipv6 = flow->network == FLOW_IPV6;
 	key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, flow->source_port);
 	row = DIRECTORY_FIND(&lb->backends_by_endpoint, LB_REVERSE_DIRECTORY_BITS, &key);
-	if (row == 0) {
-		key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, (struct be16){0});
-		row = DIRECTORY_FIND(&lb->backends_by_endpoint, LB_REVERSE_DIRECTORY_BITS, &key);
-	}
-	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
-		const struct lb_backend *backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
-		const struct lb_service *service = &lb->services[backend->service & (LB_SERVICE_ROWS - 1)];
-		struct be16 vip_port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
-		uint64_t hash = lb_flow_hash(lb->hash_seed, &flow->destination, flow->destination_port, &service->address,
-					     vip_port, flow->protocol, ipv6);
-		struct lb_flow_place found = lb_flow_find(flows, hash, 0, epoch);
-		bool ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
-		uint64_t word;
+	if (row)
+		return row;
+	key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, (struct be16){0});
+	return DIRECTORY_FIND(&lb->backends_by_endpoint, LB_REVERSE_DIRECTORY_BITS, &key);
+}
 
-		if (found.found && lb_flow_backend(found.word) == row) {
-			word = lb_flow_word(hash, (uint16_t)row, epoch,
-					    (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0));
-			if (word != found.word)
-				(void)__sync_val_compare_and_swap(found.place, found.word, word);
+/*
+ * Whose answer this is: the row of the backend that sends it, with the flow's record refreshed; 0 when it answers no flow of
+ * ours. Where absence proves nothing, a backend of one service alone is believed.
+ */
+PACKET_INLINE uint32_t lb_reverse_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
+				       uint32_t epoch)
+{
+	uint32_t first = lb_endpoint_find(lb, flow), row = first;
+
+	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
+		uint32_t next = lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
+		uint32_t answer = lb_answer_find(lb, flows, flow, row, epoch);
+
+		if (answer == LB_ANSWER_OURS || (answer == LB_ANSWER_UNKNOWN && row == first && next == 0))
 			return row;
-		}
-		if (found.bucket_full && i == 0 && backend->next == 0)
-			return row;
-		row = backend->next;
+		row = next;
 	}
 	return 0;
 }
