@@ -8,10 +8,24 @@
 #include "ctrl/manifest/manifest_kinds.h"
 #include "ctrl/manifest/tree.h"
 
-/* A list of a hundred thousand endpoints is some megabytes; what is larger than this was not meant as a manifest. */
-static const struct yaml_limits manifest_limits = {.bytes = 64 << 20, .nodes = 4000000, .depth = 48};
-
+/* A slice of a hundred thousand endpoints has some megabytes; what is larger than this was not meant as a manifest. */
+#define MANIFEST_BYTES_MAX ((size_t)64 << 20)
+#define MANIFEST_VALUES_MAX ((size_t)4000000)
+#define MANIFEST_ALIASED_MAX ((size_t)100000)
+#define MANIFEST_DEPTH_MAX 48
 #define FILES_MAX 10000
+
+/* A value takes a byte of text at least: what is beyond the length can only come from aliases. */
+static struct yaml_limits manifest_limits(size_t length)
+{
+	size_t values = length + MANIFEST_ALIASED_MAX;
+
+	return (struct yaml_limits){
+		.bytes = MANIFEST_BYTES_MAX,
+		.nodes = values < MANIFEST_VALUES_MAX ? values : MANIFEST_VALUES_MAX,
+		.depth = MANIFEST_DEPTH_MAX,
+	};
+}
 
 void object_list_done(struct object_list *list)
 {
@@ -49,7 +63,8 @@ static void kind_unknown(struct decoder *decoder, const struct yaml_node *node, 
 				      info->api_version, info->name);
 			return;
 		}
-		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", info->name);
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s of %s", used ? ", " : "", info->name,
+					 info->api_version);
 	}
 	decoder_error(decoder, kind_node, "the kind %.80s of %.80s is not known; known are %s", kind, api_version, known);
 }
@@ -221,14 +236,17 @@ static char *json_without_tabs(const char *text, size_t length)
 
 static void loader_load(struct loader *loader, const char *text, size_t length)
 {
-	_cleanup_(freep) char *without_tabs = json_without_tabs(text, length);
+	_cleanup_(freep) char *without_tabs = NULL;
+	struct yaml_limits limits = manifest_limits(length);
 	struct yaml_problems problems;
 	struct yaml_stream stream;
 
-	if (length <= manifest_limits.bytes && !tree_check_utf8(loader->diagnostics, loader->file, text, length))
+	if (length <= MANIFEST_BYTES_MAX && !tree_check_utf8(loader->diagnostics, loader->file, text, length))
 		return;
+	if (length <= MANIFEST_BYTES_MAX)
+		without_tabs = json_without_tabs(text, length);
 	yaml_problems_init(&problems, loader->file);
-	if (yaml_parse(without_tabs ? without_tabs : text, length, &manifest_limits, &problems, &stream) < 0) {
+	if (yaml_parse(without_tabs ? without_tabs : text, length, &limits, &problems, &stream) < 0) {
 		problems_to_diagnostics(&problems, loader->file, loader->diagnostics);
 		return;
 	}
@@ -344,7 +362,7 @@ static void loader_load_file(struct loader *loader, const char *path)
 
 	loader->file = standard_input ? "standard input" : path;
 	yaml_problems_init(&problems, loader->file);
-	if (yaml_file_read(standard_input ? "/dev/stdin" : path, manifest_limits.bytes, &problems, &text, &length) < 0)
+	if (yaml_file_read(standard_input ? "/dev/stdin" : path, MANIFEST_BYTES_MAX, &problems, &text, &length) < 0)
 		problems_to_diagnostics(&problems, loader->file, loader->diagnostics);
 	else
 		loader_load(loader, text, length);

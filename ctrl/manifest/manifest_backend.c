@@ -88,55 +88,74 @@ struct endpoint_span {
 	size_t count;
 };
 
-struct weight_target {
-	const struct endpoint_span *spans;
+struct weight {
+	struct address address;
+	uint16_t weight;
+	bool used;
+};
+
+struct weights {
+	struct weight *items;
 	size_t count;
 };
 
-static bool weight_apply(const struct weight_target *target, const struct address *address, uint16_t weight)
+static int weight_compare(const void *a, const void *b)
 {
-	bool found = false;
-
-	for (size_t i = 0; i < target->count; i++) {
-		for (size_t j = 0; j < target->spans[i].count; j++) {
-			struct endpoint *endpoint = &target->spans[i].items[j];
-
-			if (!address_list_contains(&endpoint->addresses, address))
-				continue;
-			endpoint->weight = weight;
-			found = true;
-		}
-	}
-	return found;
+	return address_compare(&((const struct weight *)a)->address, &((const struct weight *)b)->address);
 }
 
-static void weight_read(struct decoder *decoder, const struct yaml_node *node, const struct weight_target *target, char *text)
+/* One "address=weight"; `text` is changed. */
+static bool weight_read(struct decoder *decoder, const struct yaml_node *node, char *text, struct weight *ret_weight)
 {
 	char *equals = strchr(text, '=');
-	struct address address;
 	uint64_t weight;
 
 	if (!equals || !decimal_parse(equals + 1, strlen(equals + 1), WEIGHT_MAX, &weight)) {
 		decoder_error(decoder, node, "must be as 10.0.0.21=3,10.0.0.22=1 with weights from 0 to %d, not \"%.80s\"",
 			      WEIGHT_MAX, text);
-		return;
+		return false;
 	}
 	*equals = '\0';
-	if (address_parse(text, &address) < 0)
+	if (address_parse(text, &ret_weight->address) < 0) {
 		decoder_error(decoder, node, "\"%.80s\" is not an IP address", text);
-	else if (!weight_apply(target, &address, (uint16_t)weight))
-		decoder_error(decoder, node, "gives %s a weight, and there is no such endpoint here", text);
+		return false;
+	}
+	ret_weight->weight = (uint16_t)weight;
+	return true;
 }
 
 static void weights_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
 	_cleanup_(freep) char *copy = strdup(node->text);
-	char *rest = copy, *part;
+	char *rest = copy, *part, text[ADDRESS_TEXT_SIZE];
+	struct weights *weights = target;
 
+	/* the shortest is "::1=1," */
+	weights->items = arena_array(decoder->arena, node->length / 5 + 1, sizeof(*weights->items));
 	while ((part = strsep(&rest, ","))) {
 		part += strspn(part, " ");
 		part[strcspn(part, " ")] = '\0';
-		weight_read(decoder, node, target, part);
+		if (!weight_read(decoder, node, part, &weights->items[weights->count]))
+			return;
+		weights->count++;
+	}
+	qsort(weights->items, weights->count, sizeof(*weights->items), weight_compare);
+	for (size_t i = 1; i < weights->count; i++)
+		if (weight_compare(&weights->items[i - 1], &weights->items[i]) == 0)
+			decoder_error(decoder, node, "gives %s two weights",
+				      address_format(&weights->items[i].address, text));
+}
+
+static void weights_give(const struct weights *weights, struct endpoint *endpoint)
+{
+	for (size_t i = 0; i < endpoint->addresses.count; i++) {
+		struct weight wanted = {.address = endpoint->addresses.items[i]};
+		struct weight *weight = bsearch(&wanted, weights->items, weights->count, sizeof(wanted), weight_compare);
+
+		if (!weight)
+			continue;
+		endpoint->weight = weight->weight;
+		weight->used = true;
 	}
 }
 
@@ -144,9 +163,20 @@ static const struct field backend_annotations[] = {{.name = "selvage.io/weights"
 
 static void weights_apply(struct decoder *decoder, const struct yaml_node *node, const struct endpoint_span *spans, size_t count)
 {
-	struct weight_target target = {.spans = spans, .count = count};
+	struct weights weights = {0};
+	char text[ADDRESS_TEXT_SIZE];
 
-	annotations_read(decoder, node, backend_annotations, array_length(backend_annotations), &target);
+	annotations_read(decoder, node, backend_annotations, array_length(backend_annotations), &weights);
+	if (!weights.count)
+		return;
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < spans[i].count; j++)
+			weights_give(&weights, &spans[i].items[j]);
+	for (size_t i = 0; i < weights.count; i++)
+		if (!weights.items[i].used)
+			decoder_error(decoder, annotation_lookup(node, "selvage.io/weights"),
+				      "selvage.io/weights gives %s a weight, and there is no such endpoint here",
+				      address_format(&weights.items[i].address, text));
 }
 
 /* --- EndpointSlice ----------------------------------------------------------------------------------------------------- */

@@ -429,8 +429,9 @@ void service_read(struct decoder *decoder, const struct yaml_node *node, struct 
 		.address_pool = "",
 		.allow_shared_ip = "",
 		.udp_idle_seconds = 120,
-		.health = {.interval_ms = 1000, .timeout_ms = 500, .rise = 2, .fall = 3, .path = "/", .host = "",
-			   .expect_status_first = 200, .expect_status_last = 399, .send = "", .expect = ""},
+		.health = {.check = SERVICE_CHECK_BY_PROTOCOL, .interval_ms = 1000, .timeout_ms = 500, .rise = 2,
+			   .fall = 3, .path = "/", .host = "", .expect_status_first = 200, .expect_status_last = 399,
+			   .send = "", .expect = ""},
 	};
 	fields_read(decoder, node, service_fields, array_length(service_fields), service);
 	if (!spec || spec->kind != YAML_MAPPING)

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/lib/address_text.h"
+#include "base/packet/wire.h"
 
 struct arena;
 
@@ -109,7 +110,8 @@ struct object_meta {
 	struct key_values labels, annotations;
 };
 
-enum protocol_name { PROTOCOL_TCP = 6, PROTOCOL_UDP = 17 }; /* IP protocol numbers */
+/* Values are IP protocol numbers: PROTOCOL_TCP and PROTOCOL_UDP of wire.h are these. */
+enum protocol_name { PROTOCOL_NAME_TCP = PROTOCOL_TCP, PROTOCOL_NAME_UDP = PROTOCOL_UDP };
 
 const char *protocol_name_text(enum protocol_name protocol); /* "TCP" */
 
@@ -118,7 +120,14 @@ const char *protocol_name_text(enum protocol_name protocol); /* "TCP" */
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_LOAD_BALANCER, SERVICE_NODE_PORT, SERVICE_EXTERNAL_NAME };
 enum service_forwarding { SERVICE_FORWARDING_NAT, SERVICE_FORWARDING_L2_DSR };
 enum service_no_healthy { SERVICE_NO_HEALTHY_DROP, SERVICE_NO_HEALTHY_ALL };
-enum service_check { SERVICE_CHECK_NONE, SERVICE_CHECK_TCP, SERVICE_CHECK_HTTP, SERVICE_CHECK_UDP };
+/* BY_PROTOCOL: not given; TCP ports are then connected to, UDP ports sent a datagram. */
+enum service_check {
+	SERVICE_CHECK_NONE,
+	SERVICE_CHECK_TCP,
+	SERVICE_CHECK_HTTP,
+	SERVICE_CHECK_UDP,
+	SERVICE_CHECK_BY_PROTOCOL,
+};
 enum ip_family_policy { IP_FAMILY_SINGLE_STACK, IP_FAMILY_PREFER_DUAL_STACK, IP_FAMILY_REQUIRE_DUAL_STACK };
 enum ip_family { IP_FAMILY_IPV4 = 4, IP_FAMILY_IPV6 = 6 };
 enum traffic_policy { TRAFFIC_POLICY_CLUSTER, TRAFFIC_POLICY_LOCAL };
