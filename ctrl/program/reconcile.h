@@ -106,9 +106,8 @@ struct reconcile_result {
 	size_t vip_count;
 	const struct reconcile_announcement *announcements;
 	size_t announcement_count;
-	const struct address *next_hops; /* to be kept resolved: backends and gateways */
-	const uint32_t *next_hop_links;  /* interface of each */
-	size_t next_hop_count;
+	const struct address *destinations; /* whose next hops are to be kept resolved: backends and gateways */
+	size_t destination_count;
 	const struct reconcile_alarm *alarms;
 	size_t alarm_count;
 	struct ipam_result assignments;

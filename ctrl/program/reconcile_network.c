@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Links, routes and neighbours of the tables, from the network's snapshot. */
+#include "base/packet/wire.h"
+
+#include "ctrl/program/reconcile_parts.h"
+
+static const struct reconcile_interface *interface_find(const struct reconcile_work *work, uint32_t ifindex)
+{
+	for (size_t i = 0; i < work->input->interface_count; i++) {
+		if (work->input->interfaces[i].ifindex == ifindex)
+			return &work->input->interfaces[i];
+	}
+	return NULL;
+}
+
+uint64_t reconcile_announce_bit(const struct reconcile_work *work, uint32_t ifindex)
+{
+	unsigned int bit = 0;
+
+	for (size_t i = 0; i < work->input->interface_count; i++) {
+		if (work->input->interfaces[i].workload)
+			continue;
+		if (work->input->interfaces[i].ifindex == ifindex)
+			return bit < 64 ? 1ull << bit : 0;
+		bit++;
+	}
+	return 0;
+}
+
+/* A port of a bridge receives frames for the bridge's address before the bridge does. */
+static uint64_t receiving_mac(const struct network *network, const struct network_link *link)
+{
+	const struct network_link *master = network_link_find(network, link->master_ifindex);
+
+	return mac_word(master && master->kind == NETWORK_LINK_BRIDGE ? master->mac : link->mac);
+}
+
+static void link_add(struct reconcile_work *work, const struct reconcile_interface *interface,
+		     const struct network_link *link, uint16_t vlan)
+{
+	*list_push(work->arena, &work->links) = (struct link_wanted){
+		.ifindex = interface->ifindex,
+		.vlan = vlan,
+		.workload = interface->workload,
+		.mac = receiving_mac(work->input->network, link),
+		.announce = interface->workload ? 0 : reconcile_announce_bit(work, interface->ifindex),
+	};
+}
+
+/* An interface, untagged and with each VLAN that has a link of its own on it. */
+static void interface_links(struct reconcile_work *work, const struct reconcile_interface *interface)
+{
+	const struct network *network = work->input->network;
+	const struct network_link *link = network_link_find(network, interface->ifindex);
+
+	if (!link)
+		return;
+	link_add(work, interface, link, 0);
+	for (size_t i = 0; i < network->link_count; i++) {
+		const struct network_link *vlan = &network->links[i];
+
+		if (vlan->kind == NETWORK_LINK_VLAN && vlan->parent_ifindex == interface->ifindex && vlan->vlan_id)
+			link_add(work, interface, vlan, vlan->vlan_id);
+	}
+}
+
+/*
+ * A NIC of ours takes XDP redirects. Everything else (veths, bridges, tunnels) is reached through the stack's redirect,
+ * which always works.
+ */
+static uint16_t egress_flags(const struct reconcile_work *work, uint32_t device_ifindex)
+{
+	const struct reconcile_interface *interface = interface_find(work, device_ifindex);
+	const struct network_link *link = network_link_find(work->input->network, device_ifindex);
+
+	if (interface && !interface->workload)
+		return 0;
+	return EGRESS_VIA_STACK | (link && link->peer_in_other_namespace ? EGRESS_PEER_APART : 0);
+}
+
+static void destination_want(struct reconcile_work *work, const struct address *destination)
+{
+	if (tally_add(work, &work->destinations_seen, destination, 0, 0) == 1)
+		*list_push(work->arena, &work->destinations) = *destination;
+}
+
+static struct egress egress_from(const struct reconcile_work *work, const struct network_next_hop *hop)
+{
+	return (struct egress){
+		.destination_mac = mac_word(hop->dmac),
+		.source_mac = mac_word(hop->smac),
+		.ifindex = hop->device_ifindex,
+		.vlan = hop->vlan_id,
+		.flags = (uint16_t)(egress_flags(work, hop->device_ifindex) |
+				    (hop->state == NETWORK_NEXT_HOP_RESOLVED ? EGRESS_RESOLVED : 0)),
+	};
+}
+
+enum network_next_hop_state reconcile_egress(struct reconcile_work *work, const struct address *address,
+					     struct egress *ret_egress, bool *ret_failed)
+{
+	struct network_next_hop hop;
+
+	*ret_egress = (struct egress){0};
+	*ret_failed = false;
+	if (network_next_hop(work->input->network, address, &hop) > NETWORK_NEXT_HOP_LINK_DOWN)
+		return hop.state;
+	*ret_egress = egress_from(work, &hop);
+	*ret_failed = hop.failed;
+	destination_want(work, address);
+	return hop.state;
+}
+
+/* An on-link route: every destination is its own neighbour. */
+static bool on_link_egress(const struct reconcile_work *work, const struct network_route *route,
+			   struct egress *ret_egress)
+{
+	const struct network *network = work->input->network;
+	const struct network_link *link = network_link_find(network, route->ifindex);
+	uint32_t device;
+
+	if (!link || link->kind == NETWORK_LINK_LOOPBACK || !link->up)
+		return false;
+	device = link->kind == NETWORK_LINK_VLAN ? link->parent_ifindex : link->ifindex;
+	*ret_egress = (struct egress){
+		.source_mac = mac_word(link->mac),
+		.ifindex = device,
+		.vlan = link->kind == NETWORK_LINK_VLAN ? link->vlan_id : 0,
+		.flags = (uint16_t)(egress_flags(work, device) | EGRESS_ON_LINK),
+	};
+	return device != 0;
+}
+
+static void route_add(struct reconcile_work *work, const struct network_route *route)
+{
+	struct egress egress = {0};
+	bool failed;
+
+	/* An unreachable route stays in the table, with no way out: it must hide the wider one behind it. */
+	if (!route->unreachable && address_is_zero(&route->gateway)) {
+		if (!on_link_egress(work, route, &egress))
+			return;
+	} else if (!route->unreachable) {
+		reconcile_egress(work, &route->gateway, &egress, &failed);
+	}
+	*list_push(work->arena, &work->routes) = (struct route_wanted){.prefix = route->to, .egress = egress};
+}
+
+static int route_by_metric(const void *a, const void *b)
+{
+	const struct network_route *left = *(const struct network_route *const *)a;
+	const struct network_route *right = *(const struct network_route *const *)b;
+
+	if (left->metric != right->metric)
+		return left->metric < right->metric ? -1 : 1;
+	return left < right ? -1 : left > right; /* the first added */
+}
+
+void reconcile_network(struct reconcile_work *work)
+{
+	const struct network *network = work->input->network;
+	const struct network_route **routes =
+		arena_array(work->arena, network->route_count + 1, sizeof(struct network_route *));
+
+	for (size_t i = 0; i < work->input->interface_count; i++)
+		interface_links(work, &work->input->interfaces[i]);
+	for (size_t i = 0; i < network->route_count; i++)
+		routes[i] = &network->routes[i];
+	qsort(routes, network->route_count, sizeof(*routes), route_by_metric);
+	for (size_t i = 0; i < network->route_count; i++)
+		route_add(work, routes[i]);
+	for (size_t i = 0; i < network->neighbour_count; i++) {
+		const struct network_neighbour *neighbour = &network->neighbours[i];
+		const struct network_link *link = network_link_find(network, neighbour->ifindex);
+		bool vlan = link && link->kind == NETWORK_LINK_VLAN;
+
+		if (!link || !neighbour->usable || link->kind == NETWORK_LINK_LOOPBACK)
+			continue;
+		*list_push(work->arena, &work->neighbours) = (struct neighbour_wanted){
+			.address = neighbour->ip,
+			.mac = mac_word(neighbour->mac),
+			.ifindex = vlan ? link->parent_ifindex : link->ifindex,
+			.vlan = vlan ? link->vlan_id : 0,
+		};
+	}
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services and their backends: who they are, whether they are up, and how packets reach them. */
+#include <stdio.h>
+
+#include "ctrl/program/reconcile_parts.h"
+#include "lb/slow_start.h"
+
+/* One endpoint that serves a port of a service. */
+struct candidate {
+	const struct endpoint *endpoint;
+	struct address address;
+	uint16_t port;
+};
+
+typedef LIST(struct candidate) candidate_list;
+
+size_t reconcile_service_addresses(const struct reconcile_work *work, const struct object *object,
+				   struct address ret_addresses[static 4], bool ret_cluster[static 4])
+{
+	const struct ipam_assignment *assignment =
+		ipam_result_lookup(&work->assignments, object->meta.namespace_name, object->meta.name);
+	size_t count = 0;
+
+	for (size_t i = 0; assignment && i < assignment->count && i < 2; i++) {
+		ret_addresses[count] = assignment->addresses[i];
+		ret_cluster[count++] = false;
+	}
+	for (size_t i = 0; i < object->service.cluster_ips.count && i < 2; i++) {
+		ret_addresses[count] = object->service.cluster_ips.items[i];
+		ret_cluster[count++] = true;
+	}
+	return count;
+}
+
+static bool port_matches(const struct endpoint_port *given, const struct service_port *wanted)
+{
+	return given->protocol == wanted->protocol && strcmp(given->name, wanted->name) == 0;
+}
+
+static void candidate_add(struct reconcile_work *work, candidate_list *list, const struct object *object,
+			  const struct endpoint *endpoint, uint16_t port, bool ipv4)
+{
+	const struct address *address;
+
+	if (endpoint->addresses.count == 0)
+		return;
+	address = &endpoint->addresses.items[0];
+	if (address_is_ipv4(address) != ipv4)
+		return;
+	if (object->service.external_traffic_policy == TRAFFIC_POLICY_LOCAL &&
+	    strcmp(endpoint->node_name, work->input->node_name) != 0)
+		return;
+	/* Endpoints are mirrored into slices, and slices may overlap while they are being moved about. */
+	for (size_t i = 0; i < list->count; i++) {
+		if (address_equal(&list->items[i].address, address) && list->items[i].port == port)
+			return;
+	}
+	*list_push(work->arena, list) = (struct candidate){endpoint, *address, port};
+}
+
+/* A service's port range keeps the client's port, so the backend has none of its own. */
+static uint16_t backend_port(const struct endpoint_port *given, const struct service_port *wanted)
+{
+	if (wanted->port_last != wanted->port)
+		return 0;
+	if (given->port)
+		return given->port;
+	return wanted->target_port ? wanted->target_port : wanted->port;
+}
+
+static void candidates_collect(struct reconcile_work *work, const struct object *object,
+			       const struct service_port *port, bool ipv4, candidate_list *list)
+{
+	for (size_t i = 0; i < work->input->object_count; i++) {
+		const struct object *other = work->input->objects[i];
+
+		if (strcmp(other->meta.namespace_name, object->meta.namespace_name) != 0)
+			continue;
+		if (other->kind == OBJECT_ENDPOINT_SLICE) {
+			const struct endpoint_slice *slice = &other->endpoint_slice;
+
+			if (strcmp(slice->service_name, object->meta.name) != 0)
+				continue;
+			for (size_t p = 0; p < slice->port_count; p++) {
+				for (size_t e = 0; port_matches(&slice->ports[p], port) && e < slice->endpoint_count; e++)
+					candidate_add(work, list, object, &slice->endpoints[e],
+						      backend_port(&slice->ports[p], port), ipv4);
+			}
+		} else if (other->kind == OBJECT_ENDPOINTS && strcmp(other->meta.name, object->meta.name) == 0) {
+			for (size_t s = 0; s < other->endpoints.subset_count; s++) {
+				const struct endpoint_subset *subset = &other->endpoints.subsets[s];
+
+				for (size_t p = 0; p < subset->port_count; p++) {
+					for (size_t e = 0; port_matches(&subset->ports[p], port) && e < subset->endpoint_count; e++)
+						candidate_add(work, list, object, &subset->endpoints[e],
+							      backend_port(&subset->ports[p], port), ipv4);
+				}
+			}
+		}
+	}
+}
+
+static bool drained_by_operator(const struct reconcile_work *work, const struct object *object,
+				const struct candidate *candidate)
+{
+	char name[OBJECT_REFERENCE_SIZE];
+
+	snprintf(name, sizeof(name), "%s/%s", object->meta.namespace_name, object->meta.name);
+	for (size_t i = 0; i < work->input->drain_count; i++) {
+		const struct reconcile_drain *drain = &work->input->drains[i];
+
+		if (address_equal(&drain->address, &candidate->address) &&
+		    (drain->port == 0 || drain->port == candidate->port) &&
+		    (*drain->service == '\0' || strcmp(drain->service, name) == 0))
+			return true;
+	}
+	return false;
+}
+
+static int report_compare(const void *wanted, const void *item)
+{
+	const struct health_report *left = wanted, *right = item;
+	int order = strcmp(left->service, right->service);
+
+	if (order == 0)
+		order = address_compare(&left->address, &right->address);
+	return order ? order : left->port - right->port;
+}
+
+static const struct health_report *report_find(const struct reconcile_work *work, const char *service,
+					       const struct candidate *candidate)
+{
+	struct health_report wanted = {.service = service, .address = candidate->address, .port = candidate->port};
+
+	return work->input->health_count ? bsearch(&wanted, work->input->health, work->input->health_count,
+						    sizeof(wanted), report_compare) :
+					   NULL;
+}
+
+/* What a backend's health and conditions say. `reason` is set when it is not up. */
+static enum lb_backend_state judge_endpoint(const struct reconcile_work *work, const struct object *object,
+					    const struct candidate *candidate, const struct health_report *report,
+					    const char **reason)
+{
+	const struct endpoint *endpoint = candidate->endpoint;
+
+	if (drained_by_operator(work, object, candidate)) {
+		*reason = "drained by the operator";
+		return LB_BACKEND_DRAINING;
+	}
+	if (endpoint->terminating) {
+		*reason = endpoint->serving ? "terminating" : "terminating and not serving";
+		return endpoint->serving ? LB_BACKEND_DRAINING : LB_BACKEND_DOWN;
+	}
+	if (!endpoint->ready && !object->service.publish_not_ready_addresses) {
+		*reason = "endpoint not ready";
+		return LB_BACKEND_DOWN;
+	}
+	if (work->input->health_assumed)
+		return LB_BACKEND_UP;
+	switch (report ? report->state : HEALTH_UNKNOWN) {
+	case HEALTH_UP:
+		return LB_BACKEND_UP;
+	case HEALTH_HELD:
+		*reason = "held: its checks flapped";
+		return LB_BACKEND_DRAINING;
+	case HEALTH_DOWN:
+		*reason = report->state_reason;
+		return LB_BACKEND_DOWN;
+	default:
+		*reason = "not checked yet";
+		return LB_BACKEND_DOWN;
+	}
+}
+
+/*
+ * A backend whose next hop is merely being asked for keeps its flows; one that the network gave up on is down, whatever
+ * its checks last said.
+ */
+static enum lb_backend_state judge_next_hop(enum lb_backend_state state, enum network_next_hop_state hop, bool failed,
+					    const char **reason)
+{
+	if (hop == NETWORK_NEXT_HOP_RESOLVED || state == LB_BACKEND_DOWN)
+		return state;
+	*reason = network_next_hop_state_text(hop);
+	return hop == NETWORK_NEXT_HOP_UNRESOLVED && !failed ? LB_BACKEND_DRAINING : LB_BACKEND_DOWN;
+}
+
+static void check_add(struct reconcile_work *work, const struct object *object, const struct service_port *port,
+		      const char *key, const struct candidate *candidate)
+{
+	struct service_health wanted = object->service.health;
+	struct health_check *check;
+	struct error error = {0};
+
+	if (wanted.check == SERVICE_CHECK_BY_PROTOCOL)
+		wanted.check = port->protocol == PROTOCOL_NAME_TCP ? SERVICE_CHECK_TCP : SERVICE_CHECK_UDP;
+	check = list_push(work->arena, &work->checks);
+	*check = (struct health_check){.service = key, .address = candidate->address, .port = candidate->port};
+	if (health_parameters_from_service(&wanted, &check->parameters, &error) < 0) {
+		work_alarm(work, key, "The health check cannot be used: %s.", error.text);
+		check->parameters = health_parameters_default(HEALTH_CHECK_NONE);
+	}
+	/* A port range has no port to ask unless one is named. */
+	if (candidate->port == 0 && check->parameters.port == 0)
+		check->parameters = health_parameters_default(HEALTH_CHECK_NONE);
+}
+
+static uint16_t weight_now(struct reconcile_work *work, const struct object *object,
+			   const struct health_report *report, uint16_t weight)
+{
+	uint64_t duration_ms = object->service.slow_start_seconds * 1000ull, next_ms = 0;
+	uint16_t now_weight;
+
+	if (!report || duration_ms == 0 || report->state_age_ms > work->input->now_ms)
+		return weight;
+	now_weight = slow_start_weight(weight, work->input->now_ms - report->state_age_ms, duration_ms,
+				       work->input->now_ms, &next_ms);
+	if (next_ms && (work->next_ms == 0 || next_ms < work->next_ms))
+		work->next_ms = next_ms;
+	return now_weight;
+}
+
+static void backend_fill(struct reconcile_work *work, const struct object *object, const struct service_port *port,
+			 const char *key, const struct candidate *candidate, struct lb_backend_wanted *row,
+			 struct reconcile_backend *view)
+{
+	const struct health_report *report = report_find(work, key, candidate);
+	uint32_t weight = candidate->endpoint->weight * LB_WEIGHT_UNIT;
+	enum network_next_hop_state hop;
+	char text[ENDPOINT_TEXT_SIZE];
+	const char *reason = "";
+	enum lb_backend_state state;
+	bool failed;
+
+	if (weight > LB_WEIGHT_MAX)
+		weight = LB_WEIGHT_MAX;
+	state = judge_endpoint(work, object, candidate, report, &reason);
+	*row = (struct lb_backend_wanted){
+		.address = candidate->address,
+		.port = candidate->port,
+		.weight = (uint16_t)weight,
+		.weight_full = (uint16_t)weight,
+	};
+	hop = reconcile_egress(work, &candidate->address, &row->egress, &failed);
+	row->state = judge_next_hop(state, hop, failed, &reason);
+	if (row->state == LB_BACKEND_UP)
+		row->weight = weight_now(work, object, report, (uint16_t)weight);
+	if (candidate->port)
+		row->name = work_text(work, "%s", endpoint_format(&candidate->address, candidate->port, text));
+	else
+		row->name = work_text(work, "%s", address_format(&candidate->address, text));
+	*view = (struct reconcile_backend){
+		.name = row->name,
+		.service = key,
+		.address = candidate->address,
+		.port = candidate->port,
+		.weight = candidate->endpoint->weight,
+		.state = row->state,
+		.reason = work_text(work, "%s", reason),
+		.node_name = candidate->endpoint->node_name,
+	};
+	if (hop == NETWORK_NEXT_HOP_LOCAL)
+		work_alarm(work, key, "Backend %s is an address of this node itself; it must be in a namespace of its own or on another machine.",
+			   row->name);
+	if (object->service.forwarding == SERVICE_FORWARDING_L2_DSR && candidate->port && candidate->port != port->port)
+		work_alarm(work, key, "Backend %s: direct return does not change ports, so the backend must listen on %u.",
+			   row->name, port->port);
+}
+
+/* An answer is traced back to its service by the backend's endpoint, and only so many services are looked through. */
+static void candidates_limit(struct reconcile_work *work, const struct service_port *port, const char *key,
+			     candidate_list *list)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct candidate *candidate = &list->items[i];
+		char text[ENDPOINT_TEXT_SIZE];
+
+		if (tally_add(work, &work->endpoint_uses, &candidate->address, candidate->port,
+			      (uint8_t)port->protocol) > LB_SERVICES_PER_ENDPOINT)
+			work_alarm(work, key, "Backend %s serves %u services at as many virtual IPs already and is left out here; give this service a port of its own on it.",
+				   endpoint_format(&candidate->address, candidate->port, text), LB_SERVICES_PER_ENDPOINT);
+		else
+			list->items[kept++] = *candidate;
+	}
+	list->count = kept;
+}
+
+/* The service that has some of these ports at this address already; NULL for none. */
+static const char *port_holder(const struct reconcile_work *work, const struct service_port *port,
+			       const struct address *address)
+{
+	for (size_t i = 0; i < work->service_rows.count; i++) {
+		const struct lb_service_wanted *row = &work->service_rows.items[i];
+
+		if (row->protocol == (int)port->protocol && row->port_first <= port->port_last &&
+		    port->port <= row->port_last && address_equal(&row->address, address))
+			return row->name;
+	}
+	return NULL;
+}
+
+static void service_add(struct reconcile_work *work, const struct object *object, const struct service_port *port,
+			const struct address *address, const char *key)
+{
+	const char *holder = port_holder(work, port, address);
+	char text[ADDRESS_TEXT_SIZE];
+	const struct service *service = &object->service;
+	size_t place = work->service_rows.count;
+	candidate_list candidates = {0};
+	struct reconcile_backend *views;
+	struct lb_backend_wanted *rows;
+	struct lb_service_wanted *row;
+
+	if (holder) {
+		work_alarm(work, key, "Port %u of %s belongs to %s already; this service is not served there.", port->port,
+			   address_format(address, text), holder);
+		return;
+	}
+	candidates_collect(work, object, port, address_is_ipv4(address), &candidates);
+	if (service->forwarding == SERVICE_FORWARDING_NAT)
+		candidates_limit(work, port, key, &candidates);
+	rows = arena_array(work->arena, candidates.count + 1, sizeof(*rows));
+	views = arena_array(work->arena, candidates.count + 1, sizeof(*views));
+	for (size_t i = 0; i < candidates.count; i++)
+		backend_fill(work, object, port, key, &candidates.items[i], &rows[i], &views[i]);
+	row = list_push(work->arena, &work->service_rows);
+	*row = (struct lb_service_wanted){
+		.address = *address,
+		.port_first = port->port,
+		.port_last = port->port_last,
+		.protocol = (uint8_t)port->protocol,
+		.direct = service->forwarding == SERVICE_FORWARDING_L2_DSR,
+		.affinity = service->affinity_timeout_seconds != 0,
+		.affinity_epochs = edge_epochs_from_ms(service->affinity_timeout_seconds * 1000ull),
+		.udp_idle_epochs = edge_epochs_from_ms(service->udp_idle_seconds * 1000ull),
+		.no_backends = service->no_healthy == SERVICE_NO_HEALTHY_ALL ? LB_NO_BACKENDS_ALL : LB_NO_BACKENDS_DROP,
+		.backends = rows,
+		.backend_count = candidates.count,
+		.name = key,
+	};
+	*list_push(work->arena, &work->services) = (struct reconcile_service){
+		.object = object,
+		.port = port,
+		.key = key,
+		.wanted = place,
+		.backends = views,
+		.backend_count = candidates.count,
+	};
+}
+
+/* The checks of a port's backends, of both families: the same whatever virtual IPs lead to them. */
+static void port_checks(struct reconcile_work *work, const struct object *object, const struct service_port *port,
+			const char *key)
+{
+	candidate_list candidates = {0};
+
+	candidates_collect(work, object, port, true, &candidates);
+	candidates_collect(work, object, port, false, &candidates);
+	for (size_t i = 0; i < candidates.count; i++)
+		check_add(work, object, port, key, &candidates.items[i]);
+}
+
+void reconcile_services(struct reconcile_work *work)
+{
+	for (size_t i = 0; i < work->input->object_count; i++) {
+		const struct object *object = work->input->objects[i];
+		struct address addresses[4];
+		bool cluster[4];
+		size_t count;
+
+		if (object->kind != OBJECT_SERVICE)
+			continue;
+		count = reconcile_service_addresses(work, object, addresses, cluster);
+		for (size_t p = 0; count > 0 && p < object->service.port_count; p++) {
+			const struct service_port *port = &object->service.ports[p];
+			const char *key = work_text(work, "%s/%s:%s", object->meta.namespace_name, object->meta.name,
+						    *port->name ? port->name : work_text(work, "%u", port->port));
+
+			port_checks(work, object, port, key);
+			for (size_t a = 0; a < count; a++)
+				service_add(work, object, port, &addresses[a], key);
+		}
+	}
+}

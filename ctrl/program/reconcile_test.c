@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctrl/program/reconcile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ctrl/manifest/manifest.h"
+
+#define POOL "apiVersion: metallb.io/v1beta1\n" \
+	     "kind: IPAddressPool\n" \
+	     "metadata: {name: lan, namespace: metallb-system}\n" \
+	     "spec: {addresses: [192.0.2.10-192.0.2.20]}\n" \
+	     "---\n" \
+	     "apiVersion: metallb.io/v1beta1\n" \
+	     "kind: L2Advertisement\n" \
+	     "metadata: {name: lan, namespace: metallb-system}\n"
+
+static const char pool_text[] = POOL "spec: {ipAddressPools: [lan]}\n---\n";
+static const char unannounced_pool_text[] = POOL "spec: {ipAddressPools: [wan]}\n---\n";
+
+static const char service_text[] = "apiVersion: v1\n"
+				   "kind: Service\n"
+				   "metadata: {name: echo}\n"
+				   "spec: {type: LoadBalancer, ports: [{port: 7, protocol: UDP, targetPort: 7000}]}\n"
+				   "---\n";
+
+static const char slice_text[] = "apiVersion: discovery.k8s.io/v1\n"
+				 "kind: EndpointSlice\n"
+				 "metadata: {name: echo-1, labels: {kubernetes.io/service-name: echo}}\n"
+				 "addressType: IPv4\n"
+				 "endpoints:\n"
+				 "- addresses: [10.0.0.21]\n"
+				 "- addresses: [10.0.0.22]\n"
+				 "  conditions: {ready: false, serving: true, terminating: true}\n"
+				 "ports: [{port: 7000, protocol: UDP}]\n"
+				 "---\n";
+
+struct world {
+	struct object_list objects;
+	struct network network;
+	struct reconcile_interface interfaces[2];
+	struct reconcile_node nodes[2];
+	struct reconcile_input input;
+	struct reconcile_result result;
+};
+
+static struct address address(const char *text)
+{
+	struct address parsed;
+
+	assert_int_equal(address_parse(text, &parsed), 0);
+	return parsed;
+}
+
+static struct prefix prefix(const char *text)
+{
+	struct prefix parsed;
+
+	assert_int_equal(prefix_parse(text, &parsed), 0);
+	return parsed;
+}
+
+static void world_objects(struct world *world, const char *text)
+{
+	struct diagnostics diagnostics;
+	int result;
+
+	diagnostics_init(&diagnostics);
+	result = manifest_load(text, strlen(text), "test.yaml", &world->objects, &diagnostics);
+	if (result < 0)
+		fprintf(stderr, "%s\n", diagnostics.items[0].text);
+	diagnostics_done(&diagnostics);
+	assert_int_equal(result, 0);
+	world->input.objects = (const struct object *const *)world->objects.items;
+	world->input.object_count = world->objects.count;
+}
+
+/* eth0 (NIC, 192.0.2.0/24, default route by 192.0.2.1) and veth1 (workloads, 10.0.0.0/24). */
+static void world_network(struct world *world)
+{
+	struct prefix own = prefix("192.0.2.2/24"), inner = prefix("10.0.0.1/24");
+	struct network_link eth0 = {.ifindex = 2, .name = "eth0", .mac = {2, 0, 0, 0, 0, 2}, .up = true, .carrier = true,
+				    .addresses = &own, .address_count = 1};
+	struct network_link veth1 = {.ifindex = 3, .name = "veth1", .mac = {2, 0, 0, 0, 0, 3}, .up = true, .carrier = true,
+				     .kind = NETWORK_LINK_VETH, .peer_in_other_namespace = true, .addresses = &inner,
+				     .address_count = 1};
+	struct network_route routes[] = {
+		{.to = prefix("192.0.2.0/24"), .ifindex = 2},
+		{.to = prefix("10.0.0.0/24"), .ifindex = 3},
+		{.to = prefix("0.0.0.0/0"), .gateway = address("192.0.2.1"), .ifindex = 2},
+	};
+	struct network_neighbour neighbours[] = {
+		{.ip = address("10.0.0.21"), .ifindex = 3, .mac = {2, 0, 0, 0, 0, 0x21}, .usable = true},
+		{.ip = address("10.0.0.22"), .ifindex = 3, .mac = {2, 0, 0, 0, 0, 0x22}, .usable = true},
+		{.ip = address("192.0.2.1"), .ifindex = 2, .mac = {2, 0, 0, 0, 0, 1}, .usable = true},
+	};
+
+	assert_int_equal(network_add_link(&world->network, &eth0), 0);
+	assert_int_equal(network_add_link(&world->network, &veth1), 0);
+	for (size_t i = 0; i < array_length(routes); i++)
+		assert_int_equal(network_add_route(&world->network, &routes[i]), 0);
+	for (size_t i = 0; i < array_length(neighbours); i++)
+		assert_int_equal(network_add_neighbour(&world->network, &neighbours[i]), 0);
+}
+
+static void world_init(struct world *world, const char *text)
+{
+	*world = (struct world){
+		.interfaces = {{.ifindex = 2}, {.ifindex = 3, .workload = true}},
+		.nodes = {{.name = "edge1", .live = true}, {.name = "edge2", .live = true}},
+	};
+	world_objects(world, text);
+	world_network(world);
+	world->input.network = &world->network;
+	world->input.interfaces = world->interfaces;
+	world->input.interface_count = 2;
+	world->input.node_name = "edge1";
+	world->input.nodes = world->nodes;
+	world->input.node_count = 1;
+	world->input.health_assumed = true;
+	world->input.now_ms = 1000000;
+}
+
+static void world_run(struct world *world)
+{
+	reconcile(&world->input, &world->result);
+}
+
+static void world_done(struct world *world)
+{
+	reconcile_result_done(&world->result);
+	object_list_done(&world->objects);
+	network_done(&world->network);
+}
+
+static char *joined(const char *a, const char *b, const char *c)
+{
+	char *whole = NULL;
+	int length = asprintf(&whole, "%s%s%s", a, b, c);
+
+	assert_true(length > 0);
+	return whole;
+}
+
+static void a_service_becomes_a_row_with_its_backends(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	const struct lb_service_wanted *service;
+	struct address vip = address("192.0.2.10");
+	struct world world;
+
+	world_init(&world, text);
+	world_run(&world);
+	assert_int_equal(world.result.wanted.service_count, 1);
+	service = &world.result.wanted.services[0];
+	assert_true(address_equal(&service->address, &vip));
+	assert_int_equal(service->port_first, 7);
+	assert_int_equal(service->protocol, PROTOCOL_UDP);
+	assert_int_equal(service->backend_count, 2);
+	assert_int_equal(service->backends[0].port, 7000);
+	assert_int_equal(service->backends[0].state, LB_BACKEND_UP);
+	assert_int_equal(service->backends[0].egress.ifindex, 3);
+	assert_int_equal(service->backends[0].egress.flags, EGRESS_RESOLVED | EGRESS_VIA_STACK | EGRESS_PEER_APART);
+	assert_int_equal(service->backends[1].state, LB_BACKEND_DRAINING);
+	assert_string_equal(world.result.services[0].backends[1].reason, "terminating");
+	assert_int_equal(world.result.alarm_count, 0);
+	world_done(&world);
+}
+
+static void the_owner_announces_on_its_nics_and_nobody_else_does(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	struct world world;
+	bool first_owned;
+
+	world_init(&world, text);
+	world.input.node_count = 2;
+	world_run(&world);
+	assert_int_equal(world.result.wanted.vip_count, 1);
+	first_owned = world.result.wanted.vips[0].owned;
+	assert_int_equal(world.result.announcement_count, first_owned ? 1 : 0);
+	reconcile_result_done(&world.result);
+	world.input.node_name = "edge2"; /* the same question, asked on the other node */
+	world_run(&world);
+	assert_int_equal(world.result.wanted.vips[0].owned, !first_owned);
+	world_done(&world);
+}
+
+static void a_pool_without_advertisement_is_an_alarm(void **state)
+{
+	_cleanup_(freep) char *text = joined(unannounced_pool_text, service_text, "");
+	struct world world;
+
+	world_init(&world, text);
+	world_run(&world);
+	assert_int_equal(world.result.wanted.vip_count, 1);
+	assert_false(world.result.wanted.vips[0].owned);
+	assert_int_equal(world.result.alarm_count, 1);
+	assert_non_null(strstr(world.result.alarms[0].text, "L2Advertisement"));
+	world_done(&world);
+}
+
+static void health_and_drains_decide_a_backends_state(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	struct health_report report = {.service = "default/echo:7", .address = address("10.0.0.21"), .port = 7000,
+				       .state = HEALTH_DOWN, .state_reason = "udp: ICMP port unreachable"};
+	struct reconcile_drain drain = {.service = "default/echo", .address = address("10.0.0.21")};
+	struct world world;
+
+	world_init(&world, text);
+	world.input.health_assumed = false;
+	world.input.health = &report;
+	world.input.health_count = 1;
+	world_run(&world);
+	assert_int_equal(world.result.check_count, 2);
+	assert_string_equal(world.result.checks[0].service, "default/echo:7");
+	assert_int_equal(world.result.checks[0].parameters.type, HEALTH_CHECK_UDP);
+	assert_int_equal(world.result.wanted.services[0].backends[0].state, LB_BACKEND_DOWN);
+	assert_string_equal(world.result.services[0].backends[0].reason, "udp: ICMP port unreachable");
+	reconcile_result_done(&world.result);
+
+	report.state = HEALTH_UP;
+	world_run(&world);
+	assert_int_equal(world.result.wanted.services[0].backends[0].state, LB_BACKEND_UP);
+	reconcile_result_done(&world.result);
+
+	world.input.drains = &drain;
+	world.input.drain_count = 1;
+	world_run(&world);
+	assert_int_equal(world.result.wanted.services[0].backends[0].state, LB_BACKEND_DRAINING);
+	world_done(&world);
+}
+
+static void a_backend_that_cannot_be_reached_is_not_up(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	struct address backend = address("10.0.0.21");
+	struct network_neighbour failed = {.ip = backend, .ifindex = 3, .failed = true};
+	struct world world;
+
+	world_init(&world, text);
+	network_remove_neighbour(&world.network, &backend, 3);
+	world_run(&world);
+	assert_int_equal(world.result.wanted.services[0].backends[0].state, LB_BACKEND_DRAINING); /* being asked for */
+	assert_int_equal(world.result.destination_count, 3); /* two backends and the gateway are kept resolved */
+	reconcile_result_done(&world.result);
+	assert_int_equal(network_add_neighbour(&world.network, &failed), 0);
+	world_run(&world);
+	assert_int_equal(world.result.wanted.services[0].backends[0].state, LB_BACKEND_DOWN);
+	world_done(&world);
+}
+
+static void routes_lead_back_by_gateway_and_on_link(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	struct network_route blackhole = {.to = prefix("198.51.100.0/24"), .unreachable = true};
+	bool default_seen = false, link_seen = false, blackhole_seen = false;
+	struct world world;
+
+	world_init(&world, text);
+	assert_int_equal(network_add_route(&world.network, &blackhole), 0);
+	world_run(&world);
+	for (size_t i = 0; i < world.result.wanted.route_count; i++) {
+		const struct route_wanted *route = &world.result.wanted.routes[i];
+
+		if (route->prefix.length == 0) {
+			default_seen = true;
+			assert_int_equal(route->egress.flags, EGRESS_RESOLVED);
+			assert_int_equal(route->egress.ifindex, 2);
+		} else if (address_equal(&route->prefix.address, &blackhole.to.address)) {
+			blackhole_seen = true;
+			assert_int_equal(route->egress.ifindex, 0);
+		} else if (route->egress.ifindex == 2) {
+			link_seen = true;
+			assert_int_equal(route->egress.flags, EGRESS_ON_LINK);
+		}
+	}
+	assert_true(default_seen && link_seen && blackhole_seen);
+	world_done(&world);
+}
+
+static void a_clash_leaves_the_others_at_work(void **state)
+{
+	static const char clash[] = "apiVersion: v1\n"
+				    "kind: Service\n"
+				    "metadata: {name: one}\n"
+				    "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n"
+				    "---\n"
+				    "apiVersion: v1\n"
+				    "kind: Service\n"
+				    "metadata: {name: two}\n"
+				    "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n"
+				    "---\n";
+	_cleanup_(freep) char *text = joined(pool_text, service_text, clash);
+	struct world world;
+
+	world_init(&world, text);
+	world_run(&world);
+	assert_int_equal(world.result.wanted.service_count, 2); /* echo and the first of the two */
+	assert_int_equal(world.result.alarm_count, 1);
+	assert_non_null(strstr(world.result.alarms[0].text, "default/one"));
+	world_done(&world);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_service_becomes_a_row_with_its_backends),
+		cmocka_unit_test(the_owner_announces_on_its_nics_and_nobody_else_does),
+		cmocka_unit_test(a_pool_without_advertisement_is_an_alarm),
+		cmocka_unit_test(health_and_drains_decide_a_backends_state),
+		cmocka_unit_test(a_backend_that_cannot_be_reached_is_not_up),
+		cmocka_unit_test(routes_lead_back_by_gateway_and_on_link),
+		cmocka_unit_test(a_clash_leaves_the_others_at_work),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
