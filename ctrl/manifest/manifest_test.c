@@ -183,7 +183,7 @@ static void broken_text(void **state)
 	assert_refused(HEAD "spec: &a [*a]\n", "t.yaml:5:11: the alias \"*a\" contains itself");
 	assert_refused(HEAD "spec: \xff\n", "t.yaml:5:7: the byte 0xff is not text; a manifest is YAML in UTF-8");
 	assert_refused(HEAD "x: \xed\xa0\x80\n", "t.yaml:5:4: the byte 0xed is not text; a manifest is YAML in UTF-8");
-	assert_refused(HEAD "spec: \"a\\0b\"\n", "t.yaml:5:8: a zero byte is not allowed in a text");
+	assert_refused(HEAD "spec: \"a\\0b\"\n", "t.yaml:5:7: a zero byte is not allowed in a text");
 	assert_refused(HEAD "spec: {ports: [{port: 80}]\n", "t.yaml:6:1: not valid YAML: missing comma in flow mapping");
 }
 
