@@ -3,9 +3,10 @@
  * A datagram is sent; an answer is a success (if it begins as expected), an ICMP error a failure.
  *
  * Where no answer is asked for, silence passes only while no error is fresh. One error must count for longer than one
- * probe: Linux reports a neighbour that does not answer once in 3 s (the first time only when it has given up on the entry),
- * and sends "port unreachable" to one peer at most once a second, so that most probes of a dead backend are silent. Hence the socket stays open while nobody
- * answers (errors that come between probes reach it), and an error is remembered.
+ * probe: Linux reports a neighbour that does not answer once in 3 s (the first time only when it has given up on the
+ * entry), and sends "port unreachable" to one peer at most once a second, so that most probes of a dead backend are silent.
+ * Hence the socket stays open while nobody answers (errors that come between probes reach it), and an error is
+ * remembered.
  */
 #include <event2/event.h>
 #include <netinet/in.h>
