@@ -52,10 +52,10 @@ void edge_program_freep(struct edge_program **program); /* for _cleanup_ */
 void edge_program_adopt(struct edge_program *program);
 
 /*
- * Makes the tables equal to `wanted`. The whole of it is checked first: on -EINVAL, -E2BIG and -ENOMEM nothing was written
- * and `error` says what is wrong. -ENOSPC: the rows or ring slots that are being given up did not make enough room yet;
- * what was written is consistent, and the same call completes it later. Ways of failing are for the operator to see, and
- * packets go on with what they had. May wait for edge_host.quiesce a few times.
+ * Makes the tables equal to `wanted`. The whole of it is checked first: on -EINVAL and -E2BIG nothing was written and `error`
+ * says what is wrong. -ENOSPC: the rows or ring slots that are being given up did not make enough room yet; -ENOMEM: no
+ * memory on the way: what was written then is consistent, and the same call completes it later. May wait for
+ * edge_host.quiesce a few times.
  */
 must_check int edge_program_apply(struct edge_program *program, const struct edge_wanted *wanted,
 				  struct edge_changes *ret_changes, struct error *error);
@@ -84,7 +84,6 @@ struct edge_totals {
 	uint64_t verdicts[FUNCTION_COUNT][VERDICT_COUNT];
 	uint64_t drops[DROP_COUNT];
 	uint64_t bytes_in;
-	uint64_t flows_found;
 };
 
 void edge_program_totals(const struct edge_program *program, struct edge_totals *ret_totals);

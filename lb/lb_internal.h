@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files behind lb_program.h share. */
+#pragma once
+
+#include "base/lib/directory_build.h"
+#include "base/lib/table_put.h"
+#include "lb/lb_program.h"
+
+/* Ring slots are given out in granules, which the three smaller ring sizes fill almost whole. */
+#define RING_GRANULE_SLOTS 1024u
+#define RING_GRANULES (LB_RING_SLOTS / RING_GRANULE_SLOTS)
+
+enum row_use {
+	ROW_UNUSED,     /* all zero */
+	ROW_LIVE,       /* wanted by the last apply, or found */
+	ROW_QUARANTINE, /* FREE in the table; recorded flows may name it */
+};
+
+struct service_book {
+	bool used;
+	bool had_ring;         /* flows may have been recorded: a ring after none is all moved */
+	uint64_t signature;    /* of what the ring was built from; 0: not known */
+	uint64_t ring_at_pass; /* the ring when the present pass of the sweep began; 0: none, or changed since */
+	uint16_t range;        /* its lb_range row */
+};
+
+struct backend_book {
+	enum row_use use;
+	bool in_pass;    /* live when the present pass began */
+	bool counted;    /* `flows` is of this backend */
+	uint64_t stamp;  /* quiesce_retire() when it last ceased to be up, left, or was released */
+	uint32_t flows;
+	uint32_t flows_counting;
+};
+
+struct sweep_state {
+	uint32_t step;        /* the next one; 0: a pass begins */
+	uint64_t pass_stamp;  /* what was quiesced when the present pass began */
+	uint64_t counted_stamp; /* and when the last whole one did */
+	struct lb_sweep_stats pass;
+	uint64_t kept[LB_RING_SLOTS / 64]; /* ring slots that have a flow with another backend */
+};
+
+struct lb_program {
+	struct lb_program_options options;
+	struct service_book services[LB_SERVICE_ROWS];
+	struct backend_book backends[LB_BACKEND_ROWS];
+	bool range_used[LB_RANGE_ROWS];
+	bool granule_used[RING_GRANULES];
+	uint64_t granule_stamp[RING_GRANULES];
+	uint64_t services_stamp; /* of the dictionaries' buffers that are not in use */
+	uint64_t reverse_stamp;
+	struct sweep_state sweep;
+	/* Rows by identity, sorted: services in use, and backends that are live or in quarantine. */
+	struct directory_pair service_index[LB_SERVICE_ROWS];
+	size_t service_index_count;
+	struct directory_pair backend_index[LB_BACKEND_ROWS];
+	size_t backend_index_count;
+};
+
+/* lb_check.c */
+struct directory_key service_identity(const struct address *address, uint8_t protocol, uint16_t port_first,
+				      uint16_t port_last);
+struct directory_key backend_identity(uint16_t service_row, const struct address *address, uint16_t port);
+/* The key of the reverse dictionary. */
+struct directory_key backend_endpoint(const struct lb_service_wanted *service, const struct lb_backend_wanted *backend);
+/* The sizes of all rings, so that they have room; `ret_sizes` has `count` places. False: they have not. */
+bool ring_sizes_choose(const struct lb_service_wanted *services, size_t count, uint32_t *ret_sizes);
+
+/* lb_ring.c */
+void rings_adopt(struct lb_program *program);
+/* Gives back the slots of a service's ring, which no new packet reads. */
+void ring_release(struct lb_program *program, uint64_t ring);
+/* `rows`: of the service's backends. 0, -ENOMEM, -ENOSPC: the ring stays as it was. */
+must_check int ring_apply(struct lb_program *program, uint16_t service_row, const struct lb_service_wanted *wanted,
+			  const uint16_t *rows, uint32_t size, struct lb_changes *changes);
+/* Every flow of the service may be elsewhere than the ring says. */
+void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_changes *changes);
+/* The state that packets see: with LB_NO_BACKENDS_ALL, backends that are down may have to do. */
+bool service_uses_all(const struct lb_service_wanted *service);
+
+/* lb_program.c: after rows came or went. */
+void indexes_build(struct lb_program *program);
+
+/* lb_sweep.c */
+/* Ends the present pass without counting it; the next step begins one. */
+void sweep_restart(struct lb_program *program);

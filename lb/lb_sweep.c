@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Walking over the recorded flows: what expired goes, what lives is counted. A pass begins with nothing of the past in
+ * flight, so what a whole pass did not find is not there: backend rows that nothing names leave quarantine, and ring slots
+ * with no flow elsewhere are moved no longer.
+ *
+ * Not handled: a word that a worker writes anew in a bucket that the pass has left, after it was pushed out of it before the
+ * pass came: its flow may be sent to the ring's backend.
+ */
+#include <string.h>
+
+#include "base/packet/wire.h"
+#include "lb/lb_internal.h"
+
+#define SWEEP_BUCKETS (1u << LB_FLOW_BUCKET_BITS)
+#define CLOSING_EPOCHS 8u  /* a minute: FIN-WAIT-2 and late segments */
+#define TCP_IDLE_EPOCHS 1055u /* 2.4 hours: longer than TCP's keepalive (RFC 1122 section 4.2.3.6: 2 hours) */
+/* An age this near its wrap is that of a word that a worker wrote with a clock ahead of ours. */
+#define AGE_FUTURE (LB_FLOW_SEEN_MASK - 255)
+_Static_assert(LB_EPOCHS_MAX < AGE_FUTURE, "an expired word is not taken for a future one");
+
+void sweep_restart(struct lb_program *program)
+{
+	program->sweep.step = 0;
+}
+
+static void pass_begin(struct lb_program *program)
+{
+	struct sweep_state *sweep = &program->sweep;
+
+	quiesce_all(program->options.quiesce);
+	sweep->pass_stamp = program->options.quiesce->done;
+	sweep->pass = (struct lb_sweep_stats){0};
+	memset(sweep->kept, 0, sizeof(sweep->kept));
+	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
+		const struct lb_service *service = &program->options.tables->services[row];
+
+		/* Flows of affine clients do not lie where the ring was asked, so nothing can be told of its slots. */
+		program->services[row].ring_at_pass = service->flags & LB_SERVICE_AFFINITY ? 0 : service->ring;
+	}
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		program->backends[row].in_pass = program->backends[row].use == ROW_LIVE;
+		program->backends[row].flows_counting = 0;
+	}
+}
+
+static bool word_expired(const struct lb_tables *tables, uint64_t word, uint32_t now_epoch)
+{
+	const struct lb_backend *backend = &tables->backends[lb_flow_backend(word) & (LB_BACKEND_ROWS - 1)];
+	const struct lb_service *service = &tables->services[backend->service & (LB_SERVICE_ROWS - 1)];
+	uint32_t age = lb_flow_age_epochs(word, now_epoch);
+
+	if (age >= AGE_FUTURE)
+		age = 0;
+	if (backend->state == LB_BACKEND_FREE)
+		return true;
+	if (word & LB_FLOW_CLIENT)
+		return !(service->flags & LB_SERVICE_AFFINITY) || age > service->affinity_epochs;
+	if (word & LB_FLOW_CLOSING)
+		return age > CLOSING_EPOCHS;
+	if (word & LB_FLOW_TCP)
+		return age > TCP_IDLE_EPOCHS;
+	return backend->state == LB_BACKEND_DOWN || age > service->udp_idle_epochs;
+}
+
+static void word_count(struct lb_program *program, uint64_t word)
+{
+	uint16_t row = lb_flow_backend(word) & (LB_BACKEND_ROWS - 1);
+	uint16_t service_row = program->options.tables->backends[row].service & (LB_SERVICE_ROWS - 1);
+	uint64_t ring = program->services[service_row].ring_at_pass;
+	uint32_t slot;
+
+	if (word & LB_FLOW_CLIENT)
+		return;
+	program->backends[row].flows_counting++;
+	program->sweep.pass.flows++;
+	if ((uint32_t)ring == 0)
+		return;
+	slot = ((uint32_t)(ring >> 32) + lb_ring_slot(word, (uint32_t)ring)) & (LB_RING_SLOTS - 1);
+	if ((program->options.rings->slots[slot] & LB_SLOT_BACKEND) != row)
+		program->sweep.kept[slot / 64] |= 1ull << slot % 64;
+}
+
+static void word_sweep(struct lb_program *program, uint64_t *place, uint32_t now_epoch)
+{
+	uint64_t word = load_once(*place);
+
+	while (word && word_expired(program->options.tables, word, now_epoch)) {
+		uint64_t found = __sync_val_compare_and_swap(place, word, 0);
+
+		if (found == word) {
+			program->sweep.pass.removed++;
+			return;
+		}
+		word = found; /* a worker was here: judge again */
+	}
+	if (word)
+		word_count(program, word);
+}
+
+/* Takes the moved mark off slots without a flow elsewhere. */
+static void ring_settle(struct lb_program *program, uint32_t service_row)
+{
+	uint64_t ring = program->options.tables->services[service_row].ring;
+	bool provable = ring == program->services[service_row].ring_at_pass;
+	uint32_t first = (uint32_t)(ring >> 32);
+
+	for (uint32_t slot = first; slot < first + (uint32_t)ring; slot++) {
+		uint16_t *place = &program->options.rings->slots[slot];
+
+		if (!(*place & LB_SLOT_MOVED))
+			continue;
+		if (!provable || program->sweep.kept[slot / 64] >> slot % 64 & 1) {
+			program->sweep.pass.slots_moved++;
+			continue;
+		}
+		store_once(*place, (uint16_t)(*place & LB_SLOT_BACKEND));
+		program->sweep.pass.slots_settled++;
+	}
+}
+
+static void row_release(struct lb_program *program, uint16_t row)
+{
+	program->options.tables->backends[row] = (struct lb_backend){0};
+	program->backends[row] = (struct backend_book){.stamp = quiesce_retire(program->options.quiesce)};
+	program->sweep.pass.rows_released++;
+	if (program->options.row_released)
+		program->options.row_released(program->options.context, row);
+}
+
+static void pass_end(struct lb_program *program)
+{
+	struct sweep_state *sweep = &program->sweep;
+	bool released = false;
+
+	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
+		if (program->services[row].used)
+			ring_settle(program, row);
+	}
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		struct backend_book *book = &program->backends[row];
+
+		if (book->use == ROW_QUARANTINE && book->stamp <= sweep->pass_stamp) {
+			row_release(program, (uint16_t)row);
+			released = true;
+		} else if (book->use == ROW_LIVE && book->in_pass) {
+			book->flows = book->flows_counting;
+			book->counted = true;
+		}
+	}
+	sweep->counted_stamp = sweep->pass_stamp;
+	if (released)
+		indexes_build(program);
+}
+
+void lb_program_sweep(struct lb_program *program, uint32_t now_epoch, struct lb_sweep_stats *ret_stats)
+{
+	struct sweep_state *sweep = &program->sweep;
+	uint32_t part = SWEEP_BUCKETS / LB_SWEEP_STEPS;
+	struct lb_sweep_stats before;
+
+	if (sweep->step == 0)
+		pass_begin(program);
+	before = sweep->pass;
+	for (uint32_t bucket = sweep->step * part; bucket < (sweep->step + 1) * part; bucket++) {
+		for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+			word_sweep(program, &program->options.flows->words[bucket][way], now_epoch);
+	}
+	sweep->step = (sweep->step + 1) % LB_SWEEP_STEPS;
+	*ret_stats = (struct lb_sweep_stats){.flows = sweep->pass.flows - before.flows,
+					     .removed = sweep->pass.removed - before.removed};
+	if (sweep->step == 0) {
+		pass_end(program);
+		*ret_stats = sweep->pass;
+		ret_stats->complete = true;
+	}
+}
