@@ -226,6 +226,7 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"node: {name: \"a\\0b\"}\n", "1:14", "zero byte"},
 		{"node: {name: \"a\x1b\"}\n", "1:16", "control character 0x1b"},
 		{"node: {name: \"a\xff\"}\n", "1:16", "not UTF-8"},
+		{"? a: \t: b\n", "1:6", "a tab is not allowed"},
 		{"? [a]\n: b\n", "1:3", "a key must be a plain text"},
 	};
 

@@ -588,6 +588,53 @@ static int characters_check(const char *text, size_t length, struct yaml_problem
 	return 0;
 }
 
+static bool blank_or_end(const char *text, size_t length, size_t at)
+{
+	return at >= length || strchr(" \t\r\n", text[at]);
+}
+
+/* A "?" that may begin a key written at length. */
+static bool has_explicit_key(const char *text, size_t length)
+{
+	for (size_t at = 0; at < length; at++)
+		if (text[at] == '?' && blank_or_end(text, length, at + 1) && (at == 0 || strchr(" \t\r\n{[,", text[at - 1])))
+			return true;
+	return false;
+}
+
+/*
+ * libfyaml 0.7.12 frees memory twice when, under a key written at length, a tab stands before ":", "-" or "?". YAML 1.2
+ * section 6.1 forbids tabs for indentation anyway, so a text that has both is refused before it gets there; tabs elsewhere,
+ * as in the scripts of literal blocks, are no concern.
+ */
+static int tabs_check(const char *text, size_t length, struct yaml_problems *problems)
+{
+	unsigned int line = 1;
+	size_t line_start = 0;
+
+	if (!memchr(text, '\t', length) || !has_explicit_key(text, length))
+		return 0;
+	for (size_t at = 0; at < length; at++) {
+		size_t next = at;
+
+		if (text[at] == '\n') {
+			line++;
+			line_start = at + 1;
+		}
+		if (text[at] != '\t')
+			continue;
+		while (next < length && (text[next] == ' ' || text[next] == '\t'))
+			next++;
+		if (next < length && strchr(":-?", text[next]) && blank_or_end(text, length, next + 1)) {
+			yaml_problem_add(problems, line, (unsigned int)(at - line_start) + 1,
+					 "a tab is not allowed before \"%c\" here; use spaces", text[next]);
+			return -EINVAL;
+		}
+		at = next - 1;
+	}
+	return 0;
+}
+
 int yaml_parse(const char *text, size_t length, const struct yaml_limits *limits, struct yaml_problems *problems,
 	       struct yaml_stream *ret_stream)
 {
@@ -598,7 +645,7 @@ int yaml_parse(const char *text, size_t length, const struct yaml_limits *limits
 		yaml_problem_add(problems, 0, 0, "too large: more than %zu bytes", limits->bytes);
 		return -EINVAL;
 	}
-	if (characters_check(text, length, problems) < 0)
+	if (characters_check(text, length, problems) < 0 || tabs_check(text, length, problems) < 0)
 		return -EINVAL;
 	/* The parser takes a length of 0 for "until the zero byte". */
 	if (length && builder_run(&builder, text, length) < 0 && problems->total == problems_before)

@@ -195,7 +195,10 @@ void store_lease_revoke(struct store *store, uint64_t lease, store_done done, vo
  */
 int store_dispatch(struct store *store);
 
-/* Pending completions are called with -ECANCELED. All watches must have been freed. NULL is allowed. */
+/*
+ * Pending completions are called with -ECANCELED (whatever was committed stays); they must not call the store any more. All
+ * watches must have been freed. NULL is allowed.
+ */
 void store_free(struct store *store);
 
 static inline void store_freep(struct store **store)
