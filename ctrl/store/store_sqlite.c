@@ -166,6 +166,7 @@ static int database_error(struct sqlite_store *sqlite, struct error *error, cons
 		return error_set(error, ENOSPC, "%s: the disk of %s is full", what, sqlite->path);
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
+	case SQLITE_ERROR: /* our statements are right: a table is missing */
 		return error_set(error, EUCLEAN,
 				 "%s: the store %s is damaged (%s); stop selvaged, copy %s back from a backup or move it and its "
 				 "-wal file away, start again and apply the manifests again",
