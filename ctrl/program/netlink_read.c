@@ -73,9 +73,6 @@ static int link_read(struct network *network, struct rtnl_link *nl_link)
 	};
 	int namespace;
 
-	/* Messages of other families (a bridge's port state) tell only a part. */
-	if (rtnl_link_get_family(nl_link) != AF_UNSPEC)
-		return 0;
 	strncpy(link.name, rtnl_link_get_name(nl_link) ? rtnl_link_get_name(nl_link) : "", sizeof(link.name) - 1);
 	mac_read(rtnl_link_get_addr(nl_link), link.mac);
 	link.peer_in_other_namespace = rtnl_link_get_link_netnsid(nl_link, &namespace) == 0;

@@ -8,7 +8,8 @@
 
 /*
  * Adds what the object tells: a link, an address (to its link, which must be there), a route, a neighbour. What network.h
- * leaves out is passed over. 0 or -ENOMEM.
+ * leaves out is passed over. Links must come from a dump of all families: an event of one family tells a part, and libnl
+ * calls a bridge's family AF_BRIDGE in either case. 0 or -ENOMEM.
  */
 must_check int netlink_read_object(struct network *network, struct nl_object *object);
 
