@@ -5,20 +5,9 @@
  */
 #pragma once
 
+#include "ebpf/edge_deliver.h"
 #include "ebpf/edge_maps.h"
 #include "edge/edge_fast.h"
-
-/*
- * Handed to the tc program on the same interface in front of the packet: this one goes to a local workload. A veth takes
- * XDP redirects only when its peer, inside the workload's namespace, is prepared for them; the stack's redirect always
- * works.
- */
-#define EDGE_DELIVER_MAGIC 0x5e17a9e0u
-
-struct edge_deliver {
-	uint32_t magic; /* EDGE_DELIVER_MAGIC | EGRESS_PEER_APART */
-	uint32_t ifindex;
-};
 
 PACKET_INLINE void edge_xdp_event(struct xdp_md *xdp, enum edge_event_kind kind, uint32_t length,
 				  const struct decision *decision)
