@@ -370,6 +370,22 @@ uint32_t loader_epoch(const struct loader *loader)
 	return options.retval;
 }
 
+static int quiesce_by_map(int inner)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = (uint32_t)inner);
+	_cleanup_(closep) int outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "edge_quiesce", 4, 4, 1, &options);
+	uint32_t zero = 0;
+
+	return outer < 0 ? outer : bpf_map_update_elem(outer, &zero, &inner, 0);
+}
+
+void loader_quiesce(const struct loader *loader)
+{
+	/* No packet takes that long; without memory for a map, waiting is all that is left. */
+	if (quiesce_by_map(bpf_map__fd(loader->xdp->maps.edge_config)) < 0)
+		usleep(100000);
+}
+
 int loader_events_fd(const struct loader *loader)
 {
 	return ring_buffer__epoll_fd(loader->ring);

@@ -59,6 +59,12 @@ uint32_t loader_counter_sets(const struct loader *loader);
 /* The epoch that the programs see now; edge_config.epoch_override not regarded. */
 uint32_t loader_epoch(const struct loader *loader);
 
+/*
+ * Returns once every packet whose handling had begun before the call is done: the kernel waits so before it returns from a
+ * change of a map of maps. For kernels that refuse membarrier(MEMBARRIER_CMD_GLOBAL), which is quicker.
+ */
+void loader_quiesce(const struct loader *loader);
+
 /* Gives another object's maps of the same name the memory of this loader's. Before that object is loaded. */
 must_check int loader_share_maps(const struct loader *loader, struct bpf_object *object, struct error *error);
 
