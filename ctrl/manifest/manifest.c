@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "ctrl/manifest/manifest_kinds.h"
+#include "ctrl/manifest/reflow.h"
 #include "ctrl/manifest/tree.h"
 
 /* A slice of a hundred thousand endpoints has some megabytes; what is larger than this was not meant as a manifest. */
@@ -13,6 +14,7 @@
 #define MANIFEST_VALUES_MAX ((size_t)4000000)
 #define MANIFEST_ALIASED_MAX ((size_t)100000)
 #define MANIFEST_DEPTH_MAX 48
+#define MANIFEST_LINE_MAX (1 << 20)
 #define FILES_MAX 10000
 
 /* A value takes a byte of text at least: what is beyond the length can only come from aliases. */
@@ -21,7 +23,7 @@ static struct yaml_limits manifest_limits(size_t length)
 	size_t values = length + MANIFEST_ALIASED_MAX;
 
 	return (struct yaml_limits){
-		.bytes = MANIFEST_BYTES_MAX,
+		.bytes = 2 * MANIFEST_BYTES_MAX, /* the text was measured before; reflown JSON may be twice as long */
 		.nodes = values < MANIFEST_VALUES_MAX ? values : MANIFEST_VALUES_MAX,
 		.depth = MANIFEST_DEPTH_MAX,
 	};
@@ -211,48 +213,65 @@ static void problems_to_diagnostics(const struct yaml_problems *problems, const 
 	diagnostics->error_count += problems->total - problems->count;
 }
 
-/*
- * JSON may be indented by tabs, which YAML forbids. Inside JSON's strings there is no tab, so that spaces instead change
- * nothing; only what really is JSON is touched.
- */
-static char *json_without_tabs(const char *text, size_t length)
+/* The first line that is too long for the parser (reflow.h says why), or 0. */
+static uint32_t long_line(const char *text, size_t length)
 {
-	json_t *json;
-	char *copy;
+	uint32_t line = 1;
 
-	if (!length || (text[0] != '{' && text[0] != '[') || !memchr(text, '\t', length))
-		return NULL;
-	json = json_loadb(text, length, 0, NULL);
-	if (!json)
-		return NULL;
-	json_decref(json);
-	copy = malloc(length);
-	if (!copy)
-		abort();
-	for (size_t i = 0; i < length; i++)
-		copy[i] = text[i] == '\t' ? ' ' : text[i];
-	return copy;
+	for (const char *at = text, *end = text + length; at < end; line++) {
+		const char *newline = memchr(at, '\n', (size_t)(end - at));
+		const char *line_end = newline ? newline : end;
+
+		if (line_end - at > MANIFEST_LINE_MAX)
+			return line;
+		at = line_end + 1;
+	}
+	return 0;
+}
+
+static void loader_parse(struct loader *loader, const char *text, size_t length, size_t values, const struct reflow *reflow)
+{
+	struct yaml_limits limits = manifest_limits(values);
+	struct yaml_problems problems;
+	struct yaml_stream stream;
+
+	yaml_problems_init(&problems, loader->file);
+	if (yaml_parse(text, length, &limits, &problems, &stream) < 0) {
+		for (size_t i = 0; reflow && i < problems.count; i++)
+			reflow_place(reflow, &problems.items[i].line, &problems.items[i].column);
+		problems_to_diagnostics(&problems, loader->file, loader->diagnostics);
+		return;
+	}
+	for (size_t i = 0; i < stream.count; i++) {
+		if (reflow)
+			reflow_tree(reflow, stream.documents[i]);
+		loader_read(loader, stream.documents[i]);
+	}
+	yaml_stream_done(&stream);
 }
 
 static void loader_load(struct loader *loader, const char *text, size_t length)
 {
-	_cleanup_(freep) char *without_tabs = NULL;
-	struct yaml_limits limits = manifest_limits(length);
-	struct yaml_problems problems;
-	struct yaml_stream stream;
+	struct reflow reflow;
+	uint32_t line;
 
-	if (length <= MANIFEST_BYTES_MAX && !tree_check_utf8(loader->diagnostics, loader->file, text, length))
-		return;
-	if (length <= MANIFEST_BYTES_MAX)
-		without_tabs = json_without_tabs(text, length);
-	yaml_problems_init(&problems, loader->file);
-	if (yaml_parse(without_tabs ? without_tabs : text, length, &limits, &problems, &stream) < 0) {
-		problems_to_diagnostics(&problems, loader->file, loader->diagnostics);
+	if (length > MANIFEST_BYTES_MAX) {
+		diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, loader->file, 0, 0, "too large: more than %zu bytes",
+				MANIFEST_BYTES_MAX);
 		return;
 	}
-	for (size_t i = 0; i < stream.count; i++)
-		loader_read(loader, stream.documents[i]);
-	yaml_stream_done(&stream);
+	if (!tree_check_utf8(loader->diagnostics, loader->file, text, length))
+		return;
+	line = long_line(text, length);
+	if ((line || memchr(text, '\t', length)) && reflow_json(text, length, MANIFEST_VALUES_MAX, &reflow)) {
+		loader_parse(loader, reflow.text, reflow.length, length, &reflow);
+		reflow_done(&reflow);
+	} else if (line) {
+		diagnostics_add(loader->diagnostics, DIAGNOSTIC_ERROR, loader->file, line, 1,
+				"the line is longer than %d bytes; break it up", MANIFEST_LINE_MAX);
+	} else {
+		loader_parse(loader, text, length, length, NULL);
+	}
 }
 
 /* --- what only all objects together can show --------------------------------------------------------------------------- */

@@ -49,6 +49,35 @@ static void json_with_tabs_and_lists(void **state)
 		       "or digit");
 }
 
+/* Tabs and long lines make JSON be cut into lines for the parser; places are still those of the text as it came. */
+static void places_in_json(void **state)
+{
+	_cleanup_(freep) char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_refused("{\t\"apiVersion\": \"v1\", \"kind\": \"Namespace\",\n\t\"metadata\": {\"name\": \"\u00e9, [\", \"x\": 1}}",
+		       "t.yaml:2:31: metadata: there is no field \"x\" here; remove it");
+	assert_refused("[{\t\"a\": [1, 2, }]", "t.yaml:1:16: not valid YAML: mismatched flow mapping end");
+	fputs("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[", out);
+	for (int i = 0; i < 100000; i++)
+		fputs("{\"port\":80},", out);
+	fputs("{\"port\":81}]},\"status\":3}", out);
+	fclose(out);
+	assert_refused(text, "t.yaml:1:1200101: status: must be a mapping (field: value), not a number");
+}
+
+static void long_lines(void **state)
+{
+	enum { LENGTH = (1 << 20) + 1 };
+	_cleanup_(freep) char *text = malloc(LENGTH + 2);
+
+	memset(text, 'a', LENGTH);
+	text[0] = '\n';
+	strcpy(text + LENGTH, "a");
+	assert_refused(text, "t.yaml:2:1: the line is longer than 1048576 bytes; break it up");
+}
+
 static void one_error_and_nothing_is_loaded(void **state)
 {
 	assert_refused(GOOD "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a, nmae: b}\n",
@@ -428,6 +457,8 @@ int main(void)
 		cmocka_unit_test(a_stream_of_several_documents),
 		cmocka_unit_test(nothing_at_all),
 		cmocka_unit_test(json_with_tabs_and_lists),
+		cmocka_unit_test(places_in_json),
+		cmocka_unit_test(long_lines),
 		cmocka_unit_test(one_error_and_nothing_is_loaded),
 		cmocka_unit_test(several_errors_are_reported),
 		cmocka_unit_test(errors_are_counted_beyond_the_list),
