@@ -229,6 +229,17 @@ static void service_annotations_refused(void **state)
 		       "t.yaml:6:28: l2-dsr cannot change ports: spec.ports[0].targetPort must be 80 (or be left out)");
 }
 
+static void a_misspelt_metallb_annotation_is_warned_of(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded =
+		load(ANNOTATED("    metallb.io/loadBalancerIP: 10.0.0.1\n    metallb.io/ip-allocated-from-pool: lan\n") SPEC);
+
+	assert_int_equal(loaded.status, 0);
+	assert_int_equal(loaded.diagnostics.warning_count, 1);
+	assert_true(loaded_says(&loaded, "t.yaml:6:5: warning: metadata.annotations: the annotation "
+					 "\"metallb.io/loadBalancerIP\" is kept but has no effect"));
+}
+
 /* --- backends ---------------------------------------------------------------------------------------------------------- */
 
 #define SLICE_WITH(annotations_, rest_)                                                                             \
@@ -488,6 +499,7 @@ int main(void)
 		cmocka_unit_test(service_addresses_refused),
 		cmocka_unit_test(port_ranges),
 		cmocka_unit_test(service_annotations_refused),
+		cmocka_unit_test(a_misspelt_metallb_annotation_is_warned_of),
 		cmocka_unit_test(slices),
 		cmocka_unit_test(slices_refused),
 		cmocka_unit_test(a_slice_without_service_is_warned_of),

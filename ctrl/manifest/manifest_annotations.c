@@ -333,6 +333,8 @@ static const struct field service_annotations[] = {
 	FIELD_WHOLE("metallb.universe.tf/loadBalancerIPs", load_balancer_ips_read),
 	METALLB("address-pool", agreed_text_read, address_pool),
 	METALLB("allow-shared-ip", agreed_text_read, allow_shared_ip),
+	FIELD_WHOLE("metallb.io/ip-allocated-from-pool", field_keep), /* MetalLB's own note */
+	FIELD_WHOLE("metallb.universe.tf/ip-allocated-from-pool", field_keep),
 	FIELD_WHOLE("selvage.io/port-range", port_range_read),
 	FIELD("selvage.io/forwarding", forwarding_read, struct service, forwarding),
 	FIELD("selvage.io/no-healthy-backends", no_healthy_read, struct service, no_healthy),

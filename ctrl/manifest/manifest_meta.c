@@ -143,6 +143,12 @@ static const struct field *annotation_field(const struct field *fields, size_t c
 	return NULL;
 }
 
+/* MetalLB has more annotations than we honour; without a word a misspelt one would be a riddle. */
+static bool annotation_is_metallb(const char *name)
+{
+	return strncmp(name, "metallb.io/", 11) == 0 || strncmp(name, "metallb.universe.tf/", 20) == 0;
+}
+
 static void annotation_unknown(struct decoder *decoder, const struct yaml_node *key, const struct field *fields, size_t count)
 {
 	char known[320] = "";
@@ -179,6 +185,8 @@ void annotations_read(struct decoder *decoder, const struct yaml_node *node, con
 		decoder_leave(decoder, inner);
 		if (!field && strncmp(key->text, "selvage.io/", 11) == 0)
 			annotation_unknown(decoder, key, fields, count);
+		else if (!field && annotation_is_metallb(key->text))
+			decoder_warning(decoder, key, "the annotation \"%.80s\" is kept but has no effect", key->text);
 	}
 	decoder_leave(decoder, path);
 }
