@@ -523,6 +523,11 @@ size_t http_stream_write(struct http_exchange *exchange, const char *data, size_
 	return evbuffer_get_length(output);
 }
 
+size_t http_stream_unsent(const struct http_exchange *exchange)
+{
+	return exchange->connection ? evbuffer_get_length(bufferevent_get_output(exchange->connection->buffer)) : 0;
+}
+
 void http_stream_end(struct http_exchange *exchange, bool broken)
 {
 	struct connection *connection = exchange->connection;

@@ -65,5 +65,6 @@ void http_reply_buffer(struct http_exchange *exchange, int status, const char *c
 /* An answer in pieces, sent at once. write returns how many bytes the client has not taken yet. */
 void http_stream_begin(struct http_exchange *exchange, int status, const char *content_type);
 size_t http_stream_write(struct http_exchange *exchange, const char *data, size_t length);
+size_t http_stream_unsent(const struct http_exchange *exchange);
 /* `broken`: the client is to see that the end is missing. Ends the exchange. */
 void http_stream_end(struct http_exchange *exchange, bool broken);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* RFC 7396. A new reference; the arguments stay as they are. */
 json_t *patch_merge(const json_t *target, const json_t *patch);
