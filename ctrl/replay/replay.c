@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctrl/replay/replay.h"
+
+#include "base/lib/verdict_text.h"
+
+static void result_write(struct replay *replay, const struct engine_outcome *outcome)
+{
+	const char *verdict = verdict_name(outcome->decision.verdict);
+	const char *function = function_name(outcome->decision.function);
+	const char *reason = outcome->decision.verdict == VERDICT_DROP ? drop_name(outcome->decision.reason) : NULL;
+	char text[ENDPOINT_TEXT_SIZE];
+	const char *backend = site_backend(replay->engine, &outcome->decision, text);
+	unsigned long long index = replay->packets;
+
+	/* None of these words holds a character that JSON would want escaped. */
+	if (replay->results_as_text)
+		fprintf(replay->results, "%llu %s %s%s%s%s%s\n", index, verdict, function, reason ? " " : "",
+			reason ? reason : "", backend ? " " : "", backend ? backend : "");
+	else
+		fprintf(replay->results, "%s{\"index\":%llu,\"verdict\":\"%s\",\"function\":\"%s\",\"reason\":%s%s%s,\"backend\":%s%s%s}",
+			index ? ",\n  " : "", index, verdict, function, reason ? "\"" : "", reason ? reason : "null",
+			reason ? "\"" : "", backend ? "\"" : "", backend ? backend : "null", backend ? "\"" : "");
+}
+
+static int packet_run(struct replay *replay, const struct capture_frame *frame, struct error *error)
+{
+	struct engine_outcome outcome;
+	uint64_t latency_ns;
+	int result = engine_run(replay->engine, replay->ifindex, frame->bytes, frame->length, &outcome, error);
+
+	if (result < 0)
+		return result;
+	if (replay->results)
+		result_write(replay, &outcome);
+	replay->packets++;
+	replay->verdicts[outcome.decision.verdict & (VERDICT_COUNT - 1)]++;
+	if (outcome.decision.verdict == VERDICT_DROP)
+		replay->drops[outcome.decision.reason < DROP_COUNT ? outcome.decision.reason : 0]++;
+	if (replay->output && (outcome.decision.verdict == VERDICT_TX || outcome.decision.verdict == VERDICT_REDIRECT)) {
+		struct capture_frame leaving = {outcome.bytes, outcome.length, frame->time_ns};
+
+		capture_write(replay->output, &leaving);
+	}
+	if (replay->repeat == 0)
+		return 0;
+	result = engine_time(replay->engine, replay->ifindex, frame->bytes, frame->length, replay->repeat, &latency_ns, error);
+	if (result == 0 && histogram_add(&replay->latencies_ns, latency_ns) < 0)
+		result = error_set(error, ENOMEM, "no memory");
+	return result;
+}
+
+int replay_run(struct replay *replay, struct capture_reader *input, struct error *error)
+{
+	struct capture_frame frame;
+	int result;
+
+	while ((result = capture_read(input, &frame, error)) == 1) {
+		site_set_time_ms(replay->site, replay->engine, frame.time_ns / 1000000);
+		result = packet_run(replay, &frame, error);
+		if (result < 0)
+			return error_prefix(error, -result, "packet %llu", (unsigned long long)replay->packets + 1);
+	}
+	return result;
+}
+
+/* --- the report --------------------------------------------------------------------------------------------------------- */
+
+static const enum verdict verdict_order[] = {VERDICT_TX, VERDICT_REDIRECT, VERDICT_PASS, VERDICT_DROP};
+
+static const struct {
+	const char *name;
+	uint32_t per_mille;
+} quantiles[] = {{"p50", 500}, {"p90", 900}, {"p99", 990}, {"p999", 999}, {"max", 1000}};
+
+void replay_report_json(struct replay *replay, const char *results, FILE *output)
+{
+	const char *separator = "";
+
+	fprintf(output, "{\"engine\":\"%s\",\"packets\":%llu,\n \"verdicts\":{", replay->engine->name,
+		(unsigned long long)replay->packets);
+	for (size_t i = 0; i < array_length(verdict_order); i++)
+		fprintf(output, "%s\"%s\":%llu", i ? "," : "", verdict_name(verdict_order[i]),
+			(unsigned long long)replay->verdicts[verdict_order[i]]);
+	fprintf(output, "},\n \"drops\":{");
+	for (int reason = DROP_NONE + 1; reason < DROP_COUNT; reason++) {
+		if (replay->drops[reason] == 0)
+			continue;
+		fprintf(output, "%s\"%s\":%llu", separator, drop_name(reason), (unsigned long long)replay->drops[reason]);
+		separator = ",";
+	}
+	fprintf(output, "},\n \"latency_ns\":");
+	if (replay->latencies_ns.count == 0) {
+		fprintf(output, "null");
+	} else {
+		for (size_t i = 0; i < array_length(quantiles); i++)
+			fprintf(output, "%s\"%s\":%llu", i ? "," : "{", quantiles[i].name,
+				(unsigned long long)histogram_quantile(&replay->latencies_ns, quantiles[i].per_mille));
+		fprintf(output, "}");
+	}
+	if (results)
+		fprintf(output, ",\n \"results\":[\n  %s]", results);
+	fprintf(output, "}\n");
+}
+
+void replay_report_text(struct replay *replay, FILE *output)
+{
+	fprintf(output, "engine %s, %llu packets:", replay->engine->name, (unsigned long long)replay->packets);
+	for (size_t i = 0; i < array_length(verdict_order); i++)
+		fprintf(output, "%s %llu %s", i ? "," : "", (unsigned long long)replay->verdicts[verdict_order[i]],
+			verdict_name(verdict_order[i]));
+	fprintf(output, "\n");
+	for (int reason = DROP_NONE + 1; reason < DROP_COUNT; reason++) {
+		if (replay->drops[reason])
+			fprintf(output, "  %llu dropped, %s: %s\n", (unsigned long long)replay->drops[reason], drop_name(reason),
+				drop_sentence(reason));
+	}
+	if (replay->latencies_ns.count == 0)
+		return;
+	fprintf(output, "latency in ns:");
+	for (size_t i = 0; i < array_length(quantiles); i++)
+		fprintf(output, "%s %s %llu", i ? "," : "", quantiles[i].name,
+			(unsigned long long)histogram_quantile(&replay->latencies_ns, quantiles[i].per_mille));
+	fprintf(output, "\n");
+}

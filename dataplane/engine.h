@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A packet program that is handed one packet at a time, without a network: what replay, the golden packets, the differential
+ * test and the fuzz target run on. Each engine fills the same struct, so that they can be compared.
+ *
+ * One thread owns an engine.
+ */
+#pragma once
+
+#include "base/lib/cleanup.h"
+#include "base/lib/error.h"
+#include "edge/edge_state.h"
+
+/* What became of a packet. */
+struct engine_outcome {
+	struct decision decision; /* verdict and reason are the host's last word: it may have failed to make room */
+	const uint8_t *bytes;     /* for TX and REDIRECT: the packet as it leaves; borrowed until the engine's next call */
+	uint32_t length;
+};
+
+struct engine {
+	const char *name; /* "native" */
+	struct edge_tables tables; /* borrowed by whoever writes them with edge_program.h */
+	uint32_t counter_sets;
+	int (*run)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
+		   struct engine_outcome *ret_outcome, struct error *error);
+	int (*time)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length, uint32_t repeat,
+		    uint64_t *ret_ns, struct error *error);
+	void (*free)(struct engine *engine);
+};
+
+/* Judges a frame that came in by `ifindex`; `ret_outcome` is written on success. */
+static inline must_check int engine_run(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
+					struct engine_outcome *ret_outcome, struct error *error)
+{
+	return engine->run(engine, ifindex, frame, length, ret_outcome, error);
+}
+
+/*
+ * The shortest of `repeat` runs over fresh copies of the frame, in nanoseconds, with the cost of measuring taken off. The
+ * runs act on the tables as any packet does: measure a packet after it was run, and it is one of a flow that has begun.
+ */
+static inline must_check int engine_time(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
+					 uint32_t repeat, uint64_t *ret_ns, struct error *error)
+{
+	return engine->time(engine, ifindex, frame, length, repeat, ret_ns, error);
+}
+
+/* The time that packets see from now on. */
+static inline void engine_set_epoch(struct engine *engine, uint32_t epoch)
+{
+	store_once(engine->tables.config->epoch_override, epoch + 1);
+}
+
+static inline void engine_freep(struct engine **engine)
+{
+	if (*engine)
+		(*engine)->free(*engine);
+}
+
+/* The packet program as this process' own code. NULL: no memory. Empty tables: every packet passes. */
+struct engine *engine_native_new(void);
