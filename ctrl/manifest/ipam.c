@@ -348,7 +348,7 @@ static void wish_init(struct wish *wish, struct ipam_assignment *assignment)
 
 	*wish = (struct wish){.assignment = assignment, .object = assignment->service, .service = service};
 	for (size_t i = 0; i < service->ip_family_count; i++)
-		wish_add_family(wish, service->ip_families[i], single || both);
+		wish_add_family(wish, service->ip_families[i], single);
 	for (size_t i = 0; i < service->requested.count; i++)
 		wish_add_family(wish, address_family(&service->requested.items[i]), true);
 	if (single && wish->family_count)

@@ -202,6 +202,17 @@ static void allocation_by_priority_and_selectors(void **state)
 						"metallb.io/address-pool asks for \"b-low\"");
 }
 
+static void without_priority_comes_after_those_with_one(void **state)
+{
+	_cleanup_(given_done) struct given all = given(
+		POOL("a", "addresses: [10.0.0.1/32], serviceAllocation: {namespaces: [default]}")
+			POOL("b", "addresses: [10.1.0.1/32], serviceAllocation: {priority: 7}") SERVICE("s", "")
+				SERVICE("t", ""));
+
+	assert_string_equal(answer(&all, "s"), "10.1.0.1");
+	assert_string_equal(answer(&all, "t"), "10.0.0.1");
+}
+
 #define DUAL POOL("p", "addresses: [10.0.0.1-10.0.0.9, \"2001:db8::1-2001:db8::9\"]")
 
 static void families(void **state)
@@ -295,6 +306,7 @@ int main(void)
 		cmocka_unit_test(buggy_addresses_are_avoided),
 		cmocka_unit_test(buggy_addresses_are_used_otherwise),
 		cmocka_unit_test(allocation_by_priority_and_selectors),
+		cmocka_unit_test(without_priority_comes_after_those_with_one),
 		cmocka_unit_test(families),
 		cmocka_unit_test(families_that_are_not_there),
 		cmocka_unit_test(without_pools_and_with_foreign_classes),

@@ -52,12 +52,17 @@ static void json_with_tabs_and_lists(void **state)
 /* Tabs and long lines make JSON be cut into lines for the parser; places are still those of the text as it came. */
 static void places_in_json(void **state)
 {
+	_cleanup_(loaded_done) struct loaded loaded = {0};
 	_cleanup_(freep) char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	assert_refused("{\t\"apiVersion\": \"v1\", \"kind\": \"Namespace\",\n\t\"metadata\": {\"name\": \"\u00e9, [\", \"x\": 1}}",
 		       "t.yaml:2:31: metadata: there is no field \"x\" here; remove it");
+	/* a quote behind a backslash does not end a string, and a comma in a string stays where it is */
+	loaded = load_clean("{\n\t\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\", \"annotations\": "
+			    "{\"x\": \"q\\\", 'z'\\\\\"}}}");
+	assert_string_equal(key_values_get(&loaded.objects.items[0]->meta.annotations, "x"), "q\", 'z'\\");
 	assert_refused("[{\t\"a\": [1, 2, }]", "t.yaml:1:16: not valid YAML: mismatched flow mapping end");
 	fputs("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[", out);
 	for (int i = 0; i < 100000; i++)
