@@ -263,7 +263,7 @@ static void loader_load(struct loader *loader, const char *text, size_t length)
 	if (!tree_check_utf8(loader->diagnostics, loader->file, text, length))
 		return;
 	line = long_line(text, length);
-	if ((line || memchr(text, '\t', length)) && reflow_json(text, length, MANIFEST_VALUES_MAX, &reflow)) {
+	if (line && reflow_json(text, length, MANIFEST_VALUES_MAX, &reflow)) {
 		loader_parse(loader, reflow.text, reflow.length, length, &reflow);
 		reflow_done(&reflow);
 	} else if (line) {

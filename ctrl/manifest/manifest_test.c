@@ -49,27 +49,45 @@ static void json_with_tabs_and_lists(void **state)
 		       "or digit");
 }
 
-/* Tabs and long lines make JSON be cut into lines for the parser; places are still those of the text as it came. */
-static void places_in_json(void **state)
+/* `before`, enough spaces for a line that is too long for the parser, `after`. */
+static char *text_with_long_line(const char *before, const char *after)
 {
-	_cleanup_(loaded_done) struct loaded loaded = {0};
+	enum { SPACES = 1 << 20 };
+	char *text = NULL;
+
+	assert_true(asprintf(&text, "%s%*s%s", before, SPACES, "", after) > 0);
+	return text;
+}
+
+/* JSON on a long line is cut into lines for the parser; places are still those of the text as it came. */
+static void places_in_long_lines_of_json(void **state)
+{
+	_cleanup_(freep) char *unknown = text_with_long_line("{\n\"apiVersion\": \"v1\", \"kind\": \"Namespace\",",
+							     "\n \"metadata\": {\"name\": \"\u00e9, [\", \"x\": 1}}");
+	_cleanup_(freep) char *broken = text_with_long_line("[{", "\n\"a\": [1, 2, }]");
 	_cleanup_(freep) char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
-	assert_refused("{\t\"apiVersion\": \"v1\", \"kind\": \"Namespace\",\n\t\"metadata\": {\"name\": \"\u00e9, [\", \"x\": 1}}",
-		       "t.yaml:2:31: metadata: there is no field \"x\" here; remove it");
-	/* a quote behind a backslash does not end a string, and a comma in a string stays where it is */
-	loaded = load_clean("{\n\t\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\", \"annotations\": "
-			    "{\"x\": \"q\\\", 'z'\\\\\"}}}");
-	assert_string_equal(key_values_get(&loaded.objects.items[0]->meta.annotations, "x"), "q\", 'z'\\");
-	assert_refused("[{\t\"a\": [1, 2, }]", "t.yaml:1:16: not valid YAML: mismatched flow mapping end");
+	assert_refused(unknown, "t.yaml:3:31: metadata: there is no field \"x\" here; remove it");
+	assert_refused(broken, "t.yaml:2:13: not valid YAML: mismatched flow mapping end");
 	fputs("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[", out);
 	for (int i = 0; i < 100000; i++)
 		fputs("{\"port\":80},", out);
 	fputs("{\"port\":81}]},\"status\":3}", out);
 	fclose(out);
 	assert_refused(text, "t.yaml:1:1200101: status: must be a mapping (field: value), not a number");
+}
+
+/* A quote behind a backslash does not end a string, and a comma in a string stays where it is. */
+static void strings_in_long_lines_of_json(void **state)
+{
+	_cleanup_(freep) char *text =
+		text_with_long_line("{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\",",
+				    "\"annotations\": {\"x\": \"q\\\", 'z'\\\\\"}}}");
+	_cleanup_(loaded_done) struct loaded loaded = load_clean(text);
+
+	assert_string_equal(key_values_get(&loaded.objects.items[0]->meta.annotations, "x"), "q\", 'z'\\");
 }
 
 static void long_lines(void **state)
@@ -462,7 +480,8 @@ int main(void)
 		cmocka_unit_test(a_stream_of_several_documents),
 		cmocka_unit_test(nothing_at_all),
 		cmocka_unit_test(json_with_tabs_and_lists),
-		cmocka_unit_test(places_in_json),
+		cmocka_unit_test(places_in_long_lines_of_json),
+		cmocka_unit_test(strings_in_long_lines_of_json),
 		cmocka_unit_test(long_lines),
 		cmocka_unit_test(one_error_and_nothing_is_loaded),
 		cmocka_unit_test(several_errors_are_reported),

@@ -46,29 +46,38 @@ static size_t string_length(const char *text, size_t length)
 	return at < length ? at + 1 : length;
 }
 
-static bool scanner_emit(struct scanner *scanner, char original, char c)
+static bool scanner_emit(struct scanner *scanner, char c)
 {
 	scanner->reflow->text[scanner->reflow->length++] = c;
-	scanner_advance(scanner, original);
+	scanner_advance(scanner, c);
 	return c != '\n' || line_begin(scanner);
 }
 
 static bool scanner_run(struct scanner *scanner, const char *text, size_t length)
 {
+	char before = '[';
+
 	if (!line_begin(scanner))
 		return false;
 	for (size_t at = 0; at < length;) {
 		size_t string = text[at] == '"' ? string_length(text + at, length - at) : 0;
 
+		/* YAML may have a quote inside of a plain text, which would put us out of step */
+		if (string && !strchr(",:[{", before))
+			return false;
 		/* numbers, true, false and null; the rest is not JSON and not touched */
 		if (!string && !strchr("{}[],: \t\r\n+-.0123456789Eaeflnrstu", text[at]))
 			return false;
 		for (size_t end = at + string; at < end; at++)
-			if (!scanner_emit(scanner, text[at], text[at]))
+			if (!scanner_emit(scanner, text[at]))
 				return false;
-		if (string)
+		if (string) {
+			before = '"';
 			continue;
-		if (!scanner_emit(scanner, text[at], text[at] == '\t' ? ' ' : text[at]))
+		}
+		if (!strchr(" \t\r\n", text[at]))
+			before = text[at];
+		if (!scanner_emit(scanner, text[at]))
 			return false;
 		if (strchr(",[{", text[at++])) {
 			scanner->reflow->text[scanner->reflow->length++] = '\n';

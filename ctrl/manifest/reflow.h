@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON as YAML's parser can take it. All JSON is YAML, but: YAML forbids tabs where JSON is indented by them, and the parser
- * holds back everything on a line that begins with a bracket, in case a ":" at its end makes a key of it all (libfyaml 0.7.12:
- * 400 bytes for each value; a line of 60 MB took 12 GB). So tabs become spaces and each comma or opening bracket outside a string
- * ends its line; places are turned back afterwards. Inside ctrl/manifest only.
+ * JSON as the YAML parser can take it. The parser holds back everything on a line that begins with a bracket, in case a ":" at its
+ * end makes a key of it all (libfyaml 0.7.12: 400 bytes for each value; a line of 60 MB took 12 GB). So each comma or opening
+ * bracket outside a string ends its line; places are turned back afterwards. Inside ctrl/manifest only.
  */
 #pragma once
 

@@ -10,6 +10,7 @@
 
 #include "ctrl/manifest/ipam.h"
 #include "ctrl/manifest/manifest.h"
+#include "ctrl/manifest/reflow.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
@@ -64,6 +65,25 @@ static void addresses_check(const struct object_list *objects)
 	ipam_result_done(&result);
 }
 
+/* Cutting JSON into lines changes nothing of what is read. */
+static void reflow_check(const char *text, size_t length, const struct object_list *objects)
+{
+	struct object_list again = {0};
+	struct diagnostics diagnostics;
+	struct reflow reflow;
+
+	if (!reflow_json(text, length, 100000, &reflow))
+		return;
+	diagnostics_init(&diagnostics);
+	assert(manifest_load(reflow.text, reflow.length, "fuzz.yaml", &again, &diagnostics) == 0);
+	assert(again.count == objects->count);
+	for (size_t i = 0; i < again.count; i++)
+		assert(json_equal(again.items[i]->raw, objects->items[i]->raw));
+	object_list_done(&again);
+	diagnostics_done(&diagnostics);
+	reflow_done(&reflow);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct object_list objects = {0};
@@ -78,6 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < objects.count; i++)
 		json_check(objects.items[i]);
 	addresses_check(&objects);
+	if (status == 0)
+		reflow_check((const char *)data, size, &objects);
 	object_list_done(&objects);
 	diagnostics_done(&diagnostics);
 	return 0;
