@@ -55,6 +55,7 @@ struct edge_program *edge_program_new(const struct edge_tables *tables, uint32_t
 		.tables = tables->lb,
 		.rings = tables->rings,
 		.flows = tables->flows,
+		.filter = tables->filter,
 		.row_released = backend_counters_clear,
 		.context = program,
 	};

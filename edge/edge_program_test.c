@@ -251,6 +251,9 @@ static void a_row_is_reused_only_when_nothing_names_it(void **state)
 	small.backends[2].port = 9000;
 	apply(fixture, &small.wanted);
 	stats = sweep_pass(fixture);
+	assert_int_equal(stats.rows_released, 0); /* the word was seen in this epoch */
+	fixture->epoch++;
+	stats = sweep_pass(fixture);
 	assert_int_equal(stats.removed, 1);
 	assert_int_equal(stats.rows_released, 1);
 	assert_true(*word == 0);
@@ -298,7 +301,7 @@ static void expired_words_go_and_live_ones_stay(void **state)
 	fixture->epoch = 5000;
 	words[0] = lb_flow_word(1ull << 40, up, 5000 - 4, 0);                            /* idle, not too long */
 	words[1] = lb_flow_word(2ull << 40, up, 5000 - 5, 0);                            /* idle too long */
-	words[2] = lb_flow_word(3ull << 40, down, 5000, 0);                              /* UDP, its backend is dead */
+	words[2] = lb_flow_word(3ull << 40, down, 5000 - 1, 0);                          /* UDP, its backend is dead */
 	words[3] = lb_flow_word(4ull << 40, tcp, 5000 - 1055, LB_FLOW_TCP);              /* TCP just kept */
 	words[4] = lb_flow_word(5ull << 40, tcp, 5000 - 1056, LB_FLOW_TCP);              /* TCP too old */
 	words[5] = lb_flow_word(6ull << 40, tcp, 5000 - 9, LB_FLOW_TCP | LB_FLOW_CLOSING);

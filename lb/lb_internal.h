@@ -27,6 +27,7 @@ struct service_book {
 struct backend_book {
 	enum row_use use;
 	bool in_pass;    /* live when the present pass began */
+	bool named;      /* the present pass has found a flow of it, or an affine client */
 	bool counted;    /* `flows` is of this backend */
 	uint64_t stamp;  /* quiesce_retire() when it last ceased to be up, left, or was released */
 	uint32_t flows;

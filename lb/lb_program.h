@@ -34,6 +34,7 @@ struct lb_program_options {
 	struct lb_tables *tables; /* all borrowed until lb_program_free() */
 	struct lb_rings *rings;
 	struct lb_flows *flows;
+	struct lb_filter *filter;
 	struct quiesce *quiesce;
 	void (*row_released)(void *context, uint16_t row); /* a backend row is nobody's now: its counters begin anew */
 	void *context;

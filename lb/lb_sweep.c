@@ -41,17 +41,26 @@ static void pass_begin(struct lb_program *program)
 	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
 		program->backends[row].in_pass = program->backends[row].use == ROW_LIVE;
 		program->backends[row].flows_counting = 0;
+		program->backends[row].named = false;
 	}
 }
 
-static bool word_expired(const struct lb_tables *tables, uint64_t word, uint32_t now_epoch)
+/*
+ * A word seen in this epoch stays whatever it names: a mark in lb_filter may say that its flow is recorded, and its packets
+ * go by the ring alone until the epoch ends.
+ */
+static bool word_expired(const struct lb_program *program, uint64_t word, uint32_t now_epoch)
 {
-	const struct lb_backend *backend = &tables->backends[lb_flow_backend(word) & (LB_BACKEND_ROWS - 1)];
-	const struct lb_service *service = &tables->services[backend->service & (LB_SERVICE_ROWS - 1)];
+	uint16_t row = lb_flow_backend(word) & (LB_BACKEND_ROWS - 1);
+	const struct lb_backend *backend = &program->options.tables->backends[row];
+	const struct lb_service *service =
+		&program->options.tables->services[backend->service & (LB_SERVICE_ROWS - 1)];
 	uint32_t age = lb_flow_age_epochs(word, now_epoch);
 
-	if (age >= AGE_FUTURE)
-		age = 0;
+	if (program->backends[row].use == ROW_UNUSED)
+		return true;
+	if (age == 0 || age >= AGE_FUTURE)
+		return false;
 	if (backend->state == LB_BACKEND_FREE)
 		return true;
 	if (word & LB_FLOW_CLIENT)
@@ -70,7 +79,8 @@ static void word_count(struct lb_program *program, uint64_t word)
 	uint64_t ring = program->services[service_row].ring_at_pass;
 	uint32_t slot;
 
-	if (word & LB_FLOW_CLIENT)
+	program->backends[row].named = true;
+	if (word & LB_FLOW_CLIENT || program->backends[row].use == ROW_QUARANTINE)
 		return;
 	program->backends[row].flows_counting++;
 	program->sweep.pass.flows++;
@@ -85,7 +95,7 @@ static void word_sweep(struct lb_program *program, uint64_t *place, uint32_t now
 {
 	uint64_t word = load_once(*place);
 
-	while (word && word_expired(program->options.tables, word, now_epoch)) {
+	while (word && word_expired(program, word, now_epoch)) {
 		uint64_t found = __sync_val_compare_and_swap(place, word, 0);
 
 		if (found == word) {
@@ -140,7 +150,7 @@ static void pass_end(struct lb_program *program)
 	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
 		struct backend_book *book = &program->backends[row];
 
-		if (book->use == ROW_QUARANTINE && book->stamp <= sweep->pass_stamp) {
+		if (book->use == ROW_QUARANTINE && book->stamp <= sweep->pass_stamp && !book->named) {
 			row_release(program, (uint16_t)row);
 			released = true;
 		} else if (book->use == ROW_LIVE && book->in_pass) {
@@ -151,6 +161,28 @@ static void pass_end(struct lb_program *program)
 	sweep->counted_stamp = sweep->pass_stamp;
 	if (released)
 		indexes_build(program);
+}
+
+/*
+ * Takes away marks of past epochs, before their four bits of epoch come round again after 131 seconds and vouch for a flow
+ * whose record is gone. A mark that a worker sets at the same moment may be lost: one look more for that flow.
+ */
+static void marks_sweep(struct lb_program *program, uint32_t step, uint32_t now_epoch)
+{
+	uint32_t part = (1u << LB_FILTER_SET_BITS) / LB_SWEEP_STEPS;
+	uint64_t *sets = program->options.filter->sets;
+
+	for (uint32_t i = step * part; i < (step + 1) * part; i++) {
+		uint16_t *cells = (uint16_t *)&sets[i];
+
+		for (uint32_t j = 0; sets[i] && j < 4; j++) {
+			uint16_t cell = load_once(cells[j]);
+			uint32_t age = (now_epoch - (cell >> 12)) & 0xf;
+
+			if (cell && age >= 2 && age <= 14) /* 15: a worker's clock ahead of ours */
+				store_once(cells[j], (uint16_t)0);
+		}
+	}
 }
 
 void lb_program_sweep(struct lb_program *program, uint32_t now_epoch, struct lb_sweep_stats *ret_stats)
@@ -166,6 +198,7 @@ void lb_program_sweep(struct lb_program *program, uint32_t now_epoch, struct lb_
 		for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
 			word_sweep(program, &program->options.flows->words[bucket][way], now_epoch);
 	}
+	marks_sweep(program, sweep->step, now_epoch);
 	sweep->step = (sweep->step + 1) % LB_SWEEP_STEPS;
 	*ret_stats = (struct lb_sweep_stats){.flows = sweep->pass.flows - before.flows,
 					     .removed = sweep->pass.removed - before.removed};

@@ -8,8 +8,8 @@
 
 const uint32_t maglev_sizes[MAGLEV_SIZES] = {1021, 4093, 16381, 65537};
 
-/* A weight's turns are 2^40 / weight apart: a share is then exact to a millionth even for the largest weights. */
-#define TURN_SCALE (1ull << 40)
+/* A backend's turns are evenly spread over this time. */
+#define TURN_SCALE (1ull << 48)
 
 struct turn {
 	uint64_t due;
@@ -17,7 +17,9 @@ struct turn {
 	uint64_t identity; /* breaks ties, so that the order of input does not matter */
 	uint32_t place;    /* next slot in the order of preference */
 	uint32_t skip;
+	uint32_t turns; /* that are left */
 	uint16_t row;
+	uint64_t remainder;
 };
 
 uint32_t maglev_size(size_t count, uint64_t weight_total, uint32_t weight_least, uint32_t slots_least)
@@ -55,21 +57,44 @@ static void turns_sift(struct turn *turns, size_t count, size_t top)
 	turns[top] = sinking;
 }
 
+static int quota_compare(const void *left, const void *right)
+{
+	const struct turn *a = left, *b = right;
+
+	if (a->remainder != b->remainder)
+		return a->remainder > b->remainder ? -1 : 1;
+	return (a->identity > b->identity) - (a->identity < b->identity);
+}
+
+/* How many turns each has: its share of the slots, rounded so that all together have `size` (largest remainders). */
+static void turns_share(struct turn *turns, const struct maglev_backend *backends, size_t count, uint32_t size)
+{
+	uint64_t total = 0, given = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += backends[i].weight;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t share = (uint64_t)size * backends[i].weight;
+
+		turns[i].identity = backends[i].identity;
+		turns[i].row = backends[i].row;
+		turns[i].turns = (uint32_t)(share / total);
+		turns[i].remainder = share % total;
+		given += turns[i].turns;
+	}
+	qsort(turns, count, sizeof(*turns), quota_compare);
+	for (size_t i = 0; given < size; i++, given++)
+		turns[i].turns++;
+}
+
 static void turns_init(struct turn *turns, const struct maglev_backend *backends, size_t count, uint32_t size)
 {
+	turns_share(turns, backends, count, size);
 	for (size_t i = 0; i < count; i++) {
-		uint64_t apart = TURN_SCALE / backends[i].weight;
-		uint64_t offset_hash = hash_finish(hash_word(1, backends[i].identity));
-		uint64_t skip_hash = hash_finish(hash_word(2, backends[i].identity));
-
-		turns[i] = (struct turn){
-			.due = apart / 2, /* so that shares are rounded, not cut */
-			.apart = apart,
-			.identity = backends[i].identity,
-			.place = (uint32_t)(offset_hash % size),
-			.skip = (uint32_t)(skip_hash % (size - 1)) + 1,
-			.row = backends[i].row,
-		};
+		turns[i].apart = turns[i].turns ? TURN_SCALE / turns[i].turns : 0;
+		turns[i].due = turns[i].turns ? turns[i].apart / 2 : UINT64_MAX;
+		turns[i].place = (uint32_t)(hash_finish(hash_word(1, turns[i].identity)) % size);
+		turns[i].skip = (uint32_t)(hash_finish(hash_word(2, turns[i].identity)) % (size - 1)) + 1;
 	}
 	for (size_t i = count / 2; i-- > 0;)
 		turns_sift(turns, count, i);
@@ -94,7 +119,7 @@ int maglev_build(const struct maglev_backend *backends, size_t count, uint32_t s
 				turn->place -= size;
 		}
 		ret_slots[turn->place] = turn->row;
-		turn->due += turn->apart;
+		turn->due = --turn->turns ? turn->due + turn->apart : UINT64_MAX;
 		turns_sift(turns, count, 0);
 	}
 	return 0;

@@ -3,8 +3,8 @@
  * Maglev's consistent hashing (Eisenbud et al., NSDI 2016, section 3.4): each backend prefers the slots of the ring in an
  * order of its own, and backends take turns in filling it. When one leaves, mostly its own slots change hands.
  *
- * Weights are right: turns come by a weighted round robin in which each backend is at every moment within one turn of its
- * share, and a turn is a slot. (The paper only says that weights alter how often turns come.)
+ * Weights are right: each backend has as many turns as its share of the slots, rounded up or down, evenly spread over the
+ * filling; a turn is a slot. (The paper only says that weights alter how often turns come.)
  *
  * Pure; any thread.
  */
