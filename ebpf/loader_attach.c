@@ -23,24 +23,31 @@ static void link_path(const struct loader *loader, uint32_t ifindex, char path[s
 	snprintf(path, 2 * LOADER_PATH_SIZE, "%s/link_xdp_%u", loader->directory, ifindex);
 }
 
-/* Whether the program `id` is `fd`'s, on these tables: then there is nothing to exchange. */
+/* What a program is (`ret_info`), and whether it works on these tables. */
+static int program_look(const struct loader *loader, int fd, struct bpf_prog_info *ret_info, bool *ret_tables)
+{
+	uint32_t maps[32] = {0}, length = sizeof(*ret_info);
+
+	*ret_info = (struct bpf_prog_info){.nr_map_ids = array_length(maps), .map_ids = (uintptr_t)maps};
+	if (bpf_obj_get_info_by_fd(fd, ret_info, &length) < 0)
+		return -errno;
+	*ret_tables = false;
+	for (uint32_t i = 0; i < ret_info->nr_map_ids && i < array_length(maps); i++)
+		*ret_tables |= maps[i] == loader->config_id;
+	return 0;
+}
+
+/* Whether the program `id` is `fd`'s, on the same tables: then there is nothing to exchange. */
 static bool program_is(const struct loader *loader, uint32_t id, int fd)
 {
 	_cleanup_(closep) int other = bpf_prog_get_fd_by_id(id);
-	uint32_t maps[32] = {0};
-	struct bpf_prog_info ours = {0}, theirs = {.nr_map_ids = array_length(maps), .map_ids = (uintptr_t)maps};
-	uint32_t ours_length = sizeof(ours), theirs_length = sizeof(theirs);
+	struct bpf_prog_info ours, theirs;
+	bool our_tables, their_tables;
 
-	if (other < 0 || bpf_obj_get_info_by_fd(fd, &ours, &ours_length) < 0 ||
-	    bpf_obj_get_info_by_fd(other, &theirs, &theirs_length) < 0)
+	if (other < 0 || program_look(loader, fd, &ours, &our_tables) < 0 ||
+	    program_look(loader, other, &theirs, &their_tables) < 0)
 		return false;
-	if (memcmp(ours.tag, theirs.tag, sizeof(ours.tag)) != 0)
-		return false;
-	for (uint32_t i = 0; i < theirs.nr_map_ids && i < array_length(maps); i++) {
-		if (maps[i] == loader->config_id)
-			return true;
-	}
-	return theirs.nr_map_ids == 0; /* a program without tables */
+	return our_tables == their_tables && memcmp(ours.tag, theirs.tag, sizeof(ours.tag)) == 0;
 }
 
 static void program_name(uint32_t id, char name[static BPF_OBJ_NAME_LEN])
