@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `selvage` program: finds the verb, reads its options, runs it. */
+#include <getopt.h>
+#include <string.h>
+
+#include "ctrl/api/api.h"
+#include "ctrl/cli/cli.h"
+
+#define LISTS "no"
+
+static const struct cli_verb verbs[] = {
+	{"status", "", "The node on one screen: interfaces, virtual IPs, services, drops, alarms", "selvage status", "o",
+	 verb_status},
+	{"apply", "-f FILE|DIRECTORY|-", "Store what manifests describe, all of it or nothing", "selvage apply -f site.yaml", "fRnDo",
+	 verb_apply},
+	{"diff", "-f FILE|DIRECTORY|-", "What apply would change; exit status 1 if anything", "selvage diff -f site.yaml", "fRn",
+	 verb_diff},
+	{"get", "KIND [NAME…]", "List objects, or show some by name", "selvage get services -A -o wide", LISTS "Al", verb_get},
+	{"describe", "KIND [NAME…]", "Objects in full, with what became of them", "selvage describe service web", "nAl",
+	 verb_describe},
+	{"delete", "KIND NAME… | -f FILE", "Remove objects", "selvage delete service web", "fRnI", verb_delete},
+	{"service list", "", "Services with their addresses and healthy backends", "selvage service list", LISTS "A",
+	 verb_service_list},
+	{"service backends", "[NAME]", "Backends with their health, share and flows", "selvage service backends web", LISTS "A",
+	 verb_service_backends},
+	{"vip list", "", "Virtual IPs and the nodes that own them", "selvage vip list", "o", verb_vip_list},
+	{"vip move", "ADDRESS [--node NAME]", "Hand a virtual IP to another node", "selvage vip move 192.0.2.10 --node edge2", "N",
+	 verb_vip_move},
+	{"backend drain", "SERVICE ADDRESS[:PORT]", "Give a backend no new flows; those that it has go on",
+	 "selvage backend drain web 10.0.0.21:7000", "n", verb_backend_drain},
+	{"backend undrain", "SERVICE ADDRESS[:PORT]", "Take a drained backend back", "selvage backend undrain web 10.0.0.21:7000", "n",
+	 verb_backend_undrain},
+	{"drops", "", "Why packets were dropped: reason, count, sentence", "selvage drops --all", "oa", verb_drops},
+	{"trace", "", "Packets as they are decided, a line each",
+	 "selvage trace --filter 'udp and port 7000 and drops' -c 10 -w drops.pcapng", "oFcw", verb_trace},
+	{"explain", "--packet HEX | --in PCAP", "What happens to a packet on the live tables, and why",
+	 "selvage explain --in one.pcap --interface eth0", "opiX", verb_explain},
+	{"metrics", "", "The metrics as Prometheus reads them", "selvage metrics", "", verb_metrics},
+	{"version", "", "Versions of this program and of the daemon", "selvage version", "o", verb_version},
+};
+
+enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
+       OPTION_IGNORE_NOT_FOUND, OPTION_VERSION };
+
+static const struct {
+	struct option option;
+	char letter; /* in cli_verb.options; 0: every verb takes it */
+	const char *help;
+} options[] = {
+	{{"filename", required_argument, NULL, 'f'}, 'f', "-f, --filename FILE       a manifest, a directory of them, or - for standard input"},
+	{{"recursive", no_argument, NULL, 'R'}, 'R', "-R, --recursive           directories below too"},
+	{{"namespace", required_argument, NULL, 'n'}, 'n', "-n, --namespace NAME      instead of \"default\""},
+	{{"all-namespaces", no_argument, NULL, 'A'}, 'A', "-A, --all-namespaces"},
+	{{"selector", required_argument, NULL, 'l'}, 'l', "-l, --selector SELECTOR   only objects with these labels: app=web,tier!=test"},
+	{{"output", required_argument, NULL, 'o'}, 'o', "-o, --output FORMAT       json, yaml, wide or name"},
+	{{"dry-run", no_argument, NULL, OPTION_DRY_RUN}, 'D', "--dry-run                 check everything, store nothing"},
+	{{"ignore-not-found", no_argument, NULL, OPTION_IGNORE_NOT_FOUND}, 'I', "--ignore-not-found        it is fine if it is not there"},
+	{{"all", no_argument, NULL, OPTION_ALL}, 'a', "--all                     reasons that never happened too"},
+	{{"filter", required_argument, NULL, OPTION_FILTER}, 'F',
+	 "--filter EXPRESSION       which packets: host, net, port (src, dst), tcp, udp, icmp, arp, drops,\n"
+	 "                            decisions, reason NAME, service NS/NAME, interface NAME, new; and, or, not"},
+	{{"count", required_argument, NULL, 'c'}, 'c', "-c, --count NUMBER        stop after so many packets"},
+	{{"write", required_argument, NULL, 'w'}, 'w', "-w, --write FILE          write a pcapng file, verdicts in the packets' comments"},
+	{{"packet", required_argument, NULL, OPTION_PACKET}, 'p', "--packet HEX              the frame, from its Ethernet header on"},
+	{{"in", required_argument, NULL, OPTION_IN}, 'i', "--in PCAP                 every packet of a capture"},
+	{{"interface", required_argument, NULL, OPTION_INTERFACE}, 'X', "--interface NAME          where the packet comes in"},
+	{{"node", required_argument, NULL, OPTION_NODE}, 'N', "--node NAME               the new owner"},
+	{{"socket", required_argument, NULL, 's'}, 0, "-s, --socket PATH         of the daemon (" API_SOCKET_DEFAULT ")"},
+	{{"help", no_argument, NULL, 'h'}, 0, "-h, --help"},
+};
+
+/* --- help -------------------------------------------------------------------------------------------------------------- */
+
+static void help_print(void)
+{
+	printf("selvage: asks and tells the Selvage daemon of this machine.\n\nUsage: selvage VERB [OPTION…] [ARGUMENT…]\n\n");
+	for (size_t i = 0; i < array_length(verbs); i++)
+		printf("  %-18s%s\n", verbs[i].name, verbs[i].summary);
+	printf("\n`selvage VERB --help` tells a verb's options and an example; `selvage --version` the version.\n"
+	       "The daemon is asked on %s; --socket PATH names another.\n",
+	       API_SOCKET_DEFAULT);
+}
+
+static void verb_help_print(const struct cli_verb *verb)
+{
+	printf("%s.\n\nUsage: selvage %s%s%s [OPTION…]\n\n", verb->summary, verb->name, *verb->arguments ? " " : "",
+	       verb->arguments);
+	for (size_t i = 0; i < array_length(options); i++)
+		if (!options[i].letter || strchr(verb->options, options[i].letter))
+			printf("  %s\n", options[i].help);
+	printf("\nExample:\n  %s\n", verb->example);
+}
+
+/* --- the verb ---------------------------------------------------------------------------------------------------------- */
+
+/* Levenshtein's distance, for words of a sane length. */
+static unsigned int word_distance(const char *a, const char *b)
+{
+	unsigned int row[32];
+	size_t length = strlen(b);
+
+	if (length >= array_length(row) || strlen(a) >= array_length(row))
+		return 99;
+	for (unsigned int j = 0; j <= length; j++)
+		row[j] = j;
+	for (unsigned int i = 1; a[i - 1]; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= length; j++) {
+			unsigned int substitute = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+			if (substitute < row[j])
+				row[j] = substitute;
+		}
+	}
+	return row[length];
+}
+
+static const char *suggestion(const char *word)
+{
+	unsigned int best = 4; /* further away is no likely slip */
+	const char *name = NULL;
+
+	for (size_t i = 0; i < array_length(verbs); i++) {
+		char first[32];
+		unsigned int distance;
+
+		snprintf(first, sizeof(first), "%.*s", (int)strcspn(verbs[i].name, " "), verbs[i].name);
+		distance = word_distance(word, strchr(word, ' ') ? verbs[i].name : first);
+		if (distance < best) {
+			best = distance;
+			name = verbs[i].name;
+		}
+	}
+	return name;
+}
+
+/* "service lst": which words may follow. */
+static int second_word_missing(const char *first, const char *second)
+{
+	char known[200] = "";
+
+	for (size_t i = 0; i < array_length(verbs); i++) {
+		size_t length = strlen(first), used = strlen(known);
+
+		if (strncmp(verbs[i].name, first, length) == 0 && verbs[i].name[length] == ' ')
+			snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", verbs[i].name + length + 1);
+	}
+	if (second)
+		return cli_misuse("\"%s %s\" is not a verb; \"%s\" goes with: %s", first, second, first, known);
+	return cli_misuse("\"%s\" goes with one of: %s", first, known);
+}
+
+/* NULL after a message. `ret_words` is how many arguments the verb's name takes. */
+static const struct cli_verb *verb_find(int count, char **words, int *ret_words)
+{
+	bool begins = false;
+
+	for (size_t i = 0; i < array_length(verbs); i++) {
+		size_t length = strcspn(verbs[i].name, " ");
+		const char *second = verbs[i].name[length] ? verbs[i].name + length + 1 : NULL;
+
+		if (strlen(words[0]) != length || strncmp(words[0], verbs[i].name, length) != 0)
+			continue;
+		begins = true;
+		if (second && (count < 2 || strcmp(second, words[1]) != 0))
+			continue;
+		*ret_words = second ? 2 : 1;
+		return &verbs[i];
+	}
+	if (begins)
+		second_word_missing(words[0], count > 1 && words[1][0] != '-' ? words[1] : NULL);
+	else if (suggestion(words[0]))
+		cli_misuse("\"%s\" is not a verb; did you mean \"%s\"?", words[0], suggestion(words[0]));
+	else
+		cli_misuse("\"%s\" is not a verb", words[0]);
+	return NULL;
+}
+
+/* --- options ----------------------------------------------------------------------------------------------------------- */
+
+static int output_parse(const char *text, enum cli_output *ret_output)
+{
+	static const char *const names[] = {[OUTPUT_WIDE] = "wide", [OUTPUT_JSON] = "json", [OUTPUT_YAML] = "yaml",
+					    [OUTPUT_NAME] = "name"};
+
+	for (size_t i = 1; i < array_length(names); i++) {
+		if (strcmp(names[i], text) == 0) {
+			*ret_output = (enum cli_output)i;
+			return 0;
+		}
+	}
+	return cli_misuse("-o %s: the formats are json, yaml, wide and name", text);
+}
+
+static int count_parse(const char *text, uint64_t *ret_count)
+{
+	char *end;
+
+	*ret_count = strtoull(text, &end, 10);
+	if (end == text || *end || !*ret_count || *text == '-' || *ret_count > 1000000000)
+		return cli_misuse("-c %s: a number from 1 to 1000000000 is expected", text);
+	return 0;
+}
+
+static int option_set(struct cli *cli, int letter, const char *value)
+{
+	switch (letter) {
+	case 'f':
+		if (cli->file_count == CLI_FILES_MAX)
+			return cli_misuse("more than %d -f", CLI_FILES_MAX);
+		cli->files[cli->file_count++] = value;
+		return 0;
+	case 'n':
+		cli->namespace_name = value;
+		return *value && !strchr(value, '/') ? 0 : cli_misuse("-n \"%s\" is not a namespace", value);
+	case 'o':
+		return output_parse(value, &cli->output);
+	case 'c':
+		return count_parse(value, &cli->count);
+	case 'R':
+		cli->recursive = true;
+		return 0;
+	case 'A':
+		cli->all_namespaces = true;
+		return 0;
+	case 'l':
+		cli->selector = value;
+		return 0;
+	case 'w':
+		cli->write_file = value;
+		return 0;
+	case 's':
+		cli->socket = value;
+		return 0;
+	case OPTION_FILTER:
+		cli->filter = value;
+		return 0;
+	case OPTION_PACKET:
+		cli->packet = value;
+		return 0;
+	case OPTION_IN:
+		cli->in_file = value;
+		return 0;
+	case OPTION_INTERFACE:
+		cli->interface = value;
+		return 0;
+	case OPTION_NODE:
+		cli->node = value;
+		return 0;
+	case OPTION_ALL:
+		cli->all = true;
+		return 0;
+	case OPTION_DRY_RUN:
+		cli->dry_run = true;
+		return 0;
+	case OPTION_IGNORE_NOT_FOUND:
+		cli->ignore_not_found = true;
+		return 0;
+	}
+	return EXIT_USAGE;
+}
+
+static char letter_of(int letter, const char **ret_name)
+{
+	for (size_t i = 0; i < array_length(options); i++) {
+		if (options[i].option.val == letter) {
+			*ret_name = options[i].option.name;
+			return options[i].letter;
+		}
+	}
+	return 0;
+}
+
+/* 0, or an exit status plus one when the program ends here. */
+static int options_read(struct cli *cli, const struct cli_verb *verb, int count, char **arguments)
+{
+	struct option known[array_length(options) + 1];
+	int letter;
+
+	for (size_t i = 0; i < array_length(options); i++)
+		known[i] = options[i].option;
+	known[array_length(options)] = (struct option){0};
+	while ((letter = getopt_long(count, arguments, "f:n:o:c:RAl:w:s:h", known, NULL)) != -1) {
+		const char *name = "";
+		char taken = letter == '?' ? 0 : letter_of(letter, &name);
+
+		if (letter == '?') {
+			fprintf(stderr, "(see `selvage %s --help`)\n", verb->name);
+			return EXIT_USAGE + 1;
+		}
+		if (letter == 'h') {
+			verb_help_print(verb);
+			return EXIT_SUCCESS + 1;
+		}
+		if (taken && !strchr(verb->options, taken))
+			return cli_misuse("%s: there is no --%s for it", verb->name, name) + 1;
+		if (option_set(cli, letter, optarg) != 0)
+			return EXIT_USAGE + 1;
+	}
+	return 0;
+}
+
+int main(int argument_count, char **arguments)
+{
+	struct cli cli = {.socket = API_SOCKET_DEFAULT};
+	const struct cli_verb *verb;
+	int words = 0, ended, at = 1;
+
+	/* --socket may stand before the verb too. */
+	if (argument_count > 2 && (strcmp(arguments[1], "--socket") == 0 || strcmp(arguments[1], "-s") == 0)) {
+		cli.socket = arguments[2];
+		at = 3;
+	} else if (argument_count > 1 && strncmp(arguments[1], "--socket=", 9) == 0) {
+		cli.socket = arguments[1] + 9;
+		at = 2;
+	}
+	if (at == argument_count)
+		return cli_misuse("a verb is missing");
+	if (strcmp(arguments[at], "--help") == 0 || strcmp(arguments[at], "-h") == 0 || strcmp(arguments[at], "help") == 0) {
+		help_print();
+		return 0;
+	}
+	if (strcmp(arguments[at], "--version") == 0) {
+		printf("selvage %s\n", SELVAGE_VERSION);
+		return 0;
+	}
+	verb = verb_find(argument_count - at, arguments + at, &words);
+	if (!verb)
+		return EXIT_USAGE;
+	/* getopt says the program's name in its messages: the last word of the verb stands where it looks for it. */
+	at += words - 1;
+	arguments[at] = (char *)"selvage";
+	ended = options_read(&cli, verb, argument_count - at, arguments + at);
+	if (ended)
+		return ended - 1;
+	ended = verb->run(&cli, argument_count - at - optind, arguments + at + optind);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return cli_fail("write to standard output: %s", strerror(errno));
+	return ended;
+}
