@@ -315,7 +315,8 @@ void endpoint_slice_read(struct decoder *decoder, const struct yaml_node *node, 
 	if (!slice->service_name) {
 		slice->service_name = "";
 		decoder_warning(decoder, node,
-				"metadata.labels: without the label kubernetes.io/service-name: NAME this slice belongs to no service");
+				"metadata.labels: without the label kubernetes.io/service-name: NAME this slice belongs to "
+				"no service");
 	}
 	slice_families_check(decoder, node, slice);
 	span = (struct endpoint_span){.items = (struct endpoint *)slice->endpoints, .count = slice->endpoint_count};

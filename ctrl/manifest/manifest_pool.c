@@ -40,8 +40,8 @@ static void expression_read(struct decoder *decoder, const struct yaml_node *nod
 	operator = yaml_lookup(node, "operator");
 	wants_values = expression->operator == SELECTOR_IN || expression->operator == SELECTOR_NOT_IN;
 	if (operator && operator->kind == YAML_SCALAR && wants_values != (expression->values.count > 0))
-		decoder_error(decoder, node, wants_values ? "the operator %.20s needs values" : "the operator %.20s takes no values",
-			      operator->text);
+		decoder_error(decoder, node, "the operator %.20s %s values", operator->text,
+			      wants_values ? "needs" : "takes no");
 }
 
 static void expressions_read(struct decoder *decoder, const struct yaml_node *node, void *target)

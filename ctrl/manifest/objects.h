@@ -149,7 +149,8 @@ struct service_health {
 	uint16_t port; /* 0: the backend's own */
 	uint32_t interval_ms, timeout_ms;
 	uint32_t rise, fall;
-	bool interval_given, timeout_given, rise_given, fall_given; /* else a default of ours, which a configuration may replace */
+	/* else a default of ours, which a configuration may replace */
+	bool interval_given, timeout_given, rise_given, fall_given;
 	const char *path;                          /* HTTP: "/" */
 	const char *host;                          /* HTTP: Host header; "": the backend's address */
 	uint16_t expect_status_first, expect_status_last; /* HTTP: 200 to 399 */

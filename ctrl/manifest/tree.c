@@ -153,7 +153,12 @@ json_t *tree_to_json(const struct yaml_node *node)
 /* Length of the well-formed sequence at `text` (RFC 3629 section 4), or 0. */
 static size_t utf8_sequence(const unsigned char *text, size_t left)
 {
-	size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	size_t length = text[0] < 0x80   ? 1
+			: text[0] < 0xc2 ? 0
+			: text[0] < 0xe0 ? 2
+			: text[0] < 0xf0 ? 3
+			: text[0] < 0xf5 ? 4
+					 : 0;
 
 	if (length == 0 || length > left)
 		return 0;
