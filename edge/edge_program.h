@@ -62,8 +62,9 @@ must_check int edge_program_apply(struct edge_program *program, const struct edg
 bool edge_changes_any(const struct edge_changes *changes);
 
 /*
- * One sixteenth of a pass over the recorded flows: removes what expired, counts what lives, and after a whole pass takes
- * rows of removed backends and moved marks of rings out of quarantine and ages neighbours. Call it about twice a second.
+ * One sixteenth of a pass over the recorded flows: removes what expired, counts what lives; after a whole pass it takes rows
+ * of removed backends and moved marks of rings out of quarantine, and ages neighbours. Call it about twice a second, so that
+ * a pass takes an epoch: marks of flows must be swept before their epoch's four bits come round again (131 s).
  */
 #define EDGE_SWEEP_STEPS 16u
 

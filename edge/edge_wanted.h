@@ -16,7 +16,7 @@ struct link_wanted {
 	uint16_t vlan;     /* 0: untagged */
 	bool workload;     /* a local workload's veth: nothing is announced there */
 	uint64_t mac;      /* mac_word() */
-	uint64_t announce; /* one bit, each link its own, that vip_wanted.links names; 0: nothing is announced there */
+	uint64_t announce; /* a bit that vip_wanted.links names; links with the same virtual IPs may share it; 0: none there */
 };
 
 /* A way back to clients. Of routes to the same prefix the first one counts. */
