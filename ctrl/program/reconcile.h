@@ -33,6 +33,17 @@ struct reconcile_drain {
 	uint16_t port; /* 0: every port */
 };
 
+/* Timing of health checks whose services do not say. */
+struct reconcile_check_defaults {
+	uint32_t interval_ms, timeout_ms, rise, fall;
+};
+
+/* A virtual IP that the operator moved to a node. */
+struct reconcile_pin {
+	struct address vip;
+	const char *node;
+};
+
 struct reconcile_input {
 	const struct object *const *objects;
 	size_t object_count;
@@ -45,11 +56,14 @@ struct reconcile_input {
 	const struct health_report *health; /* as health_snapshot() orders them */
 	size_t health_count;
 	bool health_assumed; /* replay: nothing is checked, every ready backend is up */
-	const struct health_parameters *check_defaults; /* timing for services that say nothing; NULL: ours */
+	const struct reconcile_check_defaults *check_defaults; /* for services that say nothing; NULL: ours */
 	const struct reconcile_drain *drains;
 	size_t drain_count;
+	const struct reconcile_pin *pins;
+	size_t pin_count;
 	uint64_t hash_seed;
 	uint64_t now_ms;
+	uint64_t warm_before_ms; /* backends that were up by then have had their slow start */
 };
 
 /* One backend of one port of a service at one virtual IP, for status. */
@@ -60,6 +74,7 @@ struct reconcile_backend {
 	uint16_t port;
 	uint16_t weight; /* the operator's */
 	enum lb_backend_state state;
+	enum network_next_hop_state next_hop;
 	const char *reason; /* why it is not up: "drained by the operator"; "" when it is */
 	const char *node_name; /* where it runs, "" when not known */
 };

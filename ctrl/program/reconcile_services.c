@@ -186,15 +186,34 @@ static enum lb_backend_state judge_next_hop(enum lb_backend_state state, enum ne
 	return hop == NETWORK_NEXT_HOP_UNRESOLVED && !failed ? LB_BACKEND_DRAINING : LB_BACKEND_DOWN;
 }
 
+static struct service_health health_with_defaults(const struct reconcile_work *work, const struct object *object,
+						  const struct service_port *port)
+{
+	const struct reconcile_check_defaults *defaults = work->input->check_defaults;
+	struct service_health health = object->service.health;
+
+	if (health.check == SERVICE_CHECK_BY_PROTOCOL)
+		health.check = port->protocol == PROTOCOL_NAME_TCP ? SERVICE_CHECK_TCP : SERVICE_CHECK_UDP;
+	if (!defaults)
+		return health;
+	if (!health.interval_given)
+		health.interval_ms = defaults->interval_ms;
+	if (!health.timeout_given)
+		health.timeout_ms = defaults->timeout_ms < health.interval_ms ? defaults->timeout_ms : health.interval_ms;
+	if (!health.rise_given)
+		health.rise = defaults->rise;
+	if (!health.fall_given)
+		health.fall = defaults->fall;
+	return health;
+}
+
 static void check_add(struct reconcile_work *work, const struct object *object, const struct service_port *port,
 		      const char *key, const struct candidate *candidate)
 {
-	struct service_health wanted = object->service.health;
+	struct service_health wanted = health_with_defaults(work, object, port);
 	struct health_check *check;
 	struct error error = {0};
 
-	if (wanted.check == SERVICE_CHECK_BY_PROTOCOL)
-		wanted.check = port->protocol == PROTOCOL_NAME_TCP ? SERVICE_CHECK_TCP : SERVICE_CHECK_UDP;
 	check = list_push(work->arena, &work->checks);
 	*check = (struct health_check){.service = key, .address = candidate->address, .port = candidate->port};
 	if (health_parameters_from_service(&wanted, &check->parameters, &error) < 0) {
@@ -210,12 +229,15 @@ static uint16_t weight_now(struct reconcile_work *work, const struct object *obj
 			   const struct health_report *report, uint16_t weight)
 {
 	uint64_t duration_ms = object->service.slow_start_seconds * 1000ull, next_ms = 0;
+	uint64_t up_since_ms;
 	uint16_t now_weight;
 
 	if (!report || duration_ms == 0 || report->state_age_ms > work->input->now_ms)
 		return weight;
-	now_weight = slow_start_weight(weight, work->input->now_ms - report->state_age_ms, duration_ms,
-				       work->input->now_ms, &next_ms);
+	up_since_ms = work->input->now_ms - report->state_age_ms;
+	if (up_since_ms <= work->input->warm_before_ms)
+		return weight;
+	now_weight = slow_start_weight(weight, up_since_ms, duration_ms, work->input->now_ms, &next_ms);
 	if (next_ms && (work->next_ms == 0 || next_ms < work->next_ms))
 		work->next_ms = next_ms;
 	return now_weight;
@@ -257,6 +279,7 @@ static void backend_fill(struct reconcile_work *work, const struct object *objec
 		.port = candidate->port,
 		.weight = candidate->endpoint->weight,
 		.state = row->state,
+		.next_hop = hop,
 		.reason = work_text(work, "%s", reason),
 		.node_name = candidate->endpoint->node_name,
 	};

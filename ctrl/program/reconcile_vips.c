@@ -52,9 +52,13 @@ static const struct reconcile_node *owner_choose(struct reconcile_work *work, co
 {
 	const struct reconcile_input *input = work->input;
 	struct vip_candidate *candidates = arena_array(work->arena, input->node_count + 1, sizeof(*candidates));
-	const struct vip_rank_policy policy = {0};
+	struct vip_rank_policy policy = {0};
 	int chosen;
 
+	for (size_t i = 0; i < input->pin_count; i++) {
+		if (address_equal(&input->pins[i].vip, vip))
+			policy.pinned = input->pins[i].node;
+	}
 	for (size_t i = 0; i < input->node_count; i++) {
 		candidates[i] = (struct vip_candidate){
 			.node = input->nodes[i].name,
