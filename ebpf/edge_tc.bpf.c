@@ -12,7 +12,13 @@
 
 PACKET_INLINE struct packet edge_tc_view(struct __sk_buff *skb)
 {
-	return (struct packet){(void *)(long)skb->data, (void *)(long)skb->data_end};
+	struct packet packet = {.data = (void *)(long)skb->data, .end = (void *)(long)skb->data_end};
+
+	/* verifier: as pointers, not as the 32-bit fields that they are read from */
+	value_opaque(packet.data);
+	value_opaque(packet.end);
+	packet.beyond = skb->len - (uint32_t)(packet.end - packet.data);
+	return packet;
 }
 
 PACKET_INLINE void edge_tc_event(struct __sk_buff *skb, enum edge_event_kind kind, uint32_t length,
@@ -60,7 +66,7 @@ __attribute__((noinline)) int edge_tc_parse(struct __sk_buff *skb, struct flow *
 {
 	struct packet packet = edge_tc_view(skb);
 
-	if (packet.end - packet.data < EDGE_TC_LINEAR && (uint32_t)(packet.end - packet.data) < skb->len) {
+	if (packet.end - packet.data < EDGE_TC_LINEAR && packet.beyond) {
 		if (bpf_skb_pull_data(skb, skb->len < EDGE_TC_LINEAR ? skb->len : EDGE_TC_LINEAR) < 0)
 			return -1;
 	}

@@ -33,7 +33,7 @@ PACKET_INLINE void edge_xdp_event(struct xdp_md *xdp, enum edge_event_kind kind,
 
 PACKET_INLINE struct packet edge_xdp_view(struct xdp_md *xdp)
 {
-	return (struct packet){(void *)(long)xdp->data, (void *)(long)xdp->data_end};
+	return (struct packet){.data = (void *)(long)xdp->data, .end = (void *)(long)xdp->data_end};
 }
 
 PACKET_INLINE uint32_t edge_xdp_length(struct xdp_md *xdp)

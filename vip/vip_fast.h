@@ -208,7 +208,7 @@ PACKET_INLINE void vip_nd_decide(const struct packet *packet, const struct flow 
 	vip_answer(decision, ACTION_ND_ADVERTISE, link);
 	decision->egress.destination_mac = mac_word(ethernet->source);
 	decision->address = target;
-	frame = (uint32_t)(packet->end - packet->data);
+	frame = (uint32_t)packet_length(packet);
 	answer = flow->l3_offset + (uint32_t)(sizeof(struct ipv6_header) + sizeof(*message) + sizeof(struct nd_link_option));
 	if (frame > answer + 120) { /* trailing bytes behind the message, more than the room's number holds */
 		vip_drop(decision, DROP_nd_option_limit);

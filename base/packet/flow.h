@@ -86,7 +86,7 @@ PACKET_INLINE enum drop_reason flow_parse_ipv4(const struct packet *packet, stru
 		return DROP_ipv4_header_invalid;
 	total_length = be16_get(ipv4->total_length);
 	if (total_length < header_length ||
-	    flow->l3_offset + total_length > (uint64_t)(packet->end - packet->data))
+	    flow->l3_offset + total_length > packet_length(packet))
 		return DROP_ipv4_length_lies;
 	flow->network = FLOW_IPV4;
 	flow->source = address_from_ipv4(ipv4->source.raw);
@@ -162,7 +162,7 @@ PACKET_INLINE enum drop_reason flow_parse_ipv6(const struct packet *packet, stru
 	if (be32_get(ipv6->version_class_label) >> 28 != 6)
 		return DROP_ipv6_header_invalid;
 	end = flow->l3_offset + (uint32_t)sizeof(*ipv6) + be16_get(ipv6->payload_length);
-	if (end > (uint64_t)(packet->end - packet->data))
+	if (end > packet_length(packet))
 		return DROP_ipv6_length_lies;
 	flow->network = FLOW_IPV6;
 	flow->source = address_from_wire6(ipv6->source);

@@ -8,7 +8,14 @@
 struct packet {
 	uint8_t *data;
 	uint8_t *end;
+	uint32_t beyond; /* bytes of the frame behind `end`, which the host cannot show: large segments in the stack */
 };
+
+/* The frame's length. */
+PACKET_INLINE uint64_t packet_length(const struct packet *packet)
+{
+	return (uint64_t)(packet->end - packet->data) + packet->beyond;
+}
 
 /* Headers that start behind this offset are not looked for. verifier: variable offsets must be bounded. */
 #define PACKET_OFFSET_MAX 1023u
