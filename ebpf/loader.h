@@ -30,9 +30,10 @@ struct loader;
 #define LOADER_PATH_SIZE 512
 
 /*
- * Makes sure that a bpf file system lies at `directory` (made when missing) which outlives this process: where the process
- * has a mount namespace of its own, as under `ip netns exec` and in hardened units, it is mounted in the first process'
- * namespace, by whose eyes `ret_directory` then names it. `ret_directory` is what loader_open() wants.
+ * Makes sure that a bpf file system lies at `directory` (made when missing) which outlives this process. A process with a
+ * mount namespace of its own, as under `ip netns exec` and in hardened units, would take its mounts with it when it is
+ * killed; then it is mounted in the namespace of the oldest ancestor that has another one. `ret_directory` is what
+ * loader_open() wants; it holds for the life of this process (a descriptor may stay open for that).
  */
 must_check int loader_mount(const char *directory, char ret_directory[static LOADER_PATH_SIZE], struct error *error);
 

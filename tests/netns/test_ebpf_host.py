@@ -62,7 +62,7 @@ ECHO = textwrap.dedent("""
 """)
 
 ASK = textwrap.dedent("""
-    import socket, sys
+    import socket, sys, threading
     kind, host, port, text, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].encode(), int(sys.argv[5])
     if text.isdigit():
         text = b"x" * int(text)
@@ -71,7 +71,7 @@ ASK = textwrap.dedent("""
         with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as s:
             s.settimeout(3)
             s.connect((host, port))
-            s.sendall(text)
+            threading.Thread(target=s.sendall, args=(text,)).start()
             answer = b""
             while len(answer) < len(text) + 2:
                 answer += s.recv(65536)
@@ -164,7 +164,7 @@ class Site:
 
     def ask(self, kind, host, port, text="hello", count=1, check=True):
         out = within("client", sys.executable, "-c", ASK, kind, host, str(port), text, str(count), check=check)
-        return [line.split() for line in out.splitlines()]
+        return [(name, int(length)) for name, length in (line.split() for line in out.splitlines())]
 
 
 class Programmer:
@@ -255,7 +255,7 @@ def test_direct_return(site, programmer, family, kind):
 def test_bulk_over_tcp(site, programmer, family):
     """Large segments from the workload, and back."""
     for _ in range(4):
-        assert site.ask("tcp", VIP[family], 80, text="3000000")[0][1] >= "3000000"
+        assert site.ask("tcp", VIP[family], 80, text="3000000")[0][1] >= 3000000
 
 
 def test_arp_and_neighbours_and_echo(site, programmer):
