@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests in namespaces; edge_site.py makes the namespaces and selvaged's place in them."""
+import os
+import signal
+import time
+
+import pytest
+
+import edge_site
+
+
+def pytest_configure(config):
+    # Ended from outside, a run tidies up as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def why_not_here():
+    """Why functional tests cannot run on this machine; None if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if not (edge_site.BUILD / "ctrl/daemon/selvaged").exists():
+        return f"{edge_site.BUILD}/ctrl/daemon/selvaged is not built (SELVAGE_BUILD names the build directory)"
+    with edge_site.Site() as site:
+        node = site.add_node()
+        node.start_daemon(wait=False)
+        try:
+            node.wait_ready()
+            interface = next((each for each in node.status()["interfaces"] if each["name"] == "eth0"), {})
+        except edge_site.Failure as failure:
+            # A daemon that does not start is no reason to skip, only a kernel that has no XDP.
+            return "this kernel has no XDP" if "xdp" in str(failure).lower() and "not supported" in str(failure) else None
+        return None if interface.get("engine") else f"this kernel has no XDP: {interface.get('message')}"
+
+
+@pytest.fixture(scope="session")
+def machine():
+    reason = why_not_here()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def site(machine):
+    with edge_site.Site() as site:
+        yield site
+        for node in site.namespaces.values():
+            if isinstance(node, edge_site.Node):
+                print(f"--- log of selvaged on {node.short}\n{node.log()[-4000:]}")
+
+
+@pytest.fixture
+def measured(record_property, capsys):
+    """measured("name", value): a figure of this test, shown at once and kept in the results."""
+    def note(name, value):
+        record_property(name, value)
+        with capsys.disabled():
+            print(f"\n    {name}: {value}", end="", flush=True)
+    return note
+
+
+@pytest.fixture(autouse=True)
+def took(record_property):
+    start = time.monotonic()
+    yield
+    record_property("seconds", round(time.monotonic() - start, 1))
