@@ -170,21 +170,39 @@ static int control_socket_open(struct api *api, int *ret_fd, struct error *error
 	return 0;
 }
 
+/* IPv4 gets a socket of its own family: a kernel may have no IPv6. */
+static socklen_t metrics_sockaddr(const struct api_options *options, struct sockaddr_storage *address)
+{
+	struct sockaddr_in *ipv4 = (struct sockaddr_in *)address;
+	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)address;
+
+	*address = (struct sockaddr_storage){0};
+	if (address_is_ipv4(&options->metrics_address)) {
+		ipv4->sin_family = AF_INET;
+		ipv4->sin_port = htons(options->metrics_port);
+		ipv4->sin_addr.s_addr = address_ipv4(&options->metrics_address);
+		return sizeof(*ipv4);
+	}
+	ipv6->sin6_family = AF_INET6;
+	ipv6->sin6_port = htons(options->metrics_port);
+	memcpy(&ipv6->sin6_addr, &options->metrics_address, sizeof(ipv6->sin6_addr));
+	return sizeof(*ipv6);
+}
+
 static int metrics_socket_open(const struct api_options *options, int *ret_fd, uint16_t *ret_port, struct error *error)
 {
-	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(options->metrics_port)};
+	struct sockaddr_storage address;
+	socklen_t length = metrics_sockaddr(options, &address);
+	_cleanup_(closep) int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char text[ENDPOINT_TEXT_SIZE];
-	socklen_t length = sizeof(any);
-	_cleanup_(closep) int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int on = 1, off = 0;
+	int on = 1;
 
 	endpoint_format(&options->metrics_address, options->metrics_port, text);
-	memcpy(&any.sin6_addr, &options->metrics_address, sizeof(any.sin6_addr));
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0 ||
-	    bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 || getsockname(fd, (struct sockaddr *)&any, &length) < 0)
+	    bind(fd, (struct sockaddr *)&address, length) < 0 || getsockname(fd, (struct sockaddr *)&address, &length) < 0)
 		return error_set(error, errno, "metrics on %s: %s", text, strerror(errno));
-	*ret_port = ntohs(any.sin6_port);
+	/* The port lies at the same place in both families. */
+	*ret_port = ntohs(((struct sockaddr_in *)&address)->sin_port);
 	*ret_fd = steal_fd(&fd);
 	return 0;
 }

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status, drops, metrics, version */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctrl/cli/cli.h"
+#include "ctrl/cli/client.h"
+#include "ctrl/cli/table.h"
+
+static int no_arguments(const char *verb, int argument_count, char **arguments)
+{
+	return argument_count ? cli_misuse("%s: \"%s\" is not expected", verb, arguments[0]) : 0;
+}
+
+/* --- status ------------------------------------------------------------------------------------------------------------ */
+
+static void interfaces_print(const json_t *interfaces)
+{
+	struct table *table = table_new("INTERFACE", "ENGINE", "LINK", "MAC", "ADDRESSES", "NOTE", NULL);
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(interfaces, i, row) {
+		_cleanup_(freep) char *addresses = json_join(json_object_get(row, "addresses"));
+
+		table_row(table, json_text(row, "name"), json_text(row, "engine"),
+			  json_is_true(json_object_get(row, "up")) ? "up" : "down", json_text(row, "mac"), addresses,
+			  json_text(row, "message"), NULL);
+	}
+	table_print(table, stdout, "");
+}
+
+static void vips_print(const json_t *vips, const char *node)
+{
+	struct table *table = table_new("VIRTUAL IP", "OWNER", "INTERFACES", "SERVICES", "NOTE", NULL);
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(vips, i, row) {
+		_cleanup_(freep) char *interfaces = json_join(json_object_get(row, "interfaces"));
+		_cleanup_(freep) char *services = json_join(json_object_get(row, "services"));
+		const char *owner = json_text(row, "owner");
+		char text[300];
+
+		snprintf(text, sizeof(text), "%s%s", *owner ? owner : "<none>", *owner && strcmp(owner, node) == 0 ? " (here)" : "");
+		table_row(table, json_text(row, "address"), text, interfaces, services, json_text(row, "message"), NULL);
+	}
+	table_print(table, stdout, "");
+}
+
+static void services_print(const json_t *services)
+{
+	struct table *table = table_new("SERVICE", "ADDRESSES", "HEALTHY", "FLOWS", "NOTE", NULL);
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(services, i, row) {
+		const json_t *backends = json_object_get(row, "backends");
+		_cleanup_(freep) char *addresses = json_join(json_object_get(row, "addresses"));
+
+		table_row_begin(table);
+		table_cell(table, "%s/%s", json_text(row, "namespace"), json_text(row, "name"));
+		table_cell(table, "%s", addresses);
+		table_cell(table, "%" PRId64 "/%" PRId64, json_number(backends, "healthy"), json_number(backends, "total"));
+		table_cell(table, "%" PRId64, json_number(row, "flows"));
+		table_cell(table, "%s", json_text(row, "message"));
+	}
+	table_print(table, stdout, "");
+}
+
+/* Those above 0, or all. */
+static size_t drops_print(const json_t *drops, bool all)
+{
+	struct table *table = table_new("DROPPED", "REASON", "WHAT IT MEANS", NULL);
+	json_t *row;
+	size_t i, shown = 0;
+
+	json_array_foreach(drops, i, row) {
+		if (!all && !json_number(row, "count"))
+			continue;
+		table_row_begin(table);
+		table_cell(table, "%" PRId64, json_number(row, "count"));
+		table_cell(table, "%s", json_text(row, "reason"));
+		table_cell(table, "%s", json_text(row, "sentence"));
+		shown++;
+	}
+	table_print(table, stdout, "");
+	return shown;
+}
+
+static void alarms_print(const json_t *alarms)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(alarms, i, row)
+		printf("%s: %s\n", json_text(row, "severity"), json_text(row, "text"));
+	if (json_array_size(alarms))
+		putchar('\n');
+}
+
+static void status_print(const json_t *status)
+{
+	char uptime[DURATION_TEXT_SIZE];
+	const json_t *vips = json_object_get(status, "vips"), *services = json_object_get(status, "services");
+
+	printf("Node %s, selvage %s, up for %s, revision %" PRId64 "%s\n\n", json_text(status, "node"), json_text(status, "version"),
+	       duration_format(json_number(status, "uptimeSeconds"), uptime), json_number(status, "revision"),
+	       json_is_false(json_object_get(status, "ready")) ? ", NOT READY" : "");
+	alarms_print(json_object_get(status, "alarms"));
+	interfaces_print(json_object_get(status, "interfaces"));
+	putchar('\n');
+	vips_print(vips, json_text(status, "node"));
+	puts(json_array_size(vips) ? "" : "No virtual IPs.");
+	services_print(services);
+	puts(json_array_size(services) ? "" : "No services.");
+	if (!drops_print(json_object_get(status, "drops"), false))
+		puts("No packet was dropped.");
+}
+
+int verb_status(const struct cli *cli, int argument_count, char **arguments)
+{
+	json_t *status;
+
+	if (no_arguments("status", argument_count, arguments))
+		return EXIT_USAGE;
+	status = cli_get(cli, "status", "/selvage/v1/status");
+	if (!status)
+		return EXIT_FAILURE;
+	if (!print_raw(cli, status))
+		status_print(status);
+	json_decref(status);
+	return EXIT_SUCCESS;
+}
+
+/* --- drops ------------------------------------------------------------------------------------------------------------- */
+
+/* What a reader of JSON gets is what a reader of the table sees. */
+static json_t *drops_kept(const json_t *drops, bool all)
+{
+	json_t *kept = json_array(), *row;
+	size_t i;
+
+	json_array_foreach(drops, i, row)
+		if (all || json_number(row, "count"))
+			json_array_append(kept, row);
+	return json_pack("{s:o}", "items", kept);
+}
+
+int verb_drops(const struct cli *cli, int argument_count, char **arguments)
+{
+	json_t *drops, *kept;
+
+	if (no_arguments("drops", argument_count, arguments))
+		return EXIT_USAGE;
+	drops = cli_items(cli, "drops", "/selvage/v1/drops");
+	if (!drops)
+		return EXIT_FAILURE;
+	kept = drops_kept(drops, cli->all);
+	if (!print_raw(cli, kept) && !drops_print(drops, cli->all))
+		puts("No packet was dropped.");
+	json_decref(kept);
+	json_decref(drops);
+	return EXIT_SUCCESS;
+}
+
+/* --- metrics, version -------------------------------------------------------------------------------------------------- */
+
+int verb_metrics(const struct cli *cli, int argument_count, char **arguments)
+{
+	const struct client_request request = {.method = "GET", .path = "/selvage/v1/metrics"};
+	_cleanup_(client_freep) struct client *client = NULL;
+	_cleanup_(freep) char *text = NULL;
+	struct error error = {0};
+	size_t length;
+
+	if (no_arguments("metrics", argument_count, arguments))
+		return EXIT_USAGE;
+	if (client_open(cli->socket, &request, &client, &error) < 0 || client_read_all(client, &text, &length, &error) < 0)
+		return cli_fail("metrics: %s", error.text);
+	if (client_status(client) != 200)
+		return cli_fail("metrics: the daemon answered with status %d", client_status(client));
+	fwrite(text, 1, length, stdout);
+	return EXIT_SUCCESS;
+}
+
+int verb_version(const struct cli *cli, int argument_count, char **arguments)
+{
+	json_t *answer, *versions;
+	const char *daemon;
+
+	if (no_arguments("version", argument_count, arguments))
+		return EXIT_USAGE;
+	answer = cli_get(cli, "version", "/version");
+	daemon = json_text(answer, "selvageVersion");
+	versions = json_pack("{s:s, s:s?}", "client", SELVAGE_VERSION, "daemon", answer ? daemon : NULL);
+	if (!print_raw(cli, versions)) {
+		printf("selvage   %s\n", SELVAGE_VERSION);
+		if (answer)
+			printf("selvaged  %s\n", daemon);
+	}
+	json_decref(versions);
+	json_decref(answer);
+	return answer ? EXIT_SUCCESS : EXIT_FAILURE;
+}
