@@ -11,6 +11,8 @@
 #include "base/lib/error.h"
 #include "edge/edge_state.h"
 
+#define ENGINE_HEADROOM 256u /* as XDP gives */
+
 /* What became of a packet. */
 struct engine_outcome {
 	struct decision decision; /* verdict and reason are the host's last word: it may have failed to make room */
@@ -22,6 +24,7 @@ struct engine {
 	const char *name; /* "native" */
 	struct edge_tables tables; /* borrowed by whoever writes them with edge_program.h */
 	uint32_t counter_sets;
+	uint32_t headroom; /* of native: bytes that a packet may grow by in front; for tests of too few */
 	int (*run)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
 		   struct engine_outcome *ret_outcome, struct error *error);
 	int (*time)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length, uint32_t repeat,

@@ -22,8 +22,6 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
-#define NATIVE_HEADROOM 256u /* as XDP gives */
-
 /* All tables in one piece of zeroed memory. */
 struct native_tables {
 	struct edge_config config __attribute__((aligned(64)));
@@ -47,14 +45,16 @@ struct native {
 
 static int buffer_fill(struct native *native, const void *frame, uint32_t length, struct packet *ret_packet)
 {
+	uint32_t headroom = native->engine.headroom;
+
 	free(native->buffer);
-	native->buffer = malloc(NATIVE_HEADROOM + length);
+	native->buffer = malloc(headroom + length);
 	if (!native->buffer)
 		return -ENOMEM;
 	if (length)
-		memcpy(native->buffer + NATIVE_HEADROOM, frame, length);
-	ASAN_POISON_MEMORY_REGION(native->buffer, NATIVE_HEADROOM);
-	*ret_packet = (struct packet){native->buffer + NATIVE_HEADROOM, native->buffer + NATIVE_HEADROOM + length};
+		memcpy(native->buffer + headroom, frame, length);
+	ASAN_POISON_MEMORY_REGION(native->buffer, headroom);
+	*ret_packet = (struct packet){native->buffer + headroom, native->buffer + headroom + length};
 	return 0;
 }
 
@@ -183,6 +183,7 @@ struct engine *engine_native_new(void)
 		.tables = {&tables->config, &tables->links, &tables->routes, &tables->neighbours, &tables->vips,
 			   &tables->lb, &tables->rings, &tables->flows, &tables->filter, &tables->counters},
 		.counter_sets = 1,
+		.headroom = ENGINE_HEADROOM,
 		.run = native_run,
 		.time = native_time,
 		.free = native_free,

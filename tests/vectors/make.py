@@ -1,0 +1,682 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the golden packets: DIRECTORY/cases.json for each scenario.
+
+What goes in and what must come out is built here with scapy, from the RFCs and the manifests beside this file, and never by
+running the packet program. Checksums of what comes out are computed anew from the whole packet by scapy, so an incremental
+update that is wrong differs from them.
+
+    tests/vectors/make.py            write the files
+    tests/vectors/make.py --check    exit 1 when a file is not what would be written
+"""
+import json
+import logging
+import os
+import sys
+
+logging.getLogger("scapy").setLevel(logging.ERROR)
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, UDPerror  # noqa: E402,F401
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS,  # noqa: E402
+                                ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RS, IPv6, IPv6ExtHdrDestOpt,
+                                IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, in6_chksum)
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether, GRE  # noqa: E402
+from scapy.packet import Padding, Raw  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+ETH0, ETH1 = "02:00:00:00:00:01", "02:00:00:00:00:02"
+ROUTER, CLIENT = "02:00:00:00:00:fe", "02:00:00:00:00:50"
+NODE4, VIP4, VIP6, CLIENT4, CLIENT6 = "192.0.2.2", "192.0.2.100", "2001:db8:0:1::100", "192.0.2.50", "2001:db8:0:1::50"
+THEIRS4, THEIRS6 = "192.0.2.200", "2001:db8:0:1::200"
+BACKEND4, BACKEND6, BACKEND_MAC = "10.0.0.21", "2001:db8:0:2::21", "02:00:00:00:02:21"
+FAR4, FAR6 = "203.0.113.9", "2001:db8:ffff::9"  # clients behind the router
+
+cases = []
+
+
+def frame(packet):
+    return bytes(packet) if not isinstance(packet, bytes) else packet
+
+
+def summary(data):
+    return Ether(data).summary() if len(data) >= 14 else f"{len(data)} bytes"
+
+
+def step(packet, verdict, function, reason=None, backend=None, out=None, by="eth0", **more):
+    """One packet and what becomes of it. `out` may be a dict of backends to packets; `by`: where it leaves."""
+    data = frame(packet)
+    expect = {"verdict": verdict, "function": function, "reason": reason}
+    if isinstance(out, dict):
+        expect["out_by_backend"] = {name: frame(value).hex() for name, value in out.items()}
+    else:
+        expect["backend"] = backend
+        if out is not None:
+            expect["out"] = frame(out).hex()
+    if verdict in ("tx", "redirect"):
+        expect["interface"] = by
+    expect.update(more.pop("expect", {}))
+    return {**more, "summary": summary(data), "in": data.hex(), "expect": expect}
+
+
+def case(name, why, *steps, **more):
+    assert name not in [c["name"] for c in cases], name
+    cases.append({"name": name, "why": why, **more, "steps": list(steps)})
+
+
+def dropped(name, why, packet, reason, function="vip", backend=None, **more):
+    case(name, why, step(packet, "drop", function, reason, backend, **more))
+
+
+def passed(name, why, packet, **more):
+    case(name, why, step(packet, "pass", "parse", **more))
+
+
+def answered(name, why, packet, out, **more):
+    case(name, why, step(packet, "tx", "vip", out=out, **more))
+
+
+def never_leaves(name, why, packet, **more):
+    """Every prefix of the frame is a counted drop or a pass."""
+    data = frame(packet)
+    cases.append({"name": name, "why": why, **more, "summary": summary(data), "prefixes_of": data.hex()})
+
+
+def without_checks(packet):
+    """The same packet with the checksums of every layer taken out, for scapy to compute when it is built."""
+    packet = packet.copy()
+    for layer in (IP, UDP, TCP):
+        at = packet.getlayer(layer)
+        if at is not None and not (layer is UDP and at.chksum == 0):
+            del at.chksum
+    return packet
+
+
+def ether(tags=(), src=CLIENT, dst=ETH0):
+    head = Ether(src=src, dst=dst)
+    for tag in tags:
+        head = head / tag
+    return head
+
+
+def forwarded(packet, source_mac, destination_mac, address, port=None, tags=()):
+    """Full NAT towards a backend that keeps the client's address; `packet` begins with its IP header."""
+    packet = without_checks(packet)
+    if IP in packet:
+        packet[IP].dst, packet[IP].ttl = address, packet[IP].ttl - 1
+    else:
+        packet[IPv6].dst, packet[IPv6].hlim = address, packet[IPv6].hlim - 1
+    if port:
+        packet[UDP if UDP in packet else TCP].dport = port
+    return ether(tags, source_mac, destination_mac) / packet
+
+
+def translated(packet, source_mac, destination_mac, address, port, tags=()):
+    """A backend's answer, which comes from the virtual IP again."""
+    packet = without_checks(packet)
+    if IP in packet:
+        packet[IP].src, packet[IP].ttl = address, packet[IP].ttl - 1
+    else:
+        packet[IPv6].src, packet[IPv6].hlim = address, packet[IPv6].hlim - 1
+    packet[UDP if UDP in packet else TCP].sport = port
+    return ether(tags, source_mac, destination_mac) / packet
+
+
+def direct(packet, source_mac, destination_mac):
+    packet = without_checks(packet)
+    if IP in packet:
+        packet[IP].ttl -= 1
+    else:
+        packet[IPv6].hlim -= 1
+    return ether((), source_mac, destination_mac) / packet
+
+
+def write(directory, about, manifests):
+    document = {"about": about, "made_by": "tests/vectors/make.py", "node": "edge", "manifests": manifests, "cases": list(cases)}
+    cases.clear()
+    path = os.path.join(HERE, directory, "cases.json")
+    text = json.dumps(document, indent=1) + "\n"
+    if "--check" in sys.argv:
+        with open(path, encoding="utf-8") as file:
+            if file.read() != text:
+                sys.exit(f"{path} is not what make.py writes")
+        return
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+# --- links -------------------------------------------------------------------------------------------------------------
+
+def links():
+    whole = frame(ether() / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=53))
+    dropped("frame of 13 bytes", "no Ethernet header", whole[:13], "ethernet_short", "parse")
+    dropped("frame of no byte", "no Ethernet header", b"", "ethernet_short", "parse")
+    dropped("tag cut off", "IEEE 802.1Q: a tag has 4 bytes", frame(ether([Dot1Q(vlan=7)]) / IP(dst=VIP4))[:17], "vlan_short",
+            "parse")
+    dropped("second tag cut off", "IEEE 802.1ad: two tags have 8 bytes",
+            frame(ether([Dot1AD(vlan=7), Dot1Q(vlan=9)]) / IP(dst=VIP4))[:21], "vlan_short", "parse")
+    passed("LLDP", "not our protocol", ether(dst="01:80:c2:00:00:0e") / Raw(bytes(46)))
+    passed("length field of 802.3", "an LLC frame", Ether(src=CLIENT, dst="01:80:c2:00:00:00", type=38) / Raw(bytes(46)))
+    passed("three tags", "only two are looked behind",
+           ether([Dot1AD(vlan=7), Dot1Q(vlan=8), Dot1Q(vlan=9)]) / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=53))
+    passed("VLAN without an interface", "no interface of this node has that VLAN",
+           ether([Dot1Q(vlan=99)]) / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=53))
+
+
+# --- ARP ---------------------------------------------------------------------------------------------------------------
+
+def arp_request(tags=(), dst="ff:ff:ff:ff:ff:ff", target=VIP4, source=CLIENT4, **fields):
+    return ether(tags, CLIENT, dst) / ARP(op=1, hwsrc=fields.pop("hwsrc", CLIENT), psrc=source, hwdst="00:00:00:00:00:00",
+                                          pdst=target, **fields)
+
+
+def arp_answer(tags=(), target=CLIENT4, vip=VIP4, padding=b"", hwdst=CLIENT):
+    return ether(tags, ETH0, CLIENT) / ARP(op=2, hwsrc=ETH0, psrc=vip, hwdst=hwdst, pdst=target) / Padding(padding)
+
+
+def arp():
+    answered("ARP request", "RFC 826: the owner of the address answers the sender", arp_request(), arp_answer())
+    answered("ARP request, padded", "an Ethernet frame has at least 60 bytes; padding is kept", arp_request() / Padding(bytes(18)),
+             arp_answer(padding=bytes(18)))
+    answered("ARP request, unicast", "RFC 1122 section 2.3.2.1: a cache is validated by unicast polls", arp_request(dst=ETH0),
+             arp_answer())
+    answered("ARP probe", "RFC 5227 section 2.1.1: who probes for an address in use is answered", arp_request(source="0.0.0.0"),
+             arp_answer(target="0.0.0.0"))
+    answered("ARP request, VLAN", "the answer has the request's tag", arp_request([Dot1Q(vlan=7, prio=3)]),
+             arp_answer([Dot1Q(vlan=7, prio=3)]))
+    answered("ARP request, priority tag", "IEEE 802.1Q: VLAN 0 is the untagged LAN", arp_request([Dot1Q(vlan=0, prio=5)]),
+             arp_answer([Dot1Q(vlan=0, prio=5)]))
+    answered("ARP request, two tags", "802.1ad outside, 802.1Q inside", arp_request([Dot1AD(vlan=7), Dot1Q(vlan=5)]),
+             arp_answer([Dot1AD(vlan=7), Dot1Q(vlan=5)]))
+    dropped("ARP request for another node's address", "who does not own it stays silent", arp_request(target=THEIRS4),
+            "vip_not_owned")
+    passed("ARP request for the node", "the kernel's to answer", arp_request(target=NODE4))
+    passed("ARP request for a third machine", "not about a virtual IP", arp_request(target="192.0.2.77"))
+    case("ARP request on the backends' side", "eth1 is in no L2Advertisement",
+         step(arp_request(), "drop", "vip", "vip_not_owned", interface="eth1"))
+    dropped("ARP request from the virtual IP", "RFC 5227 section 2.4: somebody else uses the address",
+            arp_request(source=VIP4, target="192.0.2.77"), "arp_conflict")
+    dropped("gratuitous ARP for the virtual IP", "RFC 5227 section 2.4", arp_request(source=VIP4, target=VIP4), "arp_conflict")
+    dropped("ARP answer that claims the virtual IP", "RFC 5227 section 2.4",
+            ether((), CLIENT, ETH0) / ARP(op=2, hwsrc=CLIENT, psrc=VIP4, hwdst=ETH0, pdst=NODE4), "arp_conflict")
+    passed("our own announcement comes back", "a loop in the link is no second owner",
+           Ether(src=ETH0, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=ETH0, psrc=VIP4, pdst=VIP4[:-3] + "77"))
+    passed("ARP answer to the node", "the kernel asked", ether((), CLIENT, ETH0) /
+           ARP(op=2, hwsrc=CLIENT, psrc=CLIENT4, hwdst=ETH0, pdst=NODE4))
+    passed("ARP answer to a virtual IP", "not a question", ether((), CLIENT, ETH0) /
+           ARP(op=2, hwsrc=CLIENT, psrc=CLIENT4, hwdst=ETH0, pdst=VIP4))
+    dropped("ARP request from a group address", "RFC 1812 section 3.3.2: a group is nobody's hardware address",
+            arp_request(hwsrc="01:00:5e:00:00:01"), "arp_sender_invalid")
+    dropped("ARP cut off", "RFC 826: 28 bytes", frame(arp_request())[:41], "arp_short")
+    passed("ARP for another hardware", "RFC 826: not Ethernet", arp_request(hwtype=6))
+    passed("ARP for another protocol", "RFC 826: not IPv4", arp_request(ptype=0x86dd))
+    passed("ARP with long addresses", "RFC 826: lengths that are not Ethernet's and IPv4's", arp_request(hwlen=8, plen=4))
+    never_leaves("ARP request, truncated", "cut off anywhere", arp_request())
+
+
+# --- neighbour discovery -----------------------------------------------------------------------------------------------
+
+def group_of(address):
+    """Solicited-node group of an address: RFC 4291 section 2.7.1; its hardware address: RFC 2464 section 7."""
+    low = int.from_bytes(__import__("ipaddress").IPv6Address(address).packed[-3:], "big")
+    return f"ff02::1:ff{low >> 16:02x}:{low & 0xffff:x}", "33:33:ff:" + ":".join(f"{b:02x}" for b in low.to_bytes(3, "big"))
+
+
+def solicitation(target=VIP6, source=CLIENT6, unicast=False, option=True, tags=(), hlim=255, code=0, chksum=None, extra=b"",
+                 to=None):
+    group, mac = group_of(target)
+    packet = ether(tags, CLIENT, ETH0 if unicast else mac) / IPv6(src=source, dst=to or (target if unicast else group), hlim=hlim)
+    packet /= ICMPv6ND_NS(tgt=target, code=code, cksum=chksum)
+    if option:
+        packet /= ICMPv6NDOptSrcLLAddr(lladdr=CLIENT)
+    return packet / Raw(extra) if extra else packet
+
+
+def advertisement(target=VIP6, to=CLIENT6, solicited=True, tags=(), mac=CLIENT):
+    return (ether(tags, ETH0, mac) / IPv6(src=target, dst=to, hlim=255) / ICMPv6ND_NA(tgt=target, R=0, S=int(solicited), O=1) /
+            ICMPv6NDOptDstLLAddr(lladdr=ETH0))
+
+
+def nd():
+    answered("solicitation", "RFC 4861 section 7.2.4: solicited advertisement to the source", solicitation(), advertisement())
+    answered("solicitation, unicast", "RFC 4861 section 7.2.2: unreachability detection asks by unicast",
+             solicitation(unicast=True), advertisement())
+    answered("solicitation, unicast without option", "RFC 4861 section 4.3: in unicast the option may be left out",
+             solicitation(unicast=True, option=False), advertisement())
+    answered("solicitation, multicast without option", "answered to the frame's source", solicitation(option=False),
+             advertisement())
+    answered("duplicate address detection", "RFC 4861 section 7.2.4, RFC 4862 section 5.4.3: to all nodes, not solicited",
+             solicitation(source="::", option=False), advertisement(to="ff02::1", solicited=False, mac="33:33:00:00:00:01"))
+    answered("solicitation, VLAN", "the answer has the question's tag", solicitation(tags=[Dot1Q(vlan=7, prio=2)]),
+             advertisement(tags=[Dot1Q(vlan=7, prio=2)]))
+    answered("solicitation, two tags", "802.1ad outside", solicitation(tags=[Dot1AD(vlan=7), Dot1Q(vlan=5)]),
+             advertisement(tags=[Dot1AD(vlan=7), Dot1Q(vlan=5)]))
+    answered("solicitation with an unknown option", "RFC 4861 section 7.1.1: options of unknown types are ignored",
+             solicitation(extra=bytes([14, 1, 1, 2, 3, 4, 5, 6])), advertisement())
+    dropped("solicitation for another node's address", "who does not own it stays silent", solicitation(target=THEIRS6),
+            "vip_not_owned")
+    passed("solicitation for a third machine", "not about a virtual IP", solicitation(target="2001:db8:0:1::77"))
+    passed("solicitation for a third machine in our group", "RFC 4291: addresses with the same last 24 bits share a group",
+           solicitation(target="2001:db8:0:99::100"))
+    dropped("solicitation with hop limit 254", "RFC 4861 section 7.1.1: hop limit MUST be 255", solicitation(hlim=254),
+            "nd_hop_limit")
+    dropped("solicitation with a wrong checksum", "RFC 4861 section 7.1.1", solicitation(chksum=0x1234), "nd_checksum")
+    dropped("solicitation with code 1", "RFC 4861 section 7.1.1: code is 0", solicitation(code=1), "nd_malformed")
+    dropped("option of length zero", "RFC 4861 section 7.1.1: all options have a length greater than zero",
+            solicitation(option=False, extra=bytes([1, 0, 2, 0, 0, 0, 0, 0x50])), "nd_malformed")
+    dropped("option behind the end", "RFC 4861 section 4.6: the length is in units of 8 bytes",
+            solicitation(option=False, extra=bytes([1, 2, 2, 0, 0, 0, 0, 0x50])), "nd_malformed")
+    dropped("half an option", "RFC 4861 section 4.6: the length is in units of 8 bytes", solicitation(extra=bytes([14, 1, 0, 0])),
+            "nd_malformed")
+    dropped("unspecified source with an option", "RFC 4861 section 7.1.1: there is no source link-layer address option then",
+            solicitation(source="::", option=True), "nd_source")
+    dropped("unspecified source to unicast", "RFC 4861 section 7.1.1: the destination is the solicited-node group then",
+            solicitation(source="::", option=False, to=VIP6), "nd_source")
+    dropped("unspecified source to another group", "RFC 4861 section 7.1.1: the destination is the solicited-node group then",
+            solicitation(source="::", option=False, to="ff02::1:ff00:1"), "nd_source")
+    dropped("72 bytes of options", "more than this node reads", solicitation(extra=bytes([14, 8] + [0] * 62)), "nd_option_limit")
+    dropped("advertisement of our address", "somebody else uses the address",
+            ether((), CLIENT, "33:33:00:00:00:01") / IPv6(src=VIP6, dst="ff02::1", hlim=255) / ICMPv6ND_NA(tgt=VIP6, R=0, S=0, O=1) /
+            ICMPv6NDOptDstLLAddr(lladdr=CLIENT), "nd_conflict")
+    passed("advertisement of a client", "the kernel's", ether((), CLIENT, ETH0) / IPv6(src=CLIENT6, dst="2001:db8:0:1::2", hlim=255) /
+           ICMPv6ND_NA(tgt=CLIENT6, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=CLIENT))
+    passed("router solicitation", "the kernel's", ether((), CLIENT, "33:33:00:00:00:02") / IPv6(src=CLIENT6, dst="ff02::2", hlim=255) /
+           ICMPv6ND_RS())
+    never_leaves("solicitation, truncated", "cut off anywhere", solicitation())
+
+
+# --- echo --------------------------------------------------------------------------------------------------------------
+
+def echo():
+    ping = ether() / IP(src=CLIENT4, dst=VIP4, ttl=17, id=99, tos=0x20) / ICMP(id=7, seq=3) / Raw(b"abcdefgh")
+    pong = ether((), ETH0, CLIENT) / IP(src=VIP4, dst=CLIENT4, ttl=64, id=99, tos=0x20) / ICMP(type=0, id=7, seq=3) / Raw(b"abcdefgh")
+    answered("echo", "RFC 1122 section 3.2.2.6: data is returned entirely", ping, pong)
+    answered("echo of one byte, padded", "padding is not the packet's",
+             ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(id=7, seq=4) / Raw(b"x") / Padding(bytes(17)),
+             ether((), ETH0, CLIENT) / IP(src=VIP4, dst=CLIENT4, ttl=64) / ICMP(type=0, id=7, seq=4) / Raw(b"x") / Padding(bytes(17)))
+    answered("echo, checksum 0xffff becomes what it must", "RFC 1624 section 3: eqn. 3 has no corner here",
+             ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(id=0xf7ff, seq=0), ether((), ETH0, CLIENT) /
+             IP(src=VIP4, dst=CLIENT4, ttl=64) / ICMP(type=0, id=0xf7ff, seq=0))
+    answered("echo, VLAN", "the answer has the question's tag",
+             ether([Dot1Q(vlan=7)]) / IP(src=CLIENT4, dst=VIP4) / ICMP(id=1, seq=1),
+             ether([Dot1Q(vlan=7)], ETH0, CLIENT) / IP(src=VIP4, dst=CLIENT4, ttl=64) / ICMP(type=0, id=1, seq=1))
+    answered("echo, IPv6", "RFC 4443 section 4.2", ether() / IPv6(src=CLIENT6, dst=VIP6, hlim=9, fl=0x12345, tc=8) /
+             ICMPv6EchoRequest(id=7, seq=3, data=b"abcdefg"), ether((), ETH0, CLIENT) / IPv6(src=VIP6, dst=CLIENT6, hlim=64, fl=0x12345, tc=8) /
+             ICMPv6EchoReply(id=7, seq=3, data=b"abcdefg"))
+    dropped("echo to another node's address", "who does not own it stays silent", ether() / IP(src=CLIENT4, dst=THEIRS4) / ICMP(),
+            "vip_not_owned")
+    dropped("first fragment of an echo", "echo of fragments needs reassembly",
+            ether() / IP(src=CLIENT4, dst=VIP4, flags="MF") / ICMP() / Raw(bytes(16)), "echo_fragment")
+    dropped("later fragment of an echo", "echo of fragments needs reassembly",
+            ether() / IP(src=CLIENT4, dst=VIP4, frag=3, proto=1) / Raw(bytes(16)), "echo_fragment")
+    dropped("fragment of an echo, IPv6", "echo of fragments needs reassembly",
+            ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrFragment(offset=0, m=1, id=4, nh=58) / ICMPv6EchoRequest(), "echo_fragment")
+    dropped("echo by broadcast frame", "RFC 1122 section 3.3.6", ether((), CLIENT, "ff:ff:ff:ff:ff:ff") / IP(src=CLIENT4, dst=VIP4) / ICMP(),
+            "link_group_address")
+    dropped("echo from the virtual IP to itself", "RFC 1122 section 3.2.1.3", ether() / IP(src=VIP4, dst=VIP4) / ICMP(), "source_invalid")
+    for source in ("127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "0.1.2.3", "240.0.0.1"):
+        dropped(f"echo from {source}", "RFC 1122 section 3.2.1.3: never a source of a packet from elsewhere",
+                ether() / IP(src=source, dst=VIP4) / ICMP(), "source_invalid")
+    for source in ("::1", "::", "ff02::1", "::ffff:192.0.2.50"):
+        dropped(f"echo from {source}", "RFC 4291 section 2.5 and 2.7: never a source of such a packet",
+                ether() / IPv6(src=source, dst=VIP6) / ICMPv6EchoRequest(), "source_invalid")
+    dropped("4 bytes of ICMP", "RFC 792: 8 bytes", ether() / IP(src=CLIENT4, dst=VIP4, proto=1) / Raw(bytes([8, 0, 0, 0])) /
+            Padding(bytes(22)), "icmp_header_short")
+    dropped("4 bytes of ICMPv6", "RFC 4443: 8 bytes", ether() / IPv6(src=CLIENT6, dst=VIP6, nh=58) / Raw(bytes([128, 0, 0, 0])),
+            "icmp_header_short")
+    dropped("port unreachable", "an error about a flow", ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(type=3, code=3) /
+            IPerror(src=VIP4, dst=CLIENT4) / UDPerror(sport=53, dport=1000), "icmp_error_unsupported")
+    dropped("destination unreachable, IPv6", "an error about a flow", ether() / IPv6(src=CLIENT6, dst=VIP6) / ICMPv6DestUnreach() /
+            IPv6(src=VIP6, dst=CLIENT6) / UDP(sport=53, dport=1000), "icmp_error_unsupported")
+    dropped("ICMP timestamp", "RFC 1122 section 3.2.2.8: MAY be implemented", ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(type=13),
+            "vip_protocol_unsupported")
+    dropped("ICMPv6 in IPv4", "not a protocol of IPv4", ether() / IP(src=CLIENT4, dst=VIP4, proto=58) / Raw(bytes([128, 0] + [0] * 6)),
+            "vip_protocol_unsupported")
+    dropped("GRE", "a virtual IP serves TCP, UDP and echo", ether() / IP(src=CLIENT4, dst=VIP4) / GRE() / IP() / UDP(),
+            "vip_protocol_unsupported")
+    dropped("no next header", "RFC 8200 section 4.7", ether() / IPv6(src=CLIENT6, dst=VIP6, nh=59), "vip_protocol_unsupported")
+    passed("echo to the node", "the kernel's to answer", ether() / IP(src=CLIENT4, dst=NODE4) / ICMP())
+    passed("echo in another machine's frame", "flooded by the switch", ether((), CLIENT, "02:00:00:00:00:99") /
+           IP(src=CLIENT4, dst=VIP4) / ICMP())
+    never_leaves("echo, truncated", "cut off anywhere", ping)
+    never_leaves("echo, IPv6, truncated", "cut off anywhere", ether() / IPv6(src=CLIENT6, dst=VIP6) / ICMPv6EchoRequest(data=b"abc"))
+
+
+# --- headers that lie --------------------------------------------------------------------------------------------------
+
+def lies():
+    udp = UDP(sport=1, dport=53) / Raw(b"data")
+    dropped("IPv4 header cut off", "RFC 791: 20 bytes", frame(ether() / IP(src=CLIENT4, dst=VIP4) / udp)[:33], "ipv4_header_short",
+            "parse")
+    dropped("IPv4 of version 5", "RFC 791", ether() / IP(version=5, src=CLIENT4, dst=VIP4) / udp, "ipv4_header_invalid", "parse")
+    dropped("IPv4 header of 16 bytes", "RFC 791: at least 20", ether() / IP(ihl=4, src=CLIENT4, dst=VIP4) / udp,
+            "ipv4_header_invalid", "parse")
+    dropped("IPv4 total length behind the frame", "RFC 791", ether() / IP(len=33, src=CLIENT4, dst=VIP4) / udp,
+            "ipv4_length_lies", "parse")
+    dropped("IPv4 total length below the header", "RFC 791", ether() / IP(len=19, src=CLIENT4, dst=VIP4) / udp,
+            "ipv4_length_lies", "parse")
+    dropped("IPv4 options behind the frame", "RFC 791", ether() / IP(ihl=15, len=32, src=CLIENT4, dst=VIP4) / udp,
+            "ipv4_length_lies", "parse")
+    dropped("IPv6 header cut off", "RFC 8200: 40 bytes", frame(ether() / IPv6(src=CLIENT6, dst=VIP6) / udp)[:53],
+            "ipv6_header_short", "parse")
+    dropped("IPv6 of version 4", "RFC 8200", ether() / IPv6(version=4, src=CLIENT6, dst=VIP6) / udp, "ipv6_header_invalid",
+            "parse")
+    dropped("IPv6 payload behind the frame", "RFC 8200", ether() / IPv6(plen=13, src=CLIENT6, dst=VIP6) / udp,
+            "ipv6_length_lies", "parse")
+    dropped("hop-by-hop options behind the packet", "RFC 8200 section 4.3", ether() / IPv6(src=CLIENT6, dst=VIP6, nh=0) /
+            Raw(bytes([17, 4] + [0] * 14)), "ipv6_extension_short")
+    dropped("half a fragment header", "RFC 8200 section 4.5", ether() / IPv6(src=CLIENT6, dst=VIP6, nh=44) / Raw(bytes([17, 0, 0, 0])),
+            "ipv6_extension_short")
+    seven = ether() / IPv6(src=CLIENT6, dst=VIP6)
+    for _ in range(7):
+        seven /= IPv6ExtHdrDestOpt()
+    dropped("seven extension headers", "RFC 8504 section 5.3: a limit is allowed", seven / udp, "ipv6_extension_limit")
+    dropped("4 bytes of UDP", "RFC 768: 8 bytes", ether() / IP(src=CLIENT4, dst=VIP4, proto=17) / Raw(bytes([0, 1, 0, 53])) /
+            Padding(bytes(22)), "udp_header_short")
+    dropped("UDP length 7", "RFC 768: at least 8", ether() / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=53, len=7) / Raw(b"data"),
+            "udp_length_lies")
+    dropped("UDP length behind the packet", "RFC 768", ether() / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=53, len=13) /
+            Raw(b"data") / Padding(bytes(14)), "udp_length_lies")
+    dropped("16 bytes of TCP", "RFC 9293: 20 bytes", ether() / IP(src=CLIENT4, dst=VIP4, proto=6) / Raw(bytes([0, 1, 0, 80] + [0] * 12)),
+            "tcp_header_short")
+    dropped("TCP header of 16 bytes", "RFC 9293: at least 20", ether() / IP(src=CLIENT4, dst=VIP4) / TCP(dport=80, dataofs=4),
+            "tcp_offset_lies")
+    dropped("TCP options behind the packet", "RFC 9293", ether() / IP(src=CLIENT4, dst=VIP4) / TCP(dport=80, dataofs=6) /
+            Padding(bytes(6)), "tcp_offset_lies")
+    passed("4 bytes of UDP to the node", "what passes is the host's to judge", ether() / IP(src=CLIENT4, dst=NODE4, proto=17) /
+           Raw(bytes([0, 1, 0, 53])) / Padding(bytes(22)))
+    passed("an IPv4 address in an IPv6 header", "RFC 4291 section 2.5.5.2: never on the wire, so not the virtual IP",
+           ether() / IPv6(src=CLIENT6, dst="::ffff:" + VIP4) / udp)
+    for name, packet in (("UDP", ether() / IP(src=CLIENT4, dst=VIP4) / udp),
+                         ("UDP with tags", ether([Dot1AD(vlan=7), Dot1Q(vlan=5)]) / IP(src=CLIENT4, dst=VIP4) / udp),
+                         ("TCP with options", ether() / IP(src=CLIENT4, dst=VIP4, options=b"\x01\x01\x01\x00") /
+                          TCP(dport=80, options=[("MSS", 1460), ("Timestamp", (1, 0))])),
+                         ("UDP over IPv6 with extension headers", ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrHopByHop() /
+                          IPv6ExtHdrDestOpt() / udp),
+                         ("TCP over IPv6", ether() / IPv6(src=CLIENT6, dst=VIP6) / TCP(dport=80)),
+                         ("a backend's answer", Ether(src=BACKEND_MAC, dst=ETH1) / IP(src=BACKEND4, dst=CLIENT4) / UDP(sport=5353, dport=1))):
+        never_leaves(name + ", truncated", "cut off anywhere", packet)
+
+
+# --- balancing: full NAT -----------------------------------------------------------------------------------------------
+
+def round_trip(name, why, request, answer, tags=(), back_tags=(), client=CLIENT, port=5353, vip_port=53, request_end=b""):
+    """A request that goes to the backend behind eth1, and its answer. Both begin with their IP headers."""
+    backend, vip = (BACKEND4, VIP4) if IP in request else (BACKEND6, VIP6)
+    text = f"{backend}:{port}" if IP in request else f"[{backend}]:{port}"
+    case(name, why,
+         step(ether(tags, client) / request / Padding(request_end), "redirect", "lb", backend=text, by="eth1",
+              out=forwarded(request, ETH1, BACKEND_MAC, backend, port) / Padding(request_end)),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "redirect", "lb", backend=text, interface="eth1",
+              out=translated(answer, ETH0, client, vip, vip_port, back_tags)))
+
+
+def nat():
+    def both(network, sport, request=b"question", answer=b"the answer", client=CLIENT4, client6=CLIENT6):
+        if network == 4:
+            return (IP(src=client, dst=VIP4, ttl=63, id=5) / UDP(sport=sport, dport=53) / Raw(request),
+                    IP(src=BACKEND4, dst=client, ttl=64, id=6) / UDP(sport=5353, dport=sport) / Raw(answer))
+        return (IPv6(src=client6, dst=VIP6, hlim=63) / UDP(sport=sport, dport=53) / Raw(request),
+                IPv6(src=BACKEND6, dst=client6, hlim=64) / UDP(sport=5353, dport=sport) / Raw(answer))
+
+    round_trip("UDP", "destination and port become the backend's; the answer comes from the virtual IP; TTL less one, checksums right",
+               *both(4, 1001))
+    round_trip("UDP over IPv6", "the same over IPv6", *both(6, 1001))
+    request, answer = both(4, 1002)
+    request[UDP].chksum = answer[UDP].chksum = 0
+    round_trip("UDP without checksum", "RFC 768: zero says that there is none, and stays", request, answer)
+    for network in (4, 6):
+        request, answer = both(network, 1003, b"\0\0", b"\0\0")
+        request = sum_to_zero(request, BACKEND4 if network == 4 else BACKEND6, 5353)
+        answer[UDP].remove_payload()
+        answer = sum_to_zero(answer / Raw(b"\0\0"), VIP4 if network == 4 else VIP6, 53, reverse=True)
+        round_trip(f"UDP checksum that comes out as zero, IPv{network}", "RFC 768: sent as all ones", request, answer)
+    round_trip("UDP of one byte, padded to 60", "padding stays behind the packet", *both(4, 1004, b"x", b"y"), request_end=bytes(17))
+    round_trip("UDP without data", "8 bytes", *both(4, 1005, b"", b""))
+    round_trip("UDP from behind the router", "the answer goes to the next hop", *both(4, 1006, client=FAR4, client6=FAR6), client=ROUTER)
+    round_trip("UDP over IPv6 from behind the router", "the answer goes to the next hop", *both(6, 1006, client=FAR4, client6=FAR6),
+               client=ROUTER)
+    request, answer = both(4, 1007)
+    request[IP].options = answer[IP].options = b"\x07\x07\x04\x00\x00\x00\x00\x00"
+    round_trip("UDP with IPv4 options", "RFC 791: options stay", request, answer)
+    headers = IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting(segleft=0, addresses=["2001:db8::5"])
+    udp6, back6 = both(6, 1008)
+    round_trip("UDP behind extension headers", "RFC 8200 section 4: extension headers stay",
+               IPv6(src=CLIENT6, dst=VIP6, hlim=63) / headers / udp6[UDP], IPv6(src=BACKEND6, dst=CLIENT6, hlim=64) /
+               IPv6ExtHdrDestOpt() / back6[UDP])
+    round_trip("UDP in an atomic fragment", "RFC 6946: a fragment header of a whole packet",
+               IPv6(src=CLIENT6, dst=VIP6, hlim=63) / IPv6ExtHdrFragment(id=1) / UDP(sport=1009, dport=53) / Raw(b"abc"),
+               IPv6(src=BACKEND6, dst=CLIENT6) / UDP(sport=5353, dport=1009) / Raw(b"abc"))
+    tagged, back = both(4, 1010, client="198.51.100.50")
+    round_trip("UDP from the VLAN", "the tag goes; the answer gets it", tagged, back, tags=[Dot1Q(vlan=7, prio=6)],
+               back_tags=[Dot1Q(vlan=7)])
+    tagged, back = both(6, 1010, client6="2001:db8:0:7::50")
+    round_trip("UDP over IPv6 from the VLAN", "the tag goes; the answer gets it", tagged, back, tags=[Dot1Q(vlan=7)],
+               back_tags=[Dot1Q(vlan=7)])
+    request, _ = both(4, 1011, client="198.51.100.51")
+    case("UDP with two tags", "both tags go",
+         step(ether([Dot1AD(vlan=7), Dot1Q(vlan=5)]) / request, "redirect", "lb", backend="10.0.0.21:5353", by="eth1",
+              out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)))
+    request, answer = both(4, 1012)
+    round_trip("UDP with a priority tag", "VLAN 0 is the untagged LAN", request, answer, tags=[Dot1Q(vlan=0, prio=7)])
+    for network in (4, 6):
+        vip, client, backend = (VIP4, CLIENT4, BACKEND4) if network == 4 else (VIP6, CLIENT6, BACKEND6)
+        ip = IP if network == 4 else IPv6
+        options = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (17, 0)), ("NOP", None), ("WScale", 7)]
+        round_trip(f"TCP, IPv{network}", "options and all stay; the flow begins with SYN and is answered",
+                   ip(src=client, dst=vip) / TCP(sport=2001, dport=80, flags="S", seq=7, options=options),
+                   ip(src=backend, dst=client) / TCP(sport=8080, dport=2001, flags="SA", seq=9, ack=8, options=options),
+                   port=8080, vip_port=80)
+    request = IP(src=CLIENT4, dst=VIP4, ttl=64) / TCP(sport=2002, dport=80, flags="PA", seq=1, ack=1) / Raw(b"GET / HTTP/1.1\r\n\r\n")
+    case("TCP whose SYN was not seen here", "a flow is taken up in its middle (this node took over from another)",
+         step(ether() / request, "redirect", "lb", backend="10.0.0.21:8080", by="eth1",
+              out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 8080)))
+    near = IP(src=CLIENT4, dst="192.0.2.101", ttl=64) / UDP(sport=1020, dport=80) / Raw(b"hello")
+    back = IP(src="192.0.2.21", dst=CLIENT4, ttl=64) / UDP(sport=80, dport=1020) / Raw(b"hello")
+    case("backend on the clients' link", "out of the interface that it came from",
+         step(ether() / near, "tx", "lb", backend="192.0.2.21:80", out=forwarded(near, ETH0, "02:00:00:00:01:21", "192.0.2.21")),
+         step(ether((), "02:00:00:00:01:21") / back, "tx", "lb", backend="192.0.2.21:80",
+              out=translated(back, ETH0, CLIENT, "192.0.2.101", 80)))
+    tagged = IP(src=CLIENT4, dst="192.0.2.107", ttl=64) / UDP(sport=1021, dport=80) / Raw(b"hello")
+    back = IP(src="198.51.100.21", dst=CLIENT4, ttl=64) / UDP(sport=80, dport=1021) / Raw(b"hello")
+    case("backend on the VLAN", "the packet gets a tag, its answer loses it",
+         step(ether() / tagged, "tx", "lb", backend="198.51.100.21:80",
+              out=forwarded(tagged, ETH0, "02:00:00:00:07:21", "198.51.100.21", tags=[Dot1Q(vlan=7)])),
+         step(ether([Dot1Q(vlan=7)], "02:00:00:00:07:21") / back, "tx", "lb", backend="198.51.100.21:80",
+              out=translated(back, ETH0, CLIENT, "192.0.2.107", 80)))
+    passed("a backend's own packet", "it answers no flow of ours", Ether(src=BACKEND_MAC, dst=ETH1) / IP(src=BACKEND4, dst=CLIENT4) /
+           UDP(sport=5353, dport=9999), interface="eth1")
+    passed("a backend's packet from another port", "not the service's", Ether(src=BACKEND_MAC, dst=ETH1) / IP(src=BACKEND4, dst=CLIENT4) /
+           UDP(sport=5354, dport=1001), interface="eth1")
+    udp = IP(src=CLIENT4, dst=VIP4, ttl=1) / UDP(sport=1030, dport=53)
+    dropped("TTL 1", "RFC 1812 section 5.3.1: a router does not forward it", ether() / udp, "hop_limit_exceeded", "lb", "10.0.0.21:5353")
+    dropped("TTL 0", "RFC 1812 section 5.3.1", ether() / IP(src=CLIENT4, dst=VIP4, ttl=0) / UDP(sport=1031, dport=53),
+            "hop_limit_exceeded", "lb", "10.0.0.21:5353")
+    dropped("hop limit 1", "RFC 8200 section 3", ether() / IPv6(src=CLIENT6, dst=VIP6, hlim=1) / TCP(dport=80, flags="S"),
+            "hop_limit_exceeded", "lb", "[2001:db8:0:2::21]:8080")
+    request, answer = both(4, 1032)
+    answer[IP].ttl = 1
+    case("answer with TTL 1", "RFC 1812 section 5.3.1",
+         step(ether() / request, "redirect", "lb", backend="10.0.0.21:5353", by="eth1", out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "drop", "lb", "hop_limit_exceeded", "10.0.0.21:5353", interface="eth1"))
+    request = IP(src="192.0.2.66", dst=VIP4, ttl=64) / UDP(sport=1033, dport=53)
+    answer = IP(src=BACKEND4, dst="192.0.2.66", ttl=64) / UDP(sport=5353, dport=1033)
+    case("client that nobody has seen on its link", "it came in elsewhere, so its hardware address is unknown: it is asked for",
+         step(Ether(src=CLIENT, dst=ETH1) / request, "tx", "lb", backend="10.0.0.21:5353", interface="eth1", by="eth1",
+              out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "drop", "lb", "neighbour_unresolved", "10.0.0.21:5353", interface="eth1"))
+    dropped("closed port, TCP", "no service there", ether() / IP(src=CLIENT4, dst=VIP4) / TCP(dport=81), "vip_port_closed")
+    dropped("closed port, UDP over IPv6", "no service there", ether() / IPv6(src=CLIENT6, dst=VIP6) / UDP(dport=54), "vip_port_closed")
+    dropped("UDP to a TCP service", "no service there", ether() / IP(src=CLIENT4, dst=VIP4) / UDP(dport=80), "vip_port_closed")
+    dropped("service without endpoints", "nobody to send to", ether() / IP(src=CLIENT4, dst="192.0.2.106") / TCP(dport=80, flags="S"),
+            "service_no_backend", "lb")
+    dropped("UDP by broadcast frame", "RFC 1122 section 3.3.6", ether((), CLIENT, "ff:ff:ff:ff:ff:ff") / udp, "link_group_address")
+    dropped("TCP by multicast frame, IPv6", "RFC 1122 section 3.3.6", ether((), CLIENT, "33:33:00:00:00:01") /
+            IPv6(src=CLIENT6, dst=VIP6) / TCP(dport=80), "link_group_address")
+    dropped("land attack", "source and destination are the same", ether() / IP(src=VIP4, dst=VIP4) / TCP(sport=80, dport=80, flags="S"),
+            "source_invalid")
+    dropped("first fragment", "only it has the ports", ether() / IP(src=CLIENT4, dst=VIP4, flags="MF") / UDP(sport=1, dport=53) /
+            Raw(bytes(16)), "fragment_unsupported")
+    dropped("later fragment", "it has no ports", ether() / IP(src=CLIENT4, dst=VIP4, frag=2, proto=17) / Raw(bytes(16)),
+            "fragment_unsupported")
+    dropped("first fragment, IPv6", "only it has the ports", ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrFragment(m=1, id=3) /
+            UDP(sport=1, dport=53) / Raw(bytes(16)), "fragment_unsupported")
+    dropped("later fragment, IPv6", "it has no ports", ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrFragment(offset=3, id=3, nh=17) /
+            Raw(bytes(16)), "fragment_unsupported")
+    passed("flooded frame", "for another machine", ether((), CLIENT, "02:00:00:00:00:99") / udp)
+    passed("to the node", "the kernel's", ether() / IP(src=CLIENT4, dst=NODE4) / TCP(dport=80, flags="S"))
+    passed("fragment to the node", "the kernel's to reassemble", ether() / IP(src=CLIENT4, dst=NODE4, frag=2, proto=17) / Raw(bytes(16)))
+    case("no room in front", "a host that cannot give it",
+         step(ether() / IP(src=CLIENT4, dst="192.0.2.107", ttl=64) / UDP(sport=1040, dport=80), "drop", "lb", "room_failed",
+              "198.51.100.21:80", headroom=0), engines=["native"])
+
+
+def sum_to_zero(packet, address, port, reverse=False):
+    """Gives a two-byte payload with which the translated packet's checksum is zero, before RFC 768's exception."""
+    after = packet.copy()
+    ip = after[IP] if IP in after else after[IPv6]
+    if reverse:
+        ip.src, after[UDP].sport = address, port
+    else:
+        ip.dst, after[UDP].dport = address, port
+    if after[UDP].payload.load != b"\0\0":
+        raise ValueError
+    del after[UDP].chksum
+    checksum = type(after)(bytes(after))[UDP].chksum
+    result = packet.copy()
+    result[UDP].remove_payload()
+    return type(packet)(bytes(result / Raw(checksum.to_bytes(2, "big"))))
+
+
+# --- balancing: the rest -----------------------------------------------------------------------------------------------
+
+def direct_return():
+    mac = "02:00:00:00:01:22"
+    for network in (4, 6):
+        ip, vip, client = (IP, "192.0.2.102", CLIENT4) if network == 4 else (IPv6, "2001:db8:0:1::102", CLIENT6)
+        text = "192.0.2.22:80" if network == 4 else "[2001:db8:0:1::22]:80"
+        udp, tcp = ip(src=client, dst=vip) / UDP(sport=3001, dport=80) / Raw(b"abc"), ip(src=client, dst=vip) / TCP(sport=3001, dport=80, flags="S")
+        case(f"direct return, UDP, IPv{network}", "hardware addresses and TTL change, nothing else",
+             step(ether() / udp, "tx", "lb", backend=text, out=direct(udp, ETH0, mac)))
+        case(f"direct return, TCP, IPv{network}", "hardware addresses and TTL change, nothing else",
+             step(ether() / tcp, "tx", "lb", backend=text, out=direct(tcp, ETH0, mac)))
+    udp = IP(src="198.51.100.50", dst="192.0.2.102") / UDP(sport=3002, dport=80, chksum=0) / Raw(b"abc")
+    case("direct return from the VLAN", "the tag goes", step(ether([Dot1Q(vlan=7)]) / udp, "tx", "lb", backend="192.0.2.22:80",
+                                                             out=direct(udp, ETH0, mac)))
+    passed("direct return: the backend's answer", "it is the virtual IP's own, and no business of ours",
+           ether((), mac, ETH0) / IP(src="192.0.2.102", dst=CLIENT4) / UDP(sport=80, dport=3001))
+
+
+def port_range():
+    for port in (10000, 10500, 10999):
+        request = IP(src=CLIENT4, dst="192.0.2.103") / UDP(sport=4000, dport=port) / Raw(b"media")
+        answer = IP(src=BACKEND4, dst=CLIENT4) / UDP(sport=port, dport=4000) / Raw(b"media")
+        case(f"port {port} of a range", "the port is kept in both directions",
+             step(ether() / request, "redirect", "lb", backend=f"10.0.0.21:{port}", by="eth1",
+                  out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4)),
+             step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "redirect", "lb", backend=f"10.0.0.21:{port}", interface="eth1",
+                  out=translated(answer, ETH0, CLIENT, "192.0.2.103", port)))
+    for port in (9999, 11000):
+        dropped(f"port {port} beside a range", "no service there", ether() / IP(src=CLIENT4, dst="192.0.2.103") / UDP(dport=port),
+                "vip_port_closed")
+
+
+def choices():
+    def outs(packet, port):
+        return {f"10.0.0.{i}:{port}": forwarded(packet, ETH1, f"02:00:00:00:02:{i}", f"10.0.0.{i}", port) for i in (21, 22, 23)}
+
+    for sport in range(5000, 5008):
+        packet = IP(src=CLIENT4, dst="192.0.2.104") / UDP(sport=sport, dport=90) / Raw(b"x")
+        first = step(ether() / packet, "redirect", "lb", out=outs(packet, 90), by="eth1")
+        again = step(ether() / packet, "redirect", "lb", out=outs(packet, 90), by="eth1", expect={"same_backend_as": 0})
+        case(f"three backends, client port {sport}", "any of them, and then always that one", first, again,
+             {**again, "at_ms": 9000}, {**again, "at_ms": 18000})
+    steps = []
+    for sport in range(5100, 5112):
+        packet = IP(src=FAR4, dst="192.0.2.105") / UDP(sport=sport, dport=91) / Raw(b"x")
+        steps.append(step(ether((), ROUTER) / packet, "redirect", "lb", out=outs(packet, 91), by="eth1",
+                          expect={"same_backend_as": 0} if steps else {}))
+    case("session affinity", "every flow of a client goes to one backend", *steps)
+
+
+def scenario_lan():
+    links()
+    arp()
+    nd()
+    echo()
+    lies()
+    nat()
+    direct_return()
+    port_range()
+    choices()
+    write("lan", "One node with clients on eth0 and its VLAN 7, and backends on eth1, eth0 and the VLAN.", ["manifest.yaml"])
+
+
+def scenario_changes():
+    first, second = "192.0.2.21", "192.0.2.22"
+    macs = {first: "02:00:00:00:01:21", second: "02:00:00:00:01:22"}
+
+    def udp(sport, vip=VIP4, client=CLIENT4):
+        return IP(src=client, dst=vip) / UDP(sport=sport, dport=80) / Raw(b"x")
+
+    def tcp(sport, flags):
+        return IP(src=CLIENT4, dst=VIP4) / TCP(sport=sport, dport=80, flags=flags)
+
+    def to(backend, packet, now=None, at_ms=None):
+        more = {"manifests": ["node.yaml", "services.yaml", now]} if now else {}
+        if at_ms is not None:
+            more["at_ms"] = at_ms
+        return step(ether() / packet, "tx", "lb", backend=backend + ":80", out=forwarded(packet, ETH0, macs[backend], backend), **more)
+
+    def answer(backend, sport, at_ms=None):
+        packet = IP(src=backend, dst=CLIENT4) / UDP(sport=80, dport=sport) / Raw(b"y")
+        more = {} if at_ms is None else {"at_ms": at_ms}
+        return step(ether((), macs[backend]) / packet, "tx", "lb", backend=backend + ":80", out=translated(packet, ETH0, CLIENT, VIP4, 80), **more)
+
+    case("draining, UDP", "flows of a draining backend stay, new ones go elsewhere", to(first, udp(1)),
+         to(first, udp(1), "draining.yaml"), answer(first, 1), to(second, udp(2)), answer(second, 2), to(first, udp(1), at_ms=50000),
+         to(first, udp(1), at_ms=100000))
+    case("draining, UDP, silent for too long", "after udp-idle-seconds it is a new flow", to(first, udp(3)), to(first, udp(3), "draining.yaml"),
+         to(second, udp(3), at_ms=90000))
+    case("draining, TCP", "flows of a draining backend stay, new ones go elsewhere", to(first, tcp(1, "S")), to(first, tcp(1, "A")),
+         to(first, tcp(1, "PA"), "draining.yaml"), to(second, tcp(2, "S")), to(first, tcp(1, "FA")), to(first, tcp(1, "A")),
+         to(second, tcp(1, "S")))
+    case("dead, UDP", "its flows move at once", to(first, udp(4)), to(second, udp(4), "dead.yaml"), answer(second, 4))
+    case("dead, TCP", "a flow stays until it begins anew", to(first, tcp(3, "S")), to(first, tcp(3, "A"), "dead.yaml"), to(second, tcp(3, "S")))
+    case("one more", "no flow moves to a backend that comes", *[to(first, udp(100 + i)) for i in range(16)],
+         *[to(first, udp(100 + i), "both.yaml" if i == 0 else None) for i in range(16)],
+         *[to(first, udp(100 + i), at_ms=30000) for i in range(16)])
+    case("gone", "the flows of a backend that is no more move", to(first, udp(5)), to(second, udp(5), "second.yaml"),
+         to(second, tcp(5, "A")))
+    case("affinity, draining", "an affine client's flow stays, its next one goes elsewhere",
+         to_vip(first, macs, udp(6, "192.0.2.101"), None), to_vip(first, macs, udp(6, "192.0.2.101"), "draining.yaml"),
+         to_vip(second, macs, udp(7, "192.0.2.101"), None))
+    case("affinity, one more", "an affine client's next flow goes where the last one went",
+         to_vip(first, macs, udp(8, "192.0.2.101"), None),
+         *[to_vip(first, macs, udp(9 + i, "192.0.2.101"), "both.yaml" if i == 0 else None) for i in range(8)])
+    packet = udp(20)
+    case("all dead", "new flows are dropped, as the service says by default", to(first, packet),
+         step(ether() / packet, "drop", "lb", "service_no_backend", manifests=["node.yaml", "services.yaml", "all-dead.yaml"]))
+    packet = udp(21, "192.0.2.102")
+    outs = {f"{b}:80": forwarded(packet, ETH0, macs[b], b) for b in macs}
+    case("all dead, and sent there all the same", "selvage.io/no-healthy-backends: all",
+         step(ether() / packet, "tx", "lb", out=outs, manifests=["node.yaml", "services.yaml", "all-dead.yaml"]),
+         step(ether() / packet, "tx", "lb", out=outs, expect={"same_backend_as": 0}))
+    packet = udp(22)
+    case("next hop lost", "the backend's hardware address is not known any more", to(first, packet),
+         step(ether() / packet, "drop", "lb", "backend_unresolved", first + ":80", manifests=["node-lost.yaml", "services.yaml", "both.yaml"]))
+    request = udp(23, client=FAR4)
+    back = IP(src=first, dst=FAR4) / UDP(sport=80, dport=23)
+    case("no way back", "the client is behind a router that this node has no route to", to(first, request),
+         step(ether((), macs[first]) / back, "drop", "lb", "route_none", first + ":80"))
+    write("changes", "A node whose backends come, drain, die and go.", ["node.yaml", "services.yaml", "first.yaml"])
+
+
+def to_vip(backend, macs, packet, now):
+    more = {"manifests": ["node.yaml", "services.yaml", now]} if now else {}
+    return step(ether() / packet, "tx", "lb", backend=backend + ":80", out=forwarded(packet, ETH0, macs[backend], backend), **more)
+
+
+if __name__ == "__main__":
+    scenario_lan()
+    scenario_changes()
