@@ -122,7 +122,7 @@ static void tell_flow(struct story *story, uint16_t service_row)
 	uint64_t hash = lb_flow_hash(story->tables->lb->hash_seed, &flow->source, flow->source_port, &flow->destination,
 				     flow->destination_port, flow->protocol, flow->network == FLOW_IPV6);
 	uint64_t ring_hash =
-		affine ? lb_client_hash(story->tables->lb->hash_seed, &flow->source, service_row) : hash;
+		affine ? lb_client_hash(story->tables->lb->hash_seed, &flow->source, service) : hash;
 	uint16_t slot = lb_ring_ask(story->tables->rings, service, ring_hash);
 	struct lb_flow_place found = lb_flow_find(story->tables->flows, hash, 0, story->epoch);
 
@@ -208,7 +208,7 @@ static int frame_write(struct edge_explanation *explanation, const struct flow *
 	if (!buffer)
 		return -ENOMEM;
 	memcpy(buffer + ROOM_MAX, frame, length);
-	packet = (struct packet){buffer + ROOM_MAX - room, buffer + ROOM_MAX + length};
+	packet = (struct packet){.data = buffer + ROOM_MAX - room, .end = buffer + ROOM_MAX + length};
 	exchange = edge_write(&packet, flow, &explanation->decision);
 	lb_write_checksum(&packet, &exchange);
 	explanation->out_length = (size_t)(packet.end - packet.data);
@@ -256,7 +256,7 @@ int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t ep
 		return error_set(error, EINVAL, "a frame has 1 to %u bytes, this one %zu", EDGE_EXPLAIN_FRAME_MAX, length);
 	result = tables_shadow(tables, &shadow);
 	if (result == 0) {
-		packet = (struct packet){(uint8_t *)frame, (uint8_t *)frame + length};
+		packet = (struct packet){.data = (uint8_t *)frame, .end = (uint8_t *)frame + length};
 		story = (struct story){tables, names, &explanation, &flow, ifindex, epoch};
 		edge_decide(&shadow, &packet, &ingress, &flow, &explanation.decision);
 		tell_packet(&story, length);

@@ -209,7 +209,7 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 	uint64_t hash = lb_flow_hash(seed, &flow->source, flow->source_port, &flow->destination, flow->destination_port,
 				     flow->protocol, flow->network == FLOW_IPV6);
 	bool affine = service->flags & LB_SERVICE_AFFINITY;
-	uint64_t client_hash = affine ? lb_client_hash(seed, &flow->source, service_row) : 0;
+	uint64_t client_hash = affine ? lb_client_hash(seed, &flow->source, service) : 0;
 	uint16_t slot = lb_ring_ask(view->rings, service, affine ? client_hash : hash);
 	uint32_t backend_row = slot & LB_SLOT_BACKEND;
 	const struct lb_backend *backend;
@@ -227,7 +227,8 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 		};
 
 		backend_row = lb_flow_settle(view->lb, view->flows, &question);
-		lb_filter_mark(view->filter, hash, view->epoch);
+		if (backend_row)
+			lb_filter_mark(view->filter, hash, view->epoch);
 		if (question.new_flow)
 			decision->flags |= DECISION_NEW_FLOW;
 	}
@@ -345,7 +346,7 @@ PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct fl
 		return;
 	}
 	route = route_find(view->routes, &flow->destination);
-	if (!route) {
+	if (!route || route->egress.ifindex == 0) { /* an unreachable route hides the wider one behind it */
 		lb_drop(decision, DROP_route_none);
 		return;
 	}

@@ -24,11 +24,16 @@ PACKET_INLINE uint64_t lb_flow_hash(uint64_t seed, const struct address *client,
 	return hash_finish(hash_word(hash_word(hash, vip->word[0]), vip->word[1]));
 }
 
-/* Identity of a client towards a service, for session affinity. */
-PACKET_INLINE uint64_t lb_client_hash(uint64_t seed, const struct address *client, uint16_t service)
+/*
+ * Identity of a client towards a service, for session affinity. The service's row is not in it: rows differ from node to
+ * node, and a client stays with its backend when another node takes the virtual IP over.
+ */
+PACKET_INLINE uint64_t lb_client_hash(uint64_t seed, const struct address *client, const struct lb_service *service)
 {
-	return hash_finish(
-		hash_word(hash_word(hash_word(seed, client->word[0]), client->word[1]), service | 0x100000000ull));
+	uint64_t port = service->port_first.raw | (uint64_t)service->protocol << 16 | 1ull << 32;
+	uint64_t hash = hash_word(hash_word(hash_word(seed, port), client->word[0]), client->word[1]);
+
+	return hash_finish(hash_word(hash_word(hash, service->address.word[0]), service->address.word[1]));
 }
 
 PACKET_INLINE uint64_t lb_filter_cell(uint64_t hash, uint32_t epoch)

@@ -56,5 +56,5 @@ PACKET_INLINE const struct route_row *route_find(const struct route_table *table
 {
 	uint32_t place = route_place_find(table, address);
 
-	return place ? &table->rows[0][(place - 1) & (2 * ROUTE_ROWS - 1)] : NULL;
+	return place ? &(&table->rows[0][0])[(place - 1) & (2 * ROUTE_ROWS - 1)] : NULL;
 }
