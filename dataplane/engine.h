@@ -39,6 +39,8 @@ static inline must_check int engine_run(struct engine *engine, uint32_t ifindex,
 	return engine->run(engine, ifindex, frame, length, ret_outcome, error);
 }
 
+#define ENGINE_UNTIMED UINT64_MAX /* this frame cannot be timed */
+
 /*
  * The shortest of `repeat` runs over fresh copies of the frame, in nanoseconds, with the cost of measuring taken off. The
  * runs act on the tables as any packet does: measure a packet after it was run, and it is one of a flow that has begun.

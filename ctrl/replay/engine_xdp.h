@@ -5,7 +5,7 @@
 #include "dataplane/engine.h"
 
 /*
- * Loads a program of its own, with tables of its own, attached to nothing. Frames have 14 to LOADER_FRAME_MAX bytes here:
- * the kernel's test run takes no others.
+ * Loads a program of its own, with tables of its own, attached to nothing. Frames have at most LOADER_FRAME_MAX bytes, as
+ * the kernel's test run wants it; those without a whole Ethernet header never reach the kernel.
  */
 must_check int engine_xdp_new(struct engine **ret_engine, struct error *error);

@@ -44,7 +44,7 @@ static int packet_run(struct replay *replay, const struct capture_frame *frame, 
 	if (replay->repeat == 0)
 		return 0;
 	result = engine_time(replay->engine, replay->ifindex, frame->bytes, frame->length, replay->repeat, &latency_ns, error);
-	if (result == 0 && histogram_add(&replay->latencies_ns, latency_ns) < 0)
+	if (result == 0 && latency_ns != ENGINE_UNTIMED && histogram_add(&replay->latencies_ns, latency_ns) < 0)
 		result = error_set(error, ENOMEM, "no memory");
 	return result;
 }
