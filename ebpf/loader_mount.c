@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <string.h>
@@ -27,39 +29,48 @@ static int mount_here(const char *directory)
 	return mount("bpf", directory, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0 ? errno : 0;
 }
 
-static pid_t parent_of(pid_t process)
+/* Whether two paths name the same thing. */
+static bool same_place(const char *a, const char *b)
 {
-	char path[64], text[512], *name_end;
-	_cleanup_(fclosep) FILE *file = NULL;
-	int parent = 0;
+	struct stat first, second;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", process);
-	file = fopen(path, "r");
-	if (!file || !fgets(text, sizeof(text), file))
-		return 0;
-	name_end = strrchr(text, ')');
-	if (!name_end || sscanf(name_end, ") %*c %d", &parent) != 1)
-		return 0;
-	return parent;
+	return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_ino == second.st_ino &&
+	       first.st_dev == second.st_dev;
+}
+
+/* Whether a process lives in another mount namespace, which we may enter, and sees the same directory there. */
+static bool lives_outside(pid_t process, const char *parent)
+{
+	char path[2 * LOADER_PATH_SIZE];
+	struct stat status;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", process);
+	if (stat(path, &status) < 0 || same_place(path, "/proc/self/ns/mnt"))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/root%s", process, parent);
+	return same_place(path, parent);
 }
 
 /*
- * The oldest ancestor with another mount namespace than ours that we may look into, 0 for none: its namespace outlives us.
- * Usually that is the first process; a sandbox may keep that one from us.
+ * The first process by number that lives outside, 0 for none. Usually that is process 1; where a sandbox keeps that one
+ * from us, any other of its namespace will do.
  */
-static pid_t outer_process(void)
+static pid_t outer_process(const char *directory)
 {
-	struct stat ours, theirs;
+	_cleanup_(freep) char *copy = strdup(directory);
+	DIR *processes = opendir("/proc");
+	const char *parent = copy ? dirname(copy) : "/";
+	struct dirent *entry;
 	pid_t found = 0;
-	char path[64];
 
-	if (stat("/proc/self/ns/mnt", &ours) < 0)
-		return 0;
-	for (pid_t process = getppid(); process > 0; process = parent_of(process)) {
-		snprintf(path, sizeof(path), "/proc/%d/ns/mnt", process);
-		if (stat(path, &theirs) == 0 && (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev))
+	while (processes && (entry = readdir(processes))) {
+		pid_t process = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (process > 0 && (found == 0 || process < found) && lives_outside(process, parent))
 			found = process;
 	}
+	if (processes)
+		closedir(processes);
 	return found;
 }
 
@@ -113,7 +124,7 @@ int loader_mount(const char *directory, char ret_directory[static LOADER_PATH_SI
 		return error_set(error, EINVAL, "the bpf directory %s: the path must be absolute", directory);
 	if (strlen(directory) >= LOADER_PATH_SIZE)
 		return error_set(error, ENAMETOOLONG, "the bpf directory's path is too long");
-	outer = is_bpf(directory) ? 0 : outer_process();
+	outer = is_bpf(directory) ? 0 : outer_process(directory);
 	if (outer && mount_outside(outer, directory) == 0 && outside_name(outer, directory, ret_directory) == 0)
 		return 0;
 	code = mount_here(directory);
