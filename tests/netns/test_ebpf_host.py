@@ -289,6 +289,24 @@ def test_new_flows_leave_a_draining_backend(site, programmer):
     assert {name for name, _ in site.ask("tcp", VIP[4], 80, count=30)} == {"workload"}
 
 
+def test_tables_of_another_abi_are_replaced(site, programmer):
+    """A daemon that cannot read the tables it finds fills new ones, and exchanges the programs without a gap."""
+    mode = "generic" if "xdpgeneric" in ip("node", "link show lan0") else "native"
+    programmer.kill()
+    run("bpftool", "map", "update", "pinned", site.directory + "/bpf/edge_config", "key", "0", "0", "0", "0",
+        "value", "99", *["0"] * 63)
+    second = Programmer(site)
+    programmer.process = second.process
+    assert second.found == "replaced"
+    assert len(site.ask("udp", VIP[4], 80, count=5)) == 5
+    second.say(tables(mode))
+    assert second.ask("apply")["any"] is True
+    assert [(a["code"], a["changed"]) for a in second.ask("attach")] == [(0, True), (0, True)]
+    assert len(site.ask("udp", VIP[4], 80, count=5)) == 5
+    assert len(site.ask("tcp", VIP[6], 80, count=5)) == 5
+    assert second.ask("totals")["lb_tx"] > 0
+
+
 def test_foreign_program_is_named(site):
     """Somebody else's program on the NIC is not pushed aside."""
     first = Programmer(site)
