@@ -10,7 +10,8 @@
 #include <sys/un.h>
 
 #include "base/lib/address_text.h"
-#include "ctrl/arena.h"
+#include "base/lib/arena.h"
+#include "base/lib/memory.h"
 
 #define API_GROUP_DEFAULT "selvage"
 #define METRICS_PORT_DEFAULT 9480

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ctrl/arena.h"
+#include "base/lib/arena.h"
+#include "base/lib/memory.h"
 
 #define ANCHORS_MAX 256 /* in one document: they are searched one by one */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/lib/log.h"
+#include "base/lib/memory.h"
 #include "base/lib/verdict_text.h"
 #include "ctrl/api/registry.h"
 #include "ctrl/daemon/daemon.h"
@@ -17,10 +18,8 @@ static const struct object **objects_after(const struct daemon *daemon, const st
 {
 	size_t present_count, kept = 0;
 	const struct object *const *present = catalogue_objects(daemon->catalogue, &present_count);
-	const struct object **after = calloc(present_count + count + 1, sizeof(*after));
+	const struct object **after = memory_or_end(calloc(present_count + count + 1, sizeof(*after)));
 
-	if (!after)
-		abort();
 	for (size_t i = 0; i < present_count; i++) {
 		bool touched = false;
 
@@ -240,10 +239,8 @@ static json_t *explanation_json(struct daemon *daemon, uint32_t ifindex, const s
 	const char *backend = daemon_backend_name(daemon, decision->backend);
 	const char *out_interface = decision->ifindex ? daemon_interface_name(daemon, decision->ifindex) : NULL;
 	json_t *steps = json_array(), *json;
-	char *hex = calloc(1, 2 * explanation->out_length + 1);
+	char *hex = memory_or_end(calloc(1, 2 * explanation->out_length + 1));
 
-	if (!hex)
-		abort();
 	for (size_t i = 0; i < explanation->out_length; i++)
 		sprintf(hex + 2 * i, "%02x", explanation->out[i]);
 	for (size_t i = 0; i < explanation->step_count; i++)

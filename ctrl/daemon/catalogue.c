@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/lib/log.h"
+#include "base/lib/memory.h"
 #include "ctrl/api/registry.h"
 
 struct entry {
@@ -32,10 +33,7 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t size)
 	if (count < *capacity)
 		return items;
 	*capacity = *capacity ? 2 * *capacity : 64;
-	items = realloc(items, *capacity * size);
-	if (!items)
-		abort();
-	return items;
+	return memory_array(items, *capacity, size);
 }
 
 /* The place of a key, or where it belongs. */
@@ -126,9 +124,7 @@ static void entry_put(struct catalogue *catalogue, const struct store_record *re
 
 static void objects_collect(struct catalogue *catalogue)
 {
-	catalogue->objects = realloc(catalogue->objects, (catalogue->count + 1) * sizeof(*catalogue->objects));
-	if (!catalogue->objects)
-		abort();
+	catalogue->objects = memory_array(catalogue->objects, catalogue->count, sizeof(*catalogue->objects));
 	catalogue->object_count = 0;
 	for (size_t i = 0; i < catalogue->count; i++) {
 		if (catalogue->entries[i].object)
@@ -197,10 +193,8 @@ static void catalogue_list(struct catalogue *catalogue)
 
 struct catalogue *catalogue_new(struct store *store, catalogue_changed changed, void *context)
 {
-	struct catalogue *catalogue = calloc(1, sizeof(*catalogue));
+	struct catalogue *catalogue = memory_or_end(calloc(1, sizeof(*catalogue)));
 
-	if (!catalogue)
-		abort();
 	*catalogue = (struct catalogue){.store = store, .changed = changed, .context = context};
 	catalogue_list(catalogue);
 	return catalogue;

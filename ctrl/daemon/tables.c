@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/lib/log.h"
+#include "base/lib/memory.h"
 #include "ctrl/daemon/daemon.h"
 
 /* Text records of the store, parsed for one reconcile. */
@@ -14,14 +15,6 @@ struct records {
 	struct reconcile_pin *pins;
 	size_t pin_count;
 };
-
-static void *array_extend(void *items, size_t count, size_t size)
-{
-	items = realloc(items, (count + 1) * size);
-	if (!items)
-		abort();
-	return items;
-}
 
 /* NAMESPACE/SERVICE/ADDRESS/PORT */
 static void drain_read(void *context, const char *name, const char *value)
@@ -41,8 +34,8 @@ static void drain_read(void *context, const char *name, const char *value)
 	if (address_parse(address_text, &drain.address) < 0)
 		return;
 	drain.port = (uint16_t)strtoul(port_text, NULL, 10);
-	records->drains = array_extend(records->drains, records->drain_count, sizeof(*records->drains));
-	records->drain_services = array_extend(records->drain_services, records->drain_count, sizeof(char *));
+	records->drains = memory_array(records->drains, records->drain_count + 1, sizeof(*records->drains));
+	records->drain_services = memory_array(records->drain_services, records->drain_count + 1, sizeof(char *));
 	records->drain_services[records->drain_count] = strdup(text);
 	drain.service = records->drain_services[records->drain_count];
 	records->drains[records->drain_count++] = drain;
@@ -55,7 +48,7 @@ static void pin_read(void *context, const char *name, const char *value)
 
 	if (address_parse(name, &pin.vip) < 0)
 		return;
-	records->pins = array_extend(records->pins, records->pin_count, sizeof(*records->pins));
+	records->pins = memory_array(records->pins, records->pin_count + 1, sizeof(*records->pins));
 	records->pins[records->pin_count++] = pin;
 }
 
@@ -184,9 +177,7 @@ static void interfaces_attach(struct daemon *daemon)
 	}
 	if (!daemon->interfaces_changed && !missing)
 		return;
-	attachments = calloc(count + 1, sizeof(*attachments));
-	if (!attachments)
-		abort();
+	attachments = memory_or_end(calloc(count + 1, sizeof(*attachments)));
 	if (programmer_attach(daemon->programmer, wanted, count, attachments, &error) < 0)
 		log_error("detaching: %s", error.text);
 	for (size_t i = 0, a = 0; i < daemon->interface_count; i++) {
@@ -227,9 +218,7 @@ static struct key_values node_labels(const struct daemon *daemon, const struct o
 		if (objects[i]->kind == OBJECT_NODE && strcmp(objects[i]->meta.name, daemon->config->node_name) == 0)
 			given = &objects[i]->meta.labels;
 	}
-	*ret_items = calloc(daemon->config->label_count + (given ? given->count : 0) + 1, sizeof(**ret_items));
-	if (!*ret_items)
-		abort();
+	*ret_items = memory_or_end(calloc(daemon->config->label_count + (given ? given->count : 0) + 1, sizeof(**ret_items)));
 	for (size_t i = 0; given && i < given->count; i++)
 		(*ret_items)[filled++] = given->items[i];
 	for (size_t i = 0; i < daemon->config->label_count; i++) {
@@ -245,7 +234,8 @@ static struct key_values node_labels(const struct daemon *daemon, const struct o
 /* One pass of the pure function over everything as it is now. */
 static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_result)
 {
-	struct reconcile_interface *interfaces = calloc(DAEMON_INTERFACES_MAX, sizeof(*interfaces));
+	struct reconcile_interface *interfaces =
+		memory_or_end(calloc(DAEMON_INTERFACES_MAX, sizeof(*interfaces)));
 	struct key_value *labels = NULL;
 	struct health_report *reports = NULL;
 	struct records records = {0};
@@ -257,8 +247,6 @@ static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_re
 	const struct object *const *objects = catalogue_objects(daemon->catalogue, &object_count);
 	struct error error = {0};
 
-	if (!interfaces)
-		abort();
 	if (health_snapshot(daemon->health, &reports, &report_count, &error) < 0)
 		log_error("reading the health checks: %s", error.text);
 	catalogue_each(daemon->catalogue, CATALOGUE_DRAINS, drain_read, &records);
@@ -316,7 +304,7 @@ static void health_adopt(struct daemon *daemon, const struct reconcile_result *r
 							 &wanted->backends[b], &status) ||
 			    (status.state != LB_BACKEND_UP && status.state != LB_BACKEND_DOWN))
 				continue;
-			restored = array_extend(restored, count, sizeof(*restored));
+			restored = memory_array(restored, count + 1, sizeof(*restored));
 			restored[count++] = (struct health_restored){
 				.service = service->key,
 				.address = wanted->backends[b].address,
@@ -363,10 +351,8 @@ static void tables_apply(struct daemon *daemon)
 static void announcements_set(struct daemon *daemon)
 {
 	const struct reconcile_result *result = &daemon->result;
-	struct announcement *wanted = calloc(result->announcement_count + 1, sizeof(*wanted));
+	struct announcement *wanted = memory_or_end(calloc(result->announcement_count + 1, sizeof(*wanted)));
 
-	if (!wanted)
-		abort();
 	for (size_t i = 0; i < result->announcement_count; i++) {
 		const struct reconcile_announcement *from = &result->announcements[i];
 
@@ -391,7 +377,7 @@ static void alarm_note(struct daemon *daemon, const char *subject, const char *t
 		}
 	}
 	log_warning("%s", whole);
-	daemon->alarms = array_extend(daemon->alarms, daemon->alarm_count, sizeof(*daemon->alarms));
+	daemon->alarms = memory_array(daemon->alarms, daemon->alarm_count + 1, sizeof(*daemon->alarms));
 	daemon->alarms[daemon->alarm_count++] =
 		(struct daemon_alarm){.text = steal(whole), .since_ms = clock_now_ms(&clock_system), .present = true};
 }

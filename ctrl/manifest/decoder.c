@@ -251,7 +251,7 @@ void field_text(struct decoder *decoder, const struct yaml_node *node, void *tar
 	const char *text;
 
 	if (node_text(decoder, node, &text))
-		*(const char **)target = arena_text(decoder->arena, text, node->length);
+		*(const char **)target = arena_copy(decoder->arena, text, node->length);
 }
 
 void field_bool(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -326,7 +326,7 @@ void field_text_map(struct decoder *decoder, const struct yaml_node *node, void 
 	for (size_t i = 0; i < node->count; i++) {
 		size_t path = decoder_enter_key(decoder, node->keys[i]->text);
 
-		items[i].key = arena_text(decoder->arena, node->keys[i]->text, node->keys[i]->length);
+		items[i].key = arena_copy(decoder->arena, node->keys[i]->text, node->keys[i]->length);
 		items[i].value = "";
 		if (node->items[i]->kind != YAML_NULL)
 			field_text(decoder, node->items[i], &items[i].value);

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "ctrl/manifest/arena.h"
+#include "base/lib/arena.h"
 #include "ctrl/manifest/diagnostics.h"
 #include "ctrl/manifest/objects.h"
 #include "ctrl/yaml.h"

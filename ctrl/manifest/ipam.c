@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/lib/memory.h"
 #include "ctrl/manifest/ipam.h"
 
 #include <string.h>
@@ -49,13 +50,6 @@ struct wish {
 	size_t family_count;
 	bool any_family; /* one address of any family, no more */
 };
-
-static void *memory_or_abort(void *memory)
-{
-	if (!memory)
-		abort();
-	return memory;
-}
 
 static void refuse(struct ipam_assignment *assignment, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void refuse(struct ipam_assignment *assignment, const char *format, ...)
@@ -150,7 +144,7 @@ static bool namespace_matches(const struct ipam *ipam, const struct label_select
 {
 	const struct object *namespace = namespace_lookup(ipam, name);
 	size_t count = namespace ? namespace->meta.labels.count : 0;
-	_cleanup_(freep) struct key_value *labels = memory_or_abort(calloc(count + 1, sizeof(*labels)));
+	_cleanup_(freep) struct key_value *labels = memory_or_end(calloc(count + 1, sizeof(*labels)));
 
 	if (count)
 		memcpy(labels, namespace->meta.labels.items, count * sizeof(*labels));
@@ -488,7 +482,7 @@ static void wish_grant_family(struct ipam *ipam, struct wish *wish, enum ip_fami
 
 static void wish_grant_automatic(struct ipam *ipam, struct wish *wish)
 {
-	_cleanup_(freep) struct pool **pools = memory_or_abort(calloc(ipam->pool_count + 1, sizeof(*pools)));
+	_cleanup_(freep) struct pool **pools = memory_or_end(calloc(ipam->pool_count + 1, sizeof(*pools)));
 	struct ipam_assignment *assignment = wish->assignment;
 	size_t count;
 
@@ -547,7 +541,7 @@ static void pool_init(struct pool *pool, const struct object *object)
 	const struct address_pool *spec = &object->address_pool;
 
 	*pool = (struct pool){.object = object, .spec = spec};
-	pool->ranges = memory_or_abort(calloc(spec->range_count + 1, sizeof(*pool->ranges)));
+	pool->ranges = memory_or_end(calloc(spec->range_count + 1, sizeof(*pool->ranges)));
 	for (size_t i = 0; i < spec->range_count; i++)
 		pool->ranges[i] = (struct pool_range){.range = spec->ranges[i], .next = spec->ranges[i].first};
 }
@@ -557,8 +551,8 @@ static void ipam_init(struct ipam *ipam, const struct object *const *objects, si
 	size_t services = 0;
 
 	*ipam = (struct ipam){.bucket_count = 64};
-	ipam->pools = memory_or_abort(calloc(count + 1, sizeof(*ipam->pools)));
-	ipam->namespaces = memory_or_abort(calloc(count + 1, sizeof(*ipam->namespaces)));
+	ipam->pools = memory_or_end(calloc(count + 1, sizeof(*ipam->pools)));
+	ipam->namespaces = memory_or_end(calloc(count + 1, sizeof(*ipam->namespaces)));
 	for (size_t i = 0; i < count; i++) {
 		services += objects[i]->kind == OBJECT_SERVICE;
 		if (objects[i]->kind == OBJECT_NAMESPACE)
@@ -570,8 +564,8 @@ static void ipam_init(struct ipam *ipam, const struct object *const *objects, si
 	qsort(ipam->namespaces, ipam->namespace_count, sizeof(*ipam->namespaces), name_compare);
 	while (ipam->bucket_count < 2 * FAMILIES_MAX * services)
 		ipam->bucket_count *= 2;
-	ipam->buckets = memory_or_abort(calloc(ipam->bucket_count, sizeof(*ipam->buckets)));
-	ipam->users = memory_or_abort(calloc(FAMILIES_MAX * services + 1, sizeof(*ipam->users)));
+	ipam->buckets = memory_or_end(calloc(ipam->bucket_count, sizeof(*ipam->buckets)));
+	ipam->users = memory_or_end(calloc(FAMILIES_MAX * services + 1, sizeof(*ipam->users)));
 }
 
 static void ipam_done(struct ipam *ipam)
@@ -586,7 +580,7 @@ static void ipam_done(struct ipam *ipam)
 
 static void result_init(struct ipam_result *result, const struct object *const *objects, size_t count)
 {
-	*result = (struct ipam_result){.items = memory_or_abort(calloc(count + 1, sizeof(*result->items)))};
+	*result = (struct ipam_result){.items = memory_or_end(calloc(count + 1, sizeof(*result->items)))};
 	for (size_t i = 0; i < count; i++)
 		if (objects[i]->kind == OBJECT_SERVICE && objects[i]->service.type == SERVICE_LOAD_BALANCER)
 			result->items[result->count++].service = objects[i];
@@ -607,7 +601,7 @@ void ipam_assign(const struct object *const *objects, size_t count, struct ipam_
 
 	ipam_init(&ipam, objects, count);
 	result_init(ret_result, objects, count);
-	wishes = memory_or_abort(calloc(ret_result->count + 1, sizeof(*wishes)));
+	wishes = memory_or_end(calloc(ret_result->count + 1, sizeof(*wishes)));
 	for (size_t i = 0; i < ret_result->count; i++) {
 		struct ipam_assignment *assignment = &ret_result->items[i];
 		const char *class_name = assignment->service->service.load_balancer_class;

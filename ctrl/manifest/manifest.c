@@ -112,7 +112,7 @@ static struct object *object_read(struct diagnostics *diagnostics, const char *f
 		abort();
 	object->arena = arena_new();
 	object->raw = raw;
-	object->file = arena_text(object->arena, file, strlen(file));
+	object->file = arena_copy(object->arena, file, strlen(file));
 	object->line = node->line;
 	decoder = (struct decoder){.diagnostics = diagnostics, .arena = object->arena, .file = file};
 	info = kind_read(&decoder, node);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ctrl/manifest/arena.h"
+#include "base/lib/arena.h"
 
 #define KIND(kind_, name_, group_, version_, plural_, singular_, short_, namespaced_)                              \
 	[kind_] = {.kind = kind_, .name = name_, .api_version = group_ "/" version_, .group = group_,               \

@@ -7,7 +7,7 @@
 
 static struct yaml_node *node_new(struct decoder *decoder, enum yaml_kind kind)
 {
-	struct yaml_node *node = arena_allocate(decoder->arena, sizeof(*node));
+	struct yaml_node *node = arena_take(decoder->arena, sizeof(*node));
 
 	node->kind = kind;
 	node->text = "";
@@ -34,7 +34,7 @@ static struct yaml_node *node_of_number(struct decoder *decoder, const json_t *j
 
 	if (!text)
 		abort();
-	return node_of_text(decoder, arena_text(decoder->arena, text, strlen(text)), strlen(text), true);
+	return node_of_text(decoder, arena_copy(decoder->arena, text, strlen(text)), strlen(text), true);
 }
 
 static struct yaml_node *node_of_json(struct decoder *decoder, const json_t *json, unsigned int depth);

@@ -13,7 +13,7 @@ const char *work_text(struct reconcile_work *work, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	return arena_text(work->arena, text, strlen(text));
+	return arena_copy(work->arena, text, strlen(text));
 }
 
 void work_alarm(struct reconcile_work *work, const char *subject, const char *format, ...)
@@ -25,7 +25,7 @@ void work_alarm(struct reconcile_work *work, const char *subject, const char *fo
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	alarm.text = arena_text(work->arena, text, strlen(text));
+	alarm.text = arena_copy(work->arena, text, strlen(text));
 	for (size_t i = 0; i < work->alarms.count; i++) {
 		if (strcmp(work->alarms.items[i].subject, alarm.subject) == 0 &&
 		    strcmp(work->alarms.items[i].text, alarm.text) == 0)

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "ctrl/manifest/arena.h"
+#include "base/lib/arena.h"
 #include "ctrl/program/reconcile.h"
 
 #define LIST(type)                      \

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctrl/arena.h"
+#include "base/lib/arena.h"
+#include "base/lib/memory.h"
 
 #define SECTOR_BYTES 512
 #define DISK_FILES_MAX 8

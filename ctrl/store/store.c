@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctrl/arena.h"
+#include "base/lib/arena.h"
+#include "base/lib/memory.h"
 
 int store_key_check(const char *key, struct error *error)
 {

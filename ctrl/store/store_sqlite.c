@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 
 #include "base/lib/log.h"
-#include "ctrl/arena.h"
+#include "base/lib/arena.h"
+#include "base/lib/memory.h"
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x53656c76 /* "Selv" */

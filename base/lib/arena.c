@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ctrl/manifest/arena.h"
+#include "base/lib/arena.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/lib/cleanup.h"
+#include "base/lib/memory.h"
 
-#define ARENA_FIRST_BLOCK 1024
-#define ARENA_LARGEST_BLOCK (256 * 1024)
+#define ARENA_FIRST_BLOCK 1024u
+#define ARENA_LARGEST_BLOCK (1024u * 1024)
 #define ARENA_ALIGNMENT _Alignof(max_align_t)
 
 struct arena_block {
@@ -17,36 +16,27 @@ struct arena_block {
 	_Alignas(max_align_t) unsigned char bytes[];
 };
 
-struct arena {
-	struct arena_block *blocks;
-	size_t next_size;
-};
-
-static void *memory_or_abort(void *memory)
+void arena_done(struct arena *arena)
 {
-	if (!memory)
-		abort();
-	return memory;
-}
-
-struct arena *arena_new(void)
-{
-	struct arena *arena = memory_or_abort(calloc(1, sizeof(*arena)));
-
-	arena->next_size = ARENA_FIRST_BLOCK;
-	return arena;
-}
-
-void arena_free(struct arena *arena)
-{
-	if (!arena)
-		return;
 	while (arena->blocks) {
 		struct arena_block *next = arena->blocks->next;
 
 		free(arena->blocks);
 		arena->blocks = next;
 	}
+	arena->next_size = 0;
+}
+
+struct arena *arena_new(void)
+{
+	return memory_or_end(calloc(1, sizeof(struct arena)));
+}
+
+void arena_free(struct arena *arena)
+{
+	if (!arena)
+		return;
+	arena_done(arena);
 	free(arena);
 }
 
@@ -55,20 +45,24 @@ void arena_freep(struct arena **arena)
 	arena_free(*arena);
 }
 
+/* Each block twice the last, so that a big tree is not thousands of them. */
 static struct arena_block *arena_block_new(struct arena *arena, size_t needed)
 {
-	size_t size = needed > arena->next_size ? needed : arena->next_size;
-	struct arena_block *block = memory_or_abort(calloc(1, sizeof(*block) + size));
+	size_t size = arena->next_size ? arena->next_size : ARENA_FIRST_BLOCK;
+	struct arena_block *block;
 
+	if (size < ARENA_LARGEST_BLOCK)
+		arena->next_size = 2 * size;
+	if (size < needed)
+		size = needed;
+	block = memory_or_end(calloc(1, sizeof(*block) + size));
 	block->size = size;
 	block->next = arena->blocks;
 	arena->blocks = block;
-	if (arena->next_size < ARENA_LARGEST_BLOCK)
-		arena->next_size *= 2;
 	return block;
 }
 
-void *arena_allocate(struct arena *arena, size_t size)
+void *arena_take(struct arena *arena, size_t size)
 {
 	struct arena_block *block = arena->blocks;
 	void *memory;
@@ -89,13 +83,14 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		abort();
-	return arena_allocate(arena, bytes);
+	return arena_take(arena, bytes);
 }
 
-char *arena_text(struct arena *arena, const char *text, size_t length)
+void *arena_copy(struct arena *arena, const void *data, size_t size)
 {
-	char *copy = arena_allocate(arena, length + 1);
+	void *copy = arena_take(arena, size + 1);
 
-	memcpy(copy, text, length);
+	if (size)
+		memcpy(copy, data, size);
 	return copy;
 }
