@@ -83,5 +83,6 @@ int loader_test_run(struct loader *loader, const uint8_t *frame, uint32_t length
 		return loader_fail(error, code, "running a frame through the XDP program");
 	if (record && !ret_run->event_known)
 		return error_set(error, EIO, "the XDP program left no record of the frame");
+	ret_run->event.ifindex = ingress_ifindex; /* the record names the loopback device */
 	return 0;
 }

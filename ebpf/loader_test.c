@@ -126,6 +126,7 @@ static void frame_is_run_as_from_any_interface(void **state)
 	assert_int_equal(run.length, sizeof(arp_request));
 	assert_memory_equal(run.bytes + 6, node_mac, sizeof(node_mac));
 	assert_true(run.event_known);
+	assert_int_equal(run.event.ifindex, INGRESS);
 	assert_int_equal(run.event.decision.function, FUNCTION_VIP);
 	assert_int_equal(run.event.decision.action, ACTION_ARP_REPLY);
 	assert_memory_equal(run.event.bytes, arp_request, sizeof(arp_request));
