@@ -5,6 +5,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -388,12 +389,22 @@ static void server_accept_again(evutil_socket_t fd, short what, void *context)
 	evconnlistener_enable(server->listener);
 }
 
+/* libevent writes with writev(2), so a client that goes away would end the process. */
+static void broken_pipes_ignore(void)
+{
+	struct sigaction action;
+
+	if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
+}
+
 struct http_server *http_server_new(struct event_base *base, int fd, const struct http_server_options *options)
 {
 	struct http_server *server = calloc(1, sizeof(*server));
 
 	if (!server)
 		abort();
+	broken_pipes_ignore();
 	server->base = base;
 	server->options = *options;
 	LIST_INIT(&server->connections);

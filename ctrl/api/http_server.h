@@ -39,7 +39,10 @@ struct http_server_options {
 
 extern const struct http_server_options http_server_defaults;
 
-/* Takes the listening socket over. NULL: it could not be listened on. `options` is copied. */
+/*
+ * Takes the listening socket over. NULL: it could not be listened on. `options` is copied. SIGPIPE is ignored from now on, unless
+ * the process handles it.
+ */
 struct http_server *http_server_new(struct event_base *base, int fd, const struct http_server_options *options);
 /* Closes all connections. Exchanges that are not answered yet must still be, which then reaches nobody. NULL is allowed. */
 void http_server_free(struct http_server *server);
