@@ -214,7 +214,8 @@ PACKET_INLINE void vip_nd_decide(const struct packet *packet, const struct flow 
 		vip_drop(decision, DROP_nd_option_limit);
 		return;
 	}
-	decision->room = (int8_t)((int32_t)answer - (int32_t)frame);
+	/* Even, so that headers stay aligned: behind an odd number of trailing bytes one of them stays, as padding. */
+	decision->room = (int8_t)(((int32_t)answer - (int32_t)frame + 1) & ~1);
 }
 
 /*

@@ -253,6 +253,8 @@ def nd():
              advertisement(tags=[Dot1AD(vlan=7), Dot1Q(vlan=5)]))
     answered("solicitation with an unknown option", "RFC 4861 section 7.1.1: options of unknown types are ignored",
              solicitation(extra=bytes([14, 1, 1, 2, 3, 4, 5, 6])), advertisement())
+    answered("solicitation with padding behind it", "trailing bytes go, and what stays of an odd number is padding",
+             solicitation() / Padding(b"\1\2\3"), advertisement() / Padding(b"\3"))
     dropped("solicitation for another node's address", "who does not own it stays silent", solicitation(target=THEIRS6),
             "vip_not_owned")
     passed("solicitation for a third machine", "not about a virtual IP", solicitation(target="2001:db8:0:1::77"))
