@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random frames through two engines, which must agree in everything: the decision whole, the bytes that leave, and in the end
+ * the tables that packets write. `engines_diff VECTORS FRAMES [SEED]`.
+ *
+ * It sees what the two targets make of one source, and nothing that is wrong in the source: that is what tests/vectors is for.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/lib/verdict_text.h"
+#include "ctrl/replay/engine_open.h"
+#include "ctrl/replay/site.h"
+#include "tests/packet/frames.h"
+
+#define FRAMES_BETWEEN_TICKS 400u
+#define FRAMES_BETWEEN_CHANGES 20000u
+
+struct side {
+	struct engine *engine;
+	struct site *site;
+	struct engine_outcome outcome;
+};
+
+struct diff {
+	const char *vectors;
+	struct side native, xdp;
+	struct frames frames;
+	uint64_t seed, now_ms;
+	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t drops[DROP_COUNT];
+};
+
+static const char *const changes[] = {"first.yaml", "both.yaml", "draining.yaml", "dead.yaml", "both.yaml", "second.yaml", "all-dead.yaml"};
+
+static int complain(const char *what, const struct error *error)
+{
+	fprintf(stderr, "engines_diff: %s: %s\n", what, error->text);
+	return -1;
+}
+
+/* `change` NULL: the scenario "lan", otherwise "changes" with that file. */
+static int site_use(const struct diff *diff, struct side *side, const char *change)
+{
+	char paths[3][512];
+	const char *pointers[3] = {paths[0], paths[1], paths[2]};
+	struct diagnostics diagnostics;
+	struct error error = {0};
+	int result;
+
+	snprintf(paths[0], sizeof(paths[0]), "%s/%s", diff->vectors, change ? "changes/node.yaml" : "lan/manifest.yaml");
+	snprintf(paths[1], sizeof(paths[1]), "%s/changes/services.yaml", diff->vectors);
+	snprintf(paths[2], sizeof(paths[2]), "%s/changes/%s", diff->vectors, change ? change : "");
+	diagnostics_init(&diagnostics);
+	result = side->site ? site_reload(side->site, pointers, change ? 3 : 1, &diagnostics, &error) :
+			      site_load(pointers, 1, "edge", &side->site, &diagnostics, &error);
+	diagnostics_done(&diagnostics);
+	if (result == 0)
+		result = site_program(side->site, side->engine, &error);
+	return result < 0 ? complain("the manifests", &error) : 0;
+}
+
+static int sites_use(struct diff *diff, const char *change)
+{
+	return site_use(diff, &diff->native, change) < 0 ? -1 : site_use(diff, &diff->xdp, change);
+}
+
+static void hex_print(const char *what, const uint8_t *bytes, uint32_t length)
+{
+	fprintf(stderr, "%s ", what);
+	for (uint32_t i = 0; i < length; i++)
+		fprintf(stderr, "%02x", bytes[i]);
+	fputc('\n', stderr);
+}
+
+static bool outcomes_equal(const struct engine_outcome *a, const struct engine_outcome *b)
+{
+	bool leaves = a->decision.verdict == VERDICT_TX || a->decision.verdict == VERDICT_REDIRECT;
+
+	if (memcmp(&a->decision, &b->decision, sizeof(a->decision)) != 0)
+		return false;
+	return !leaves || (a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0);
+}
+
+static void outcome_show(const struct side *side)
+{
+	const struct decision *decision = &side->outcome.decision;
+	const char *reason = drop_name(decision->reason);
+
+	fprintf(stderr, "%s: %s by %s, reason %s, service %u, backend %u, interface %u\n", side->engine->name,
+		verdict_name(decision->verdict), function_name(decision->function), reason ? reason : "none", decision->service,
+		decision->backend, decision->ifindex);
+	hex_print("  decision", (const uint8_t *)decision, sizeof(*decision));
+	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT)
+		hex_print("  leaves", side->outcome.bytes, side->outcome.length);
+}
+
+static int frame_compare(struct diff *diff, uint64_t number)
+{
+	uint8_t frame[FRAMES_LENGTH_MAX];
+	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
+	struct error error = {0};
+
+	if (engine_run(diff->native.engine, ifindex, frame, length, &diff->native.outcome, &error) < 0 ||
+	    engine_run(diff->xdp.engine, ifindex, frame, length, &diff->xdp.outcome, &error) < 0)
+		return complain("running a frame", &error);
+	diff->verdicts[diff->native.outcome.decision.verdict & (VERDICT_COUNT - 1)]++;
+	diff->drops[diff->native.outcome.decision.reason < DROP_COUNT ? diff->native.outcome.decision.reason : 0]++;
+	if (outcomes_equal(&diff->native.outcome, &diff->xdp.outcome))
+		return 0;
+	fprintf(stderr, "engines_diff: frame %llu of seed %llu, by interface %u:\n", (unsigned long long)number,
+		(unsigned long long)diff->seed, ifindex);
+	hex_print("  frame", frame, length);
+	outcome_show(&diff->native);
+	outcome_show(&diff->xdp);
+	return -1;
+}
+
+/* What packets wrote into the tables. */
+static int tables_compare(const struct diff *diff)
+{
+	const struct edge_tables *native = &diff->native.engine->tables, *xdp = &diff->xdp.engine->tables;
+	const char *different = NULL;
+
+	if (memcmp(native->flows, xdp->flows, sizeof(*native->flows)) != 0)
+		different = "flows";
+	else if (memcmp(native->filter, xdp->filter, sizeof(*native->filter)) != 0)
+		different = "filter";
+	else if (memcmp(native->neighbours, xdp->neighbours, sizeof(*native->neighbours)) != 0)
+		different = "neighbours";
+	if (different)
+		fprintf(stderr, "engines_diff: seed %llu: the tables of %s differ\n", (unsigned long long)diff->seed, different);
+	return different ? -1 : 0;
+}
+
+static int run(struct diff *diff, uint64_t count)
+{
+	uint32_t change = 0;
+
+	if (sites_use(diff, NULL) < 0)
+		return -1;
+	for (uint64_t i = 0; i < count; i++) {
+		/* The first half on one scenario; in the second, backends come and go. */
+		if (i >= count / 2 && i % FRAMES_BETWEEN_CHANGES == (count / 2) % FRAMES_BETWEEN_CHANGES &&
+		    sites_use(diff, changes[change++ % array_length(changes)]) < 0)
+			return -1;
+		if (i % FRAMES_BETWEEN_TICKS == 0) {
+			diff->now_ms += frames_random(&diff->frames, EDGE_EPOCH_MS);
+			site_set_time_ms(diff->native.site, diff->native.engine, diff->now_ms);
+			site_set_time_ms(diff->xdp.site, diff->xdp.engine, diff->now_ms);
+		}
+		if (frame_compare(diff, i) < 0)
+			return -1;
+	}
+	return tables_compare(diff);
+}
+
+static void report(const struct diff *diff, uint64_t count, double seconds)
+{
+	uint32_t reasons = 0;
+
+	for (int reason = 1; reason < DROP_COUNT; reason++)
+		reasons += diff->drops[reason] != 0;
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect, %llu pass, %llu drop for %u reasons; %.1f s\n",
+	       (unsigned long long)count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
+	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->verdicts[VERDICT_PASS],
+	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons, seconds);
+}
+
+int main(int argc, char **argv)
+{
+	static struct diff diff;
+	struct error error = {0};
+	time_t start = time(NULL);
+	uint64_t count;
+	int result;
+
+	if (argc < 3) {
+		fprintf(stderr, "usage: engines_diff VECTORS FRAMES [SEED]\n");
+		return 2;
+	}
+	diff.vectors = argv[1];
+	count = strtoull(argv[2], NULL, 10);
+	diff.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)start;
+	diff.frames.state = diff.seed;
+	printf("engines_diff: seed %llu\n", (unsigned long long)diff.seed);
+	fflush(stdout);
+	if (engine_open("native", &diff.native.engine, &error) < 0 || engine_open("xdp", &diff.xdp.engine, &error) < 0) {
+		complain("opening the engines", &error);
+		return 1;
+	}
+	result = run(&diff, count);
+	if (result == 0)
+		report(&diff, count, difftime(time(NULL), start));
+	site_free(diff.native.site);
+	site_free(diff.xdp.site);
+	engine_freep(&diff.native.engine);
+	engine_freep(&diff.xdp.engine);
+	return result < 0 ? 1 : 0;
+}

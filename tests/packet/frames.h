@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random frames that look like real ones: for every place where the packet program looks, mostly what it hopes for, sometimes
+ * a neighbour of it, sometimes noise. Addresses and ports are those of tests/vectors, from small pools, so that flows are
+ * begun, continued and answered. The same seed gives the same frames.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define FRAMES_LENGTH_MAX 2048u
+
+struct frames {
+	uint64_t state; /* the seed, at first */
+};
+
+uint32_t frames_random(struct frames *frames, uint32_t below);
+
+/* Writes a frame and returns its length. */
+uint32_t frames_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_MAX]);
+/* Where it comes in: the index of the scenarios' eth0 or eth1, mostly the one that it is addressed to. */
+uint32_t frames_interface(struct frames *frames, const uint8_t *frame, uint32_t length);
