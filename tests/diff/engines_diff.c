@@ -28,6 +28,7 @@ struct diff {
 	struct side native, xdp;
 	struct frames frames;
 	uint64_t seed, now_ms;
+	uint64_t count, answers;
 	uint64_t verdicts[VERDICT_COUNT];
 	uint64_t drops[DROP_COUNT];
 };
@@ -96,25 +97,43 @@ static void outcome_show(const struct side *side)
 		hex_print("  leaves", side->outcome.bytes, side->outcome.length);
 }
 
-static int frame_compare(struct diff *diff, uint64_t number)
+static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t length, uint32_t ifindex)
 {
-	uint8_t frame[FRAMES_LENGTH_MAX];
-	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
+	const struct decision *decision = &diff->native.outcome.decision;
 	struct error error = {0};
 
 	if (engine_run(diff->native.engine, ifindex, frame, length, &diff->native.outcome, &error) < 0 ||
 	    engine_run(diff->xdp.engine, ifindex, frame, length, &diff->xdp.outcome, &error) < 0)
 		return complain("running a frame", &error);
-	diff->verdicts[diff->native.outcome.decision.verdict & (VERDICT_COUNT - 1)]++;
-	diff->drops[diff->native.outcome.decision.reason < DROP_COUNT ? diff->native.outcome.decision.reason : 0]++;
+	diff->count++;
+	diff->verdicts[decision->verdict & (VERDICT_COUNT - 1)]++;
+	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
+	diff->answers += decision->action == ACTION_NAT_REVERSE && decision->verdict != VERDICT_DROP;
 	if (outcomes_equal(&diff->native.outcome, &diff->xdp.outcome))
 		return 0;
-	fprintf(stderr, "engines_diff: frame %llu of seed %llu, by interface %u:\n", (unsigned long long)number,
+	fprintf(stderr, "engines_diff: frame %llu of seed %llu, by interface %u:\n", (unsigned long long)diff->count,
 		(unsigned long long)diff->seed, ifindex);
 	hex_print("  frame", frame, length);
 	outcome_show(&diff->native);
 	outcome_show(&diff->xdp);
 	return -1;
+}
+
+/* A random frame, and often, when it went to a backend, that one's answer. */
+static int exchange_compare(struct diff *diff)
+{
+	const struct engine_outcome *outcome = &diff->native.outcome;
+	uint8_t frame[FRAMES_LENGTH_MAX];
+	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
+
+	if (frame_compare(diff, frame, length, ifindex) < 0)
+		return -1;
+	if (outcome->decision.verdict == VERDICT_DROP || outcome->decision.action != ACTION_NAT_FORWARD ||
+	    frames_random(&diff->frames, 3) == 0)
+		return 0;
+	ifindex = outcome->decision.ifindex;
+	length = frames_answer(&diff->frames, outcome->bytes, outcome->length, frame);
+	return length ? frame_compare(diff, frame, length, ifindex) : 0;
 }
 
 /* What packets wrote into the tables. */
@@ -136,35 +155,39 @@ static int tables_compare(const struct diff *diff)
 
 static int run(struct diff *diff, uint64_t count)
 {
+	uint64_t change_at = count / 2;
 	uint32_t change = 0;
 
 	if (sites_use(diff, NULL) < 0)
 		return -1;
-	for (uint64_t i = 0; i < count; i++) {
+	for (uint64_t i = 0; diff->count < count; i++) {
 		/* The first half on one scenario; in the second, backends come and go. */
-		if (i >= count / 2 && i % FRAMES_BETWEEN_CHANGES == (count / 2) % FRAMES_BETWEEN_CHANGES &&
-		    sites_use(diff, changes[change++ % array_length(changes)]) < 0)
-			return -1;
+		if (diff->count >= change_at) {
+			change_at = diff->count + FRAMES_BETWEEN_CHANGES;
+			if (sites_use(diff, changes[change++ % array_length(changes)]) < 0)
+				return -1;
+		}
 		if (i % FRAMES_BETWEEN_TICKS == 0) {
 			diff->now_ms += frames_random(&diff->frames, EDGE_EPOCH_MS);
 			site_set_time_ms(diff->native.site, diff->native.engine, diff->now_ms);
 			site_set_time_ms(diff->xdp.site, diff->xdp.engine, diff->now_ms);
 		}
-		if (frame_compare(diff, i) < 0)
+		if (exchange_compare(diff) < 0)
 			return -1;
 	}
 	return tables_compare(diff);
 }
 
-static void report(const struct diff *diff, uint64_t count, double seconds)
+static void report(const struct diff *diff, double seconds)
 {
 	uint32_t reasons = 0;
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect, %llu pass, %llu drop for %u reasons; %.1f s\n",
-	       (unsigned long long)count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
-	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->verdicts[VERDICT_PASS],
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers), %llu pass, %llu drop for %u reasons; %.0f s\n",
+	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
+	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers,
+	       (unsigned long long)diff->verdicts[VERDICT_PASS],
 	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons, seconds);
 }
 
@@ -192,7 +215,7 @@ int main(int argc, char **argv)
 	}
 	result = run(&diff, count);
 	if (result == 0)
-		report(&diff, count, difftime(time(NULL), start));
+		report(&diff, difftime(time(NULL), start));
 	site_free(diff.native.site);
 	site_free(diff.xdp.site);
 	engine_freep(&diff.native.engine);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/packet/checksum.h"
+#include "base/packet/flow.h"
 #include "base/packet/wire.h"
 
 /* A frame that is being written. */
@@ -68,7 +69,7 @@ static void address4(struct writer *writer, uint8_t *place, bool source)
 		{10, 0, 0, 21}, {10, 0, 0, 22}, {10, 0, 0, 23}, {192, 0, 2, 21}, {192, 0, 2, 22}, {198, 51, 100, 21}};
 	static const uint8_t odd[][4] = {{127, 0, 0, 1}, {0, 0, 0, 0}, {224, 0, 0, 1}, {255, 255, 255, 255}, {192, 0, 2, 2}, {192, 0, 2, 200}};
 
-	switch (frames_random(writer->frames, source ? 8 : 12)) {
+	switch (frames_random(writer->frames, source ? 8 : 40)) {
 	case 0:
 		memcpy(place, CHOOSE(writer, odd), 4);
 		break;
@@ -88,7 +89,7 @@ static void address4(struct writer *writer, uint8_t *place, bool source)
 			memcpy(place, CHOOSE(writer, clients), 3);
 			place[3] = (uint8_t)(50 + frames_random(writer->frames, 16));
 		} else {
-			memcpy(place, (uint8_t[]){192, 0, 2, (uint8_t)(100 + frames_random(writer->frames, 9))}, 4);
+			memcpy(place, (uint8_t[]){192, 0, 2, (uint8_t)(100 + frames_random(writer->frames, one_in(writer, 2) ? 9 : 1))}, 4);
 		}
 	}
 }
@@ -100,7 +101,7 @@ static void address6(struct writer *writer, uint8_t *place, bool source)
 
 	memset(place, 0, 16);
 	memcpy(place, network, sizeof(network));
-	switch (frames_random(writer->frames, source ? 6 : 8)) {
+	switch (frames_random(writer->frames, source ? 8 : 24)) {
 	case 0: /* unspecified, loopback, a group */
 		memset(place, 0, 16);
 		place[15] = (uint8_t)frames_random(writer->frames, 2);
@@ -129,9 +130,9 @@ static void address6(struct writer *writer, uint8_t *place, bool source)
 
 static uint32_t port(struct writer *writer)
 {
-	static const uint16_t served[] = {53, 53, 80, 80, 80, 90, 91, 5353, 8080, 10000, 10500, 11000};
+	static const uint16_t served[] = {53, 53, 53, 80, 80, 80, 80, 90, 91, 5353, 8080, 10000, 10500, 11000};
 
-	return one_in(writer, 3) ? 1000 + frames_random(writer->frames, 16) : CHOOSE(writer, served);
+	return one_in(writer, 4) ? 1000 + frames_random(writer->frames, 16) : CHOOSE(writer, served);
 }
 
 /* --- transport ---------------------------------------------------------------------------------------------------------- */
@@ -329,8 +330,8 @@ static void arp(struct writer *writer)
 
 static void link(struct writer *writer, uint32_t ethertype)
 {
-	static const uint16_t vlans[] = {0, 7, 7, 7, 5, 99};
-	uint32_t tags = one_in(writer, 3) ? frames_random(writer->frames, 4) : 0;
+	static const uint16_t vlans[] = {0, 7, 7, 7, 7, 7, 5, 99};
+	uint32_t tags = one_in(writer, 4) ? frames_random(writer->frames, 4) : 0;
 	uint8_t *header = room(writer, 14);
 
 	memcpy(header, CHOOSE(writer, macs), 6);
@@ -395,7 +396,44 @@ uint32_t frames_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_M
 	}
 	if (one_in(&writer, 4) && writer.length < 60)
 		room(&writer, 60 - writer.length);
-	if (one_in(&writer, 5))
+	if (one_in(&writer, 8))
+		damage(&writer);
+	return writer.length;
+}
+
+static void swap(uint8_t *a, uint8_t *b, uint32_t length)
+{
+	uint8_t kept[16];
+
+	memcpy(kept, a, length);
+	memcpy(a, b, length);
+	memcpy(b, kept, length);
+}
+
+uint32_t frames_answer(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX])
+{
+	static const uint8_t flags[] = {TCP_SYN | TCP_ACK, TCP_ACK, TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST};
+	struct writer writer = {.frames = frames, .bytes = frame, .length = length};
+	struct packet view = {frame, frame + length};
+	struct flow flow = {0};
+	uint8_t *l3, *l4;
+
+	if (length > FRAMES_LENGTH_MAX - 64)
+		return 0;
+	memcpy(frame, packet, length);
+	if (flow_parse(&view, &flow) || flow.flags & FLOW_NO_PORTS || flow.l4_reason)
+		return 0;
+	l3 = frame + flow.l3_offset;
+	l4 = frame + flow.l4_offset;
+	swap(frame, frame + 6, 6);
+	if (flow.network == FLOW_IPV4)
+		swap(l3 + 12, l3 + 16, 4);
+	else
+		swap(l3 + 8, l3 + 24, 16);
+	swap(l4, l4 + 2, 2);
+	if (flow.protocol == PROTOCOL_TCP)
+		l4[13] = CHOOSE(&writer, flags);
+	if (one_in(&writer, 10))
 		damage(&writer);
 	return writer.length;
 }
