@@ -47,6 +47,19 @@ PACKET_INLINE void vip_answer(struct decision *decision, enum action action, con
 	decision->egress.source_mac = link->mac;
 }
 
+/*
+ * Whether this node answers for the virtual IP on the link. On a NIC, one that it does not answer for stays silent; on a
+ * workload's veth, where nothing is announced, the host may know better (a bridge to the LAN): pass.
+ */
+PACKET_INLINE bool vip_answers(const struct vip_row *vip, const struct link_row *link, struct decision *decision)
+{
+	if (vip->links & link->announce)
+		return true;
+	if (!(link->flags & LINK_WORKLOAD))
+		vip_drop(decision, DROP_vip_not_owned);
+	return false;
+}
+
 /* Packets that are not about a virtual IP keep the decision as it is: pass. */
 PACKET_INLINE void vip_arp_decide(const struct packet *packet, const struct flow *flow, const struct vip_tables *tables,
 				  const struct link_row *link, struct decision *decision)
@@ -73,9 +86,9 @@ PACKET_INLINE void vip_arp_decide(const struct packet *packet, const struct flow
 	vip = vip_find(tables, &target, false);
 	if (!vip || arp->operation.raw != BE16(ARP_REQUEST))
 		return;
-	if (!(vip->links & link->announce))
-		vip_drop(decision, DROP_vip_not_owned);
-	else if (mac_is_group(arp->sender_mac))
+	if (!vip_answers(vip, link, decision))
+		return;
+	if (mac_is_group(arp->sender_mac))
 		vip_drop(decision, DROP_arp_sender_invalid);
 	else
 		vip_answer(decision, ACTION_ARP_REPLY, link);
@@ -192,10 +205,8 @@ PACKET_INLINE void vip_nd_decide(const struct packet *packet, const struct flow 
 	vip = vip_find(tables, &target, true);
 	if (!vip)
 		return;
-	if (!(vip->links & link->announce)) {
-		vip_drop(decision, DROP_vip_not_owned);
+	if (!vip_answers(vip, link, decision))
 		return;
-	}
 	if (message->type == ICMPV6_NEIGHBOUR_ADVERTISEMENT) {
 		vip_drop(decision, DROP_nd_conflict);
 		return;

@@ -284,6 +284,22 @@ static void routes_lead_back_by_gateway_and_on_link(void **state)
 	world_done(&world);
 }
 
+static void an_address_of_the_host_stays_the_hosts(void **state)
+{
+	static const char text[] = "apiVersion: v1\n"
+				   "kind: Service\n"
+				   "metadata: {name: one}\n"
+				   "spec: {clusterIP: 192.0.2.2, ports: [{port: 80}]}\n";
+	struct world world;
+
+	world_init(&world, text);
+	world_run(&world);
+	assert_int_equal(world.result.wanted.service_count, 1);
+	assert_int_equal(world.result.wanted.vip_count, 0);
+	assert_int_equal(world.result.alarm_count, 1);
+	world_done(&world);
+}
+
 static void a_clash_leaves_the_others_at_work(void **state)
 {
 	static const char clash[] = "apiVersion: v1\n"
@@ -316,6 +332,7 @@ int main(void)
 		cmocka_unit_test(health_and_drains_decide_a_backends_state),
 		cmocka_unit_test(a_backend_that_cannot_be_reached_is_not_up),
 		cmocka_unit_test(routes_lead_back_by_gateway_and_on_link),
+		cmocka_unit_test(an_address_of_the_host_stays_the_hosts),
 		cmocka_unit_test(a_clash_leaves_the_others_at_work),
 	};
 

@@ -143,6 +143,13 @@ static void vip_add(struct reconcile_work *work, const struct object *object, co
 			return;
 		}
 	}
+	if (network_is_local(work->input->network, address)) {
+		char text[ADDRESS_TEXT_SIZE];
+
+		work_alarm(work, work_text(work, "Virtual IP %s", address_format(address, text)),
+			   "The address is this node's own as well: the services' ports are taken from the host, and all else is left to it; port ranges do not work there.");
+		return;
+	}
 	row = list_push(work->arena, &work->vip_rows);
 	*row = (struct vip_wanted){.address = *address};
 	view = list_push(work->arena, &work->vips);
