@@ -8,22 +8,17 @@
 #include "base/lib/verdict_text.h"
 #include "edge/edge_event.h"
 
-/* base/packet/wire.h has macros of names that objects.h has as constants, so it comes after. */
 #include "base/packet/flow.h"
 
-#define FRAME_LENGTH_MAX 65535u
-
-/* Reads the headers of a frame of which only the beginning was kept, as if zeros followed. */
+/* Reads the headers of a frame of which only the beginning was kept. */
 static enum drop_reason frame_parse(const struct edge_event *event, struct flow *flow)
 {
-	uint8_t frame[FRAME_LENGTH_MAX];
-	size_t captured = event->captured < EDGE_EVENT_BYTES ? event->captured : EDGE_EVENT_BYTES;
-	size_t length = event->length < FRAME_LENGTH_MAX ? event->length : FRAME_LENGTH_MAX;
-	struct packet packet = {.data = frame, .end = frame + (length > captured ? length : captured)};
+	uint32_t captured = event->captured < EDGE_EVENT_BYTES ? event->captured : EDGE_EVENT_BYTES;
+	uint8_t *bytes = (uint8_t *)event->bytes; /* parsing writes nothing */
+	struct packet packet = {.data = bytes, .end = bytes + captured};
 
-	/* Headers lie in the first PACKET_OFFSET_MAX bytes and a little. */
-	memset(frame, 0, PACKET_OFFSET_MAX + 256);
-	memcpy(frame, event->bytes, captured);
+	if (event->length > captured)
+		packet.beyond = event->length - captured;
 	return flow_parse(&packet, flow);
 }
 
