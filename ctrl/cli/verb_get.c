@@ -138,7 +138,7 @@ int verb_get(const struct cli *cli, int argument_count, char **arguments)
 		failed |= !objects || missing;
 		if (objects && (json_array_size(objects) || !missing))
 			objects_print(cli, info, objects, (name != NULL) + argument_count - 1 == 1);
-		if (several && rest && objects && cli->output == OUTPUT_TABLE)
+		if (several && rest && objects && (cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE))
 			putchar('\n');
 		json_decref(objects);
 	}
