@@ -15,7 +15,7 @@
 
 static struct engine *engine;
 static struct site *site;
-static uint64_t now_ms;
+static uint32_t epoch = 64;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -79,10 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= 2;
 		if (length > size)
 			length = (uint32_t)size;
-		if (head & 0x4000) {
-			now_ms += EDGE_EPOCH_MS / 2;
-			site_set_time_ms(site, engine, now_ms);
-		}
+		if (head & 0x4000)
+			engine_set_epoch(engine, ++epoch);
 		frame_run(data, length, head & 0x8000 ? 2 : 1);
 		data += length;
 		size -= length;

@@ -330,7 +330,7 @@ def echo():
             IPerror(src=VIP4, dst=CLIENT4) / UDPerror(sport=53, dport=1000), "icmp_error_unsupported")
     dropped("destination unreachable, IPv6", "an error about a flow", ether() / IPv6(src=CLIENT6, dst=VIP6) / ICMPv6DestUnreach() /
             IPv6(src=VIP6, dst=CLIENT6) / UDP(sport=53, dport=1000), "icmp_error_unsupported")
-    dropped("ICMP timestamp", "RFC 1122 section 3.2.2.8: MAY be implemented", ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(type=13),
+    dropped("ICMP timestamp", "RFC 1122 section 3.2.2.8: MAY be implemented", ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(type=13, ts_ori=1, ts_rx=2, ts_tx=3),
             "vip_protocol_unsupported")
     dropped("ICMPv6 in IPv4", "not a protocol of IPv4", ether() / IP(src=CLIENT4, dst=VIP4, proto=58) / Raw(bytes([128, 0] + [0] * 6)),
             "vip_protocol_unsupported")
@@ -674,6 +674,22 @@ def scenario_changes():
     write("changes", "A node whose backends come, drain, die and go.", ["node.yaml", "services.yaml", "first.yaml"])
 
 
+def write_corpus():
+    """The frames of the scenario "lan" as the fuzz target's first inputs: sixteen cases to a file."""
+    with open(os.path.join(HERE, "lan", "cases.json"), encoding="utf-8") as file:
+        steps = [step for item in json.load(file)["cases"] for step in item.get("steps", [])]
+    directory = os.path.join(HERE, "..", "fuzz", "corpus", "packet")
+    os.makedirs(directory, exist_ok=True)
+    for start in range(0, len(steps), 16):
+        data = b""
+        for item in steps[start:start + 16]:
+            packet = bytes.fromhex(item["in"])
+            head = len(packet) | (0x8000 if item.get("interface") == "eth1" else 0) | (0x4000 if "at_ms" in item else 0)
+            data += head.to_bytes(2, "big") + packet
+        with open(os.path.join(directory, f"vectors-{start // 16:02}"), "wb") as file:
+            file.write(data)
+
+
 def to_vip(backend, macs, packet, now):
     more = {"manifests": ["node.yaml", "services.yaml", now]} if now else {}
     return step(ether() / packet, "tx", "lb", backend=backend + ":80", out=forwarded(packet, ETH0, macs[backend], backend), **more)
@@ -682,3 +698,5 @@ def to_vip(backend, macs, packet, now):
 if __name__ == "__main__":
     scenario_lan()
     scenario_changes()
+    if "--check" not in sys.argv:
+        write_corpus()
