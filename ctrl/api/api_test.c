@@ -387,6 +387,7 @@ static void test_bad_objects_change_nothing(void **state)
 	assert_int_equal(call("POST", "/api/v1/services", WEB, NULL), 405);
 	assert_int_equal(call("PUT", SERVICES "/other", WEB, NULL), 404);
 	assert_int_equal(call("DELETE", SERVICES, "", NULL), 405);
+	assert_int_equal(call("DELETE", SERVICES "/web", "not JSON", NULL), 400);
 	assert_int_equal(call("BREW", SERVICES, "", NULL), 405);
 	assert_int_equal(call("GET", "/apis/none/v1/things", "", NULL), 404);
 	assert_int_equal(call("GET", SERVICES "/a%2fb", "", NULL), 400);

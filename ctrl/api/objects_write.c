@@ -467,12 +467,13 @@ void objects_write(struct api *api, struct http_exchange *exchange, const struct
 	}
 	if (!mode_of_request(exchange, path, &mode))
 		return;
-	if (mode == CHANGE_APPLY || http_request_content_is(request, "application/yaml"))
-		body = yaml_body(exchange);
-	else if (mode != CHANGE_DELETE || request->content_length)
-		body = json_body(exchange);
-	if (!body && (mode != CHANGE_DELETE || request->content_length))
-		return;
+	if (mode != CHANGE_DELETE || request->content_length) {
+		bool yaml = mode == CHANGE_APPLY || http_request_content_is(request, "application/yaml");
+
+		body = yaml ? yaml_body(exchange) : json_body(exchange);
+		if (!body)
+			return;
+	}
 	name = path->name ? path->name : json_string_value(json_object_get(json_object_get(body, "metadata"), "name"));
 	if (!name || !*name || strchr(name, '/')) {
 		reply_failure(exchange, 422, NULL, "metadata.name is missing or is not a name");
