@@ -528,6 +528,17 @@ static void test_watch_of_compacted_history(void **state)
 	assert_int_equal(call("GET", "/api/v1/namespaces?watch=1&resourceVersion=x", "", NULL), 400);
 }
 
+/* Bytes behind the request of a stream must not keep the server from seeing that the client has closed. */
+static void test_stream_ends_with_its_client(void **state)
+{
+	static const char request[] = "GET /api/v1/services?watch=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbodyand more";
+	time_t begin = time(NULL);
+
+	(void)state;
+	free(raw(request, sizeof(request) - 1)); /* returns when the server closes, or after 20 s */
+	assert_true(time(NULL) - begin < 15);
+}
+
 static void test_trace(void **state)
 {
 	char seen[65536] = "";
@@ -722,6 +733,7 @@ int main(void)
 		cmocka_unit_test(test_concurrent_writers),
 		cmocka_unit_test(test_watch),
 		cmocka_unit_test(test_watch_of_compacted_history),
+		cmocka_unit_test(test_stream_ends_with_its_client),
 		cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_verbs),
 		cmocka_unit_test(test_metrics),

@@ -31,7 +31,7 @@ enum phase {
 	PHASE_HEAD,
 	PHASE_BODY,
 	PHASE_ANSWER, /* the handler has it */
-	PHASE_STREAM, /* the handler has it and has begun to answer in pieces */
+	PHASE_STREAM, /* the handler has it and has begun to answer in pieces; what still comes is thrown away */
 	PHASE_FLUSH,  /* the last bytes are on their way */
 	PHASE_LINGER, /* our half is closed; what still comes is thrown away, so that the client reads the answer first */
 };
@@ -119,6 +119,11 @@ static void phase_enter(struct connection *connection, enum phase phase)
 	} else if (phase == PHASE_LINGER) {
 		deadline_set(connection, LINGER_MS);
 		bufferevent_setwatermark(connection->buffer, EV_READ, 0, options->head_length_max);
+	} else if (phase == PHASE_STREAM) {
+		/* Nothing may stop the reading: its end is how a client that went away is noticed. */
+		deadline_set(connection, 0);
+		evbuffer_drain(bufferevent_get_input(connection->buffer), SIZE_MAX);
+		bufferevent_setwatermark(connection->buffer, EV_READ, 0, 0);
 	} else {
 		deadline_set(connection, 0);
 	}
@@ -282,6 +287,8 @@ static void connection_read(struct bufferevent *buffer, void *context)
 		connection_read_head(connection, input);
 	if (connection->phase == PHASE_BODY)
 		connection_read_body(connection, input);
+	if (connection->phase == PHASE_STREAM)
+		evbuffer_drain(input, SIZE_MAX);
 	if (connection->phase == PHASE_LINGER) {
 		connection->discarded += evbuffer_get_length(input);
 		evbuffer_drain(input, SIZE_MAX);
@@ -513,7 +520,7 @@ void http_stream_begin(struct http_exchange *exchange, int status, const char *c
 		return;
 	output = bufferevent_get_output(connection->buffer);
 	exchange->chunked = !exchange->request->old;
-	connection->close_after |= !exchange->chunked;
+	connection->close_after = true;
 	head_write(output, status, content_type, exchange->headers, connection->close_after);
 	evbuffer_add_printf(output, "%s\r\n", exchange->chunked ? "Transfer-Encoding: chunked\r\n" : "");
 	phase_enter(connection, PHASE_STREAM);

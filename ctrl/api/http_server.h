@@ -65,7 +65,7 @@ void http_exchange_header(struct http_exchange *exchange, const char *name, cons
 void http_reply(struct http_exchange *exchange, int status, const char *content_type, const char *body, size_t length);
 void http_reply_buffer(struct http_exchange *exchange, int status, const char *content_type, struct evbuffer *body);
 
-/* An answer in pieces, sent at once. write returns how many bytes the client has not taken yet. */
+/* An answer in pieces, sent at once; the connection ends with it. write returns how many bytes the client has not taken yet. */
 void http_stream_begin(struct http_exchange *exchange, int status, const char *content_type);
 size_t http_stream_write(struct http_exchange *exchange, const char *data, size_t length);
 size_t http_stream_unsent(const struct http_exchange *exchange);
