@@ -67,7 +67,7 @@ static void control_handle(void *context, struct http_exchange *exchange)
 	api->requests_total++;
 	if (http_exchange_access(exchange) == ACCESS_NONE)
 		reply_failure(exchange, 403, NULL, "this user may not use the control socket: run as root, or ask for an entry in "
-			      "api.allow of the daemon's configuration");
+			      "api.allowedUids or api.allowedGids of the daemon's configuration");
 	else if (ours)
 		verbs_handle(api, exchange);
 	else if (!reading && http_exchange_access(exchange) < ACCESS_WRITE)
@@ -110,7 +110,7 @@ static int steal_fd(int *fd)
 static int stale_socket_remove(const char *path, const struct sockaddr_un *address, struct error *error)
 {
 	struct stat info;
-	int fd, status;
+	int fd = -1, status;
 
 	if (lstat(path, &info) < 0)
 		return errno == ENOENT ? 0 : error_set(error, errno, "%s: %s", path, strerror(errno));
@@ -210,7 +210,7 @@ static int metrics_socket_open(const struct api_options *options, int *ret_fd, u
 static int control_open(struct api *api, struct error *error)
 {
 	struct http_server_options options = http_server_defaults;
-	int fd, status = control_socket_open(api, &fd, error);
+	int fd = -1, status = control_socket_open(api, &fd, error);
 
 	if (status < 0)
 		return status;
@@ -225,7 +225,7 @@ static int control_open(struct api *api, struct error *error)
 static int metrics_open(struct api *api, struct error *error)
 {
 	struct http_server_options options = http_server_defaults;
-	int fd, status;
+	int fd = -1, status;
 
 	if (!api->options.metrics_enabled)
 		return 0;
