@@ -165,7 +165,7 @@ static int head_read(struct client *client, struct error *error)
 int client_open(const char *socket_path, const struct client_request *request, struct client **ret_client, struct error *error)
 {
 	_cleanup_(client_freep) struct client *client = calloc(1, sizeof(*client));
-	int fd, status = socket_connect(socket_path, &fd, error);
+	int fd = -1, status = socket_connect(socket_path, &fd, error);
 
 	if (status < 0)
 		return status;
