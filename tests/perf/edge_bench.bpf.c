@@ -42,12 +42,9 @@ PACKET_INLINE void bench_client_vary(struct xdp_md *xdp, const struct bench_conf
 
 	if (config->flows == 0)
 		return;
-	/* A linear congruential generator of full period (Numerical Recipes) chooses, or a plain counter. */
-	scratch->random = scratch->random * 1664525u + 1013904223u;
-	client = config->sequential ? scratch->turn++ : scratch->random >> 8;
-	client %= config->flows;
+	client = bench_client_next(config, &scratch->turn, &scratch->random);
 	address = __builtin_bswap32(config->source_base + client);
-	port = (uint16_t)(0x0400 | client * 0x9e5u);
+	port = bench_client_port(client);
 	bpf_xdp_store_bytes(xdp, config->source_offset & 127, &address, sizeof(address));
 	bpf_xdp_store_bytes(xdp, config->port_offset & 127, &port, sizeof(port));
 }
@@ -65,6 +62,7 @@ PACKET_INLINE int bench_run(struct xdp_md *xdp, bool edge)
 {
 	struct bench_config *config = edge_table(&bench_config);
 	struct bench_scratch *scratch = edge_table(&bench_scratch);
+	struct edge_config *clock = edge_table(&edge_config);
 	uint32_t length = edge_xdp_length(xdp), saved = length;
 	int verdict = XDP_ABORTED;
 
@@ -74,6 +72,8 @@ PACKET_INLINE int bench_run(struct xdp_md *xdp, bool edge)
 	if (saved == 0 || !config || !scratch || bpf_xdp_load_bytes(xdp, 0, scratch->bytes, saved) < 0)
 		return XDP_ABORTED;
 	bench_client_vary(xdp, config, scratch);
+	if (config->new_epochs && clock)
+		clock->epoch_override++;
 	if (edge) {
 		verdict = edge_xdp_run(xdp);
 		bench_room_undo(xdp, length);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rounds and what is said about them: one line of JSON for each measurement, which tools/bench reads. */
+#pragma once
+
+#include <stddef.h>
+
+#define BENCH_ROUNDS 51u
+
+/* The middle one of some values, and the quartiles. */
+struct bench_spread {
+	double median, low, high;
+};
+
+struct bench_spread bench_spread(const double values[static BENCH_ROUNDS]);
+
+/* This thread on one processor from now on, so that caches and per-processor tables are its own. */
+void bench_pin(int processor);
+
+double bench_now_ns(void);

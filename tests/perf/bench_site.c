@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/perf/bench_site.h"
+
+#include <string.h>
+
+#include "base/packet/checksum.h"
+#include "base/packet/flow.h"
+#include "lb/lb_fast.h"
+
+#define CLIENT_MAC 0x665544332202ull  /* the gateway of clients, and clients on the link */
+#define NODE_MAC 0x010000000002ull    /* 02:00:00:00:00:01 */
+#define BACKEND_MAC 0x150000000002ull
+#define VIP_PORT 7000
+#define CLIENT_PORT 40000
+
+static struct address v4(uint32_t host_order)
+{
+	return address_from_ipv4(__builtin_bswap32(host_order));
+}
+
+static struct address v6(uint16_t net, uint32_t host)
+{
+	uint8_t bytes[16] = {0x20, 0x01, 0x0d, 0xb8, (uint8_t)(net >> 8), (uint8_t)net};
+	struct address address;
+
+	host = __builtin_bswap32(host);
+	memcpy(bytes + 12, &host, 4);
+	memcpy(&address, bytes, sizeof(address));
+	return address;
+}
+
+#define VIP4 v4(0xc0000264)     /* 192.0.2.100 */
+#define VIP6 v6(1, 0x100)
+#define FAR_CLIENT4 0x0a000000u /* 10.0.0.0/8, behind the gateway */
+#define FAR_CLIENT6 0x00010000u
+#define NEAR_CLIENT4 0x64400000u /* 100.64.0.0/10, on the link */
+
+static const struct egress client_egress = {CLIENT_MAC, NODE_MAC, BENCH_CLIENT_LINK, 0, EGRESS_RESOLVED};
+static const struct egress near_egress = {0, NODE_MAC, BENCH_CLIENT_LINK, 0, EGRESS_ON_LINK};
+
+/* --- tables --- */
+
+struct site {
+	struct link_wanted links[2];
+	struct route_wanted routes[3];
+	struct vip_wanted vips[2];
+	struct lb_backend_wanted backends[2][BENCH_BACKENDS];
+	struct lb_service_wanted services[4];
+};
+
+static void backends_fill(struct lb_backend_wanted *backends, bool ipv6)
+{
+	for (uint32_t i = 0; i < BENCH_BACKENDS; i++) {
+		backends[i] = (struct lb_backend_wanted){
+			.address = ipv6 ? v6(2, 0x21 + i) : v4(0xcb007115 + i), /* 203.0.113.21 and on */
+			.port = VIP_PORT,
+			.weight = LB_WEIGHT_UNIT,
+			.weight_full = LB_WEIGHT_UNIT,
+			.state = LB_BACKEND_UP,
+			.egress = {BACKEND_MAC + ((uint64_t)i << 40), NODE_MAC, BENCH_BACKEND_LINK, 0, EGRESS_RESOLVED},
+			.name = "bench",
+		};
+	}
+}
+
+static void services_fill(struct site *site)
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		bool ipv6 = i & 1;
+
+		site->services[i] = (struct lb_service_wanted){
+			.address = ipv6 ? VIP6 : VIP4,
+			.port_first = VIP_PORT,
+			.port_last = VIP_PORT,
+			.protocol = i < 2 ? PROTOCOL_UDP : PROTOCOL_TCP,
+			.affinity_epochs = 10,
+			.udp_idle_epochs = 10,
+			.backends = site->backends[ipv6],
+			.backend_count = BENCH_BACKENDS,
+			.name = "bench",
+		};
+	}
+}
+
+static void quiesce_none(const struct edge_host *host)
+{
+	(void)host;
+}
+
+static uint32_t epoch_fixed(const struct edge_host *host)
+{
+	(void)host;
+	return BENCH_EPOCH;
+}
+
+int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, struct error *error)
+{
+	static const struct edge_host host = {quiesce_none, epoch_fixed};
+	_cleanup_(edge_program_freep) struct edge_program *program = edge_program_new(tables, counter_sets, &host);
+	struct edge_changes changes;
+	struct site site = {
+		.links = {{.ifindex = BENCH_CLIENT_LINK, .mac = NODE_MAC, .announce = 1},
+			  {.ifindex = BENCH_BACKEND_LINK, .mac = NODE_MAC, .announce = 2}},
+		.vips = {{VIP4, true, 3}, {VIP6, true, 3}},
+		.routes = {{{v4(NEAR_CLIENT4), 10}, near_egress},
+			   {{v4(0), 0}, client_egress},
+			   {{{{0, 0}}, 0}, client_egress}},
+	};
+	struct edge_wanted wanted = {.hash_seed = 0x5e17a9e, .links = site.links, .link_count = 2, .routes = site.routes,
+				     .route_count = 3, .vips = site.vips, .vip_count = 2, .services = site.services,
+				     .service_count = 4};
+
+	if (!program)
+		return error_set(error, ENOMEM, "no memory");
+	backends_fill(site.backends[0], false);
+	backends_fill(site.backends[1], true);
+	services_fill(&site);
+	store_once(tables->config->epoch_override, BENCH_EPOCH + 1);
+	return edge_program_apply(program, &wanted, &changes, error);
+}
+
+void bench_flows_clear(const struct edge_tables *tables)
+{
+	memset(tables->flows, 0, sizeof(*tables->flows));
+	memset(tables->filter, 0, sizeof(*tables->filter));
+}
+
+uint32_t bench_flows_unmarked(const struct edge_tables *tables, const struct bench_case *udp_hit, uint32_t flows)
+{
+	uint32_t unmarked = 0;
+
+	for (uint32_t client = 0; client < flows; client++) {
+		struct address source = v4(udp_hit->vary.source_base + client), vip = VIP4;
+		struct be16 port = {bench_client_port(client)};
+		uint64_t hash = lb_flow_hash(tables->lb->hash_seed, &source, port, &vip, be16_from(VIP_PORT), PROTOCOL_UDP,
+					     false);
+
+		unmarked += !lb_filter_test(tables->filter, hash, BENCH_EPOCH);
+	}
+	return unmarked;
+}
+
+/* --- frames --- */
+
+static void *frame_add(struct bench_case *bench, uint32_t length)
+{
+	void *part = bench->frame + bench->length;
+
+	bench->length += length;
+	return part;
+}
+
+static void frame_link(struct bench_case *bench, uint64_t destination, uint64_t source, uint16_t ethertype)
+{
+	struct ethernet_header *ethernet = frame_add(bench, sizeof(*ethernet));
+
+	mac_store(ethernet->destination, destination);
+	mac_store(ethernet->source, source);
+	ethernet->ethertype = be16_from(ethertype);
+}
+
+static void frame_ip(struct bench_case *bench, uint8_t protocol, struct address source, struct address destination,
+		     uint16_t payload)
+{
+	if (address_is_ipv4(&source)) {
+		struct ipv4_header *ipv4 = frame_add(bench, sizeof(*ipv4));
+		uint16_t words[sizeof(*ipv4) / 2];
+		uint64_t sum = 0;
+
+		ipv4->version_ihl = 0x45;
+		ipv4->total_length = be16_from((uint16_t)(sizeof(*ipv4) + payload));
+		ipv4->ttl = 64;
+		ipv4->protocol = protocol;
+		ipv4->source.raw = address_ipv4(&source);
+		ipv4->destination.raw = address_ipv4(&destination);
+		memcpy(words, ipv4, sizeof(words));
+		for (size_t i = 0; i < array_length(words); i++)
+			sum += words[i];
+		ipv4->checksum = (uint16_t)~checksum_fold(sum);
+	} else {
+		struct ipv6_header *ipv6 = frame_add(bench, sizeof(*ipv6));
+
+		ipv6->version_class_label = be32_from(0x60000000);
+		ipv6->payload_length = be16_from(payload);
+		ipv6->next_header = protocol;
+		ipv6->hop_limit = protocol == PROTOCOL_ICMPV6 ? 255 : 64;
+		memcpy(ipv6->source, &source, sizeof(source));
+		memcpy(ipv6->destination, &destination, sizeof(destination));
+	}
+}
+
+/* The checksum is any that is not zero: the program updates it and does not judge it. */
+static void frame_udp(struct bench_case *bench, struct address source, uint16_t from, struct address destination,
+		      uint16_t to)
+{
+	const uint16_t length = sizeof(struct udp_header) + 24;
+	bool ipv4 = address_is_ipv4(&source);
+	struct udp_header *udp;
+
+	frame_link(bench, NODE_MAC, CLIENT_MAC, ipv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
+	frame_ip(bench, PROTOCOL_UDP, source, destination, length);
+	udp = frame_add(bench, length);
+	*udp = (struct udp_header){be16_from(from), be16_from(to), be16_from(length), 0x1234};
+}
+
+static void frame_tcp(struct bench_case *bench, uint8_t flags)
+{
+	struct tcp_header *tcp;
+
+	frame_link(bench, NODE_MAC, CLIENT_MAC, ETHERTYPE_IPV4);
+	frame_ip(bench, PROTOCOL_TCP, v4(FAR_CLIENT4 + 9), VIP4, sizeof(*tcp) + 6);
+	tcp = frame_add(bench, sizeof(*tcp) + 6);
+	*tcp = (struct tcp_header){.source_port = be16_from(CLIENT_PORT), .destination_port = be16_from(VIP_PORT),
+				   .data_offset = 5 << 4, .flags = flags, .checksum = 0x1234};
+}
+
+static void frame_arp(struct bench_case *bench)
+{
+	struct arp_packet *arp;
+
+	frame_link(bench, MAC_WORD_MASK, CLIENT_MAC, ETHERTYPE_ARP);
+	arp = frame_add(bench, sizeof(*arp));
+	arp->hardware_type = be16_from(1);
+	arp->protocol_type = be16_from(ETHERTYPE_IPV4);
+	arp->hardware_length = 6;
+	arp->protocol_length = 4;
+	arp->operation = be16_from(ARP_REQUEST);
+	mac_store(arp->sender_mac, CLIENT_MAC);
+	arp->sender_ip.raw = address_ipv4(&(struct address){{0, v4(NEAR_CLIENT4 + 1).word[1]}});
+	arp->target_ip.raw = address_ipv4(&(struct address){{0, VIP4.word[1]}});
+	bench->length = 60; /* the shortest that a NIC delivers */
+}
+
+static void frame_ns(struct bench_case *bench)
+{
+	struct address source = v6(1, 0x101), target = VIP6, group = target;
+	struct nd_link_option *option;
+	struct nd_message *message;
+	uint16_t words[(sizeof(*message) + sizeof(*option)) / 2];
+	uint64_t sum;
+
+	group.word[0] = 0x02ff;
+	group.word[1] = (target.word[1] & 0xffffff0000000000ull) | 0xff01000000ull;
+	frame_link(bench, 0x3333ull | 0xffull << 16 | (target.word[1] >> 40 << 24), CLIENT_MAC, ETHERTYPE_IPV6);
+	frame_ip(bench, PROTOCOL_ICMPV6, source, group, sizeof(words));
+	message = frame_add(bench, sizeof(*message));
+	option = frame_add(bench, sizeof(*option));
+	message->type = ICMPV6_NEIGHBOUR_SOLICITATION;
+	memcpy(message->target, &target, sizeof(target));
+	option->type = ND_OPTION_SOURCE_LINK_ADDRESS;
+	option->length = 1;
+	mac_store(option->mac, CLIENT_MAC);
+	memcpy(words, message, sizeof(words));
+	sum = checksum_address(&source) + checksum_address(&group) + __builtin_bswap16(sizeof(words)) +
+	      __builtin_bswap16(PROTOCOL_ICMPV6);
+	for (size_t i = 0; i < array_length(words); i++)
+		sum += words[i];
+	message->checksum = (uint16_t)~checksum_fold(sum);
+}
+
+/* Whom the ring gives the known flow to. */
+static struct address backend_of_client(const struct edge_tables *tables)
+{
+	struct address client = v4(FAR_CLIENT4 + 9), vip = VIP4;
+	uint64_t hash = lb_flow_hash(tables->lb->hash_seed, &client, be16_from(CLIENT_PORT), &vip, be16_from(VIP_PORT),
+				     PROTOCOL_UDP, false);
+	struct flow flow = {.destination = vip, .destination_port = be16_from(VIP_PORT), .network = FLOW_IPV4,
+			    .protocol = PROTOCOL_UDP};
+	uint32_t service = lb_service_find(tables->lb, &flow);
+
+	return tables->lb->backends[lb_ring_ask(tables->rings, &tables->lb->services[service], hash) & LB_SLOT_BACKEND]
+		.address;
+}
+
+void bench_cases_init(const struct edge_tables *tables, struct bench_case *cases)
+{
+	static const struct bench_config vary4 = {.sequential = 1, .source_offset = 26, .port_offset = 34,
+						  .source_base = FAR_CLIENT4};
+	struct bench_config many = vary4, near = vary4;
+
+	many.flows = near.flows = 1u << 20;
+	near.source_base = NEAR_CLIENT4;
+	memset(cases, 0, BENCH_WAYS * sizeof(*cases));
+	cases[BENCH_ARP] = (struct bench_case){"arp", "ARP answer", VERDICT_TX, BENCH_CLIENT_LINK};
+	cases[BENCH_NS] = (struct bench_case){"ns", "neighbour solicitation answer", VERDICT_TX, BENCH_CLIENT_LINK};
+	cases[BENCH_UDP_HIT] = (struct bench_case){"udp_hit", "UDP, known flow", VERDICT_REDIRECT, BENCH_CLIENT_LINK, 65,
+						   .vary = vary4};
+	cases[BENCH_UDP_NEW] = (struct bench_case){"udp_new", "UDP, every packet a new flow", VERDICT_REDIRECT,
+						   BENCH_CLIENT_LINK, 200, .new_flows = true, .vary = many};
+	cases[BENCH_UDP_NEW_ON_LINK] =
+		(struct bench_case){"udp_new_on_link", "the same, clients on the link", VERDICT_REDIRECT, BENCH_CLIENT_LINK,
+				    .new_flows = true, .vary = near};
+	cases[BENCH_UDP_EPOCH] = (struct bench_case){"udp_epoch", "UDP, known flow, first packet in an epoch",
+						     VERDICT_REDIRECT, BENCH_CLIENT_LINK, .vary = {.new_epochs = 1}};
+	cases[BENCH_TCP_SYN] = (struct bench_case){"tcp_syn", "TCP SYN, every one a new flow", VERDICT_REDIRECT,
+						   BENCH_CLIENT_LINK, 200, .new_flows = true, .vary = many};
+	cases[BENCH_TCP_HIT] = (struct bench_case){"tcp_hit", "TCP, known flow", VERDICT_REDIRECT, BENCH_CLIENT_LINK,
+						   .vary = vary4};
+	cases[BENCH_UDP6_HIT] = (struct bench_case){"udp6_hit", "UDP over IPv6, known flow", VERDICT_REDIRECT,
+						    BENCH_CLIENT_LINK};
+	cases[BENCH_REVERSE] = (struct bench_case){"reverse", "answer of a backend", VERDICT_REDIRECT, BENCH_BACKEND_LINK};
+	cases[BENCH_NOT_OURS] = (struct bench_case){"not_ours", "UDP to another address: passes", VERDICT_PASS,
+						    BENCH_CLIENT_LINK};
+	frame_arp(&cases[BENCH_ARP]);
+	frame_ns(&cases[BENCH_NS]);
+	frame_udp(&cases[BENCH_UDP_HIT], v4(FAR_CLIENT4 + 9), CLIENT_PORT, VIP4, VIP_PORT);
+	frame_udp(&cases[BENCH_UDP_NEW], v4(FAR_CLIENT4), CLIENT_PORT, VIP4, VIP_PORT);
+	frame_udp(&cases[BENCH_UDP_NEW_ON_LINK], v4(NEAR_CLIENT4), CLIENT_PORT, VIP4, VIP_PORT);
+	frame_udp(&cases[BENCH_UDP_EPOCH], v4(FAR_CLIENT4), CLIENT_PORT, VIP4, VIP_PORT);
+	frame_tcp(&cases[BENCH_TCP_SYN], TCP_SYN);
+	frame_tcp(&cases[BENCH_TCP_HIT], TCP_ACK);
+	frame_udp(&cases[BENCH_UDP6_HIT], v6(9, FAR_CLIENT6), CLIENT_PORT, VIP6, VIP_PORT);
+	frame_udp(&cases[BENCH_REVERSE], backend_of_client(tables), VIP_PORT, v4(FAR_CLIENT4 + 9), CLIENT_PORT);
+	frame_udp(&cases[BENCH_NOT_OURS], v4(FAR_CLIENT4 + 9), CLIENT_PORT, v4(0xc6336401), 53); /* 198.51.100.1 */
+}
