@@ -291,11 +291,18 @@ static void scenario_run(struct run *run, const char *engine_name)
 int main(int argc, char **argv)
 {
 	static struct run run;
+	struct error error = {0};
 
 	if (argc < 3) {
 		fprintf(stderr, "usage: vectors_run native|xdp DIRECTORY...\n");
 		return 2;
 	}
+	if (engine_open(argv[1], &run.engine, &error) == -EPERM) {
+		printf("SKIP: %s\n", error.text);
+		return 77;
+	}
+	engine_freep(&run.engine);
+	run.engine = NULL;
 	for (int i = 2; i < argc; i++) {
 		run.directory = argv[i];
 		scenario_run(&run, argv[1]);
