@@ -5,6 +5,7 @@
  */
 #include <linux/pkt_cls.h>
 
+#include "ebpf/edge_report.h"
 #include "ebpf/edge_xdp.h"
 
 #define PACKET_TYPE_HOST 0
@@ -21,26 +22,15 @@ PACKET_INLINE struct packet edge_tc_view(struct __sk_buff *skb)
 	return packet;
 }
 
+PACKET_INLINE long edge_tc_load(void *skb, void *bytes, uint32_t length)
+{
+	return bpf_skb_load_bytes(skb, 0, bytes, length);
+}
+
 PACKET_INLINE void edge_tc_event(struct __sk_buff *skb, enum edge_event_kind kind, uint32_t length,
 				 const struct decision *decision)
 {
-	struct edge_event *event = bpf_ringbuf_reserve(&edge_events, sizeof(*event), 0);
-	uint32_t captured = length;
-
-	if (!event)
-		return;
-	event->time_ns = bpf_ktime_get_ns();
-	event->kind = kind;
-	event->ifindex = skb->ifindex;
-	event->length = length;
-	event->decision = *decision;
-	value_opaque(captured);
-	if (captured > EDGE_EVENT_BYTES)
-		captured = EDGE_EVENT_BYTES;
-	if (captured == 0 || bpf_skb_load_bytes(skb, 0, event->bytes, captured) < 0)
-		captured = 0;
-	event->captured = captured;
-	bpf_ringbuf_submit(event, 0);
+	edge_report(skb, edge_tc_load, skb->ifindex, kind, length, decision);
 }
 
 /* The checksum may be partial (only the pseudo header's sum is in the field): the helper knows which. */

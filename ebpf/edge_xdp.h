@@ -7,28 +7,18 @@
 
 #include "ebpf/edge_deliver.h"
 #include "ebpf/edge_maps.h"
+#include "ebpf/edge_report.h"
 #include "edge/edge_fast.h"
+
+PACKET_INLINE long edge_xdp_load(void *xdp, void *bytes, uint32_t length)
+{
+	return bpf_xdp_load_bytes(xdp, 0, bytes, length);
+}
 
 PACKET_INLINE void edge_xdp_event(struct xdp_md *xdp, enum edge_event_kind kind, uint32_t length,
 				  const struct decision *decision)
 {
-	struct edge_event *event = bpf_ringbuf_reserve(&edge_events, sizeof(*event), 0);
-	uint32_t captured = length;
-
-	if (!event)
-		return;
-	event->time_ns = bpf_ktime_get_ns();
-	event->kind = kind;
-	event->ifindex = xdp->ingress_ifindex;
-	event->length = length;
-	event->decision = *decision;
-	value_opaque(captured);
-	if (captured > EDGE_EVENT_BYTES)
-		captured = EDGE_EVENT_BYTES;
-	if (captured == 0 || bpf_xdp_load_bytes(xdp, 0, event->bytes, captured) < 0)
-		captured = 0;
-	event->captured = captured;
-	bpf_ringbuf_submit(event, 0);
+	edge_report(xdp, edge_xdp_load, xdp->ingress_ifindex, kind, length, decision);
 }
 
 PACKET_INLINE struct packet edge_xdp_view(struct xdp_md *xdp)
