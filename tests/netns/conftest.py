@@ -43,9 +43,13 @@ def machine():
 def site(machine):
     with edge_site.Site() as site:
         yield site
-        for node in site.namespaces.values():
-            if isinstance(node, edge_site.Node):
-                print(f"--- log of selvaged on {node.short}\n{node.log()[-4000:]}")
+        nodes = [each for each in site.namespaces.values() if isinstance(each, edge_site.Node)]
+        for node in nodes:
+            print(f"--- log of selvaged on {node.short}\n{node.log()[-4000:]}")
+        for node in nodes:
+            # a sanitizer's complaint, a leak: the status tells
+            if node.daemon and node.daemon.returncode != -signal.SIGKILL:
+                assert node.stop_daemon() == 0, node.log()[-4000:]
 
 
 @pytest.fixture

@@ -24,7 +24,11 @@ class Scene:
         for backend in backends:
             backend.serve(backend.short, udp=["7000", "10000-10009"])
             backend.nginx(backend.short, listen=("80",) if self.direct else ("8080",))
-            backend.start("iperf3", "-s", "-p", "5201", stdout=subprocess.DEVNULL)
+        for number, backend in enumerate(backends):
+            # With direct return iperf3 must hold the virtual IP itself: its UDP answers do not follow the question's address.
+            for address in manifests.vips(201 + number) if self.direct else ("0.0.0.0", "::"):
+                backend.start("iperf3", "-s", "-p", "5201", "-B", address, *(["-6"] if address == "::" else []),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def start(self, annotations):
         target = "" if self.direct else ":8080"
