@@ -154,14 +154,17 @@ json_t *daemon_view_services(void *context)
 	return list;
 }
 
-static const char *state_name(enum lb_backend_state state)
+/* One whose next hop is being asked for is treated like a draining one, which is not what the operator would call it. */
+static const char *state_name(const struct reconcile_backend *backend)
 {
 	static const char *const names[] = {[LB_BACKEND_FREE] = "unknown",
 					    [LB_BACKEND_UP] = "up",
 					    [LB_BACKEND_DRAINING] = "draining",
 					    [LB_BACKEND_DOWN] = "down"};
 
-	return names[state];
+	if (backend->state == LB_BACKEND_DRAINING && backend->next_hop == NETWORK_NEXT_HOP_UNRESOLVED)
+		return "unknown";
+	return names[backend->state];
 }
 
 static const struct health_report *report_find(const struct health_report *reports, size_t count,
@@ -191,7 +194,7 @@ static json_t *backend_json(const struct daemon *daemon, const struct reconcile_
 	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:i, s:f, s:I, s:I, s:I, s:s}", "namespace",
 			 service->object->meta.namespace_name, "service", service->object->meta.name, "servicePort", port,
 			 "vip", address_format(&wanted->address, vip), "address", address_format(&backend->address, address),
-			 "port", backend->port, "state", state_name(backend->state), "drained",
+			 "port", backend->port, "state", state_name(backend), "drained",
 			 strcmp(backend->reason, "drained by the operator") == 0, "weight", backend->weight, "share",
 			 totals.ring_slots ? (double)status.slots / totals.ring_slots : 0.0, "flows",
 			 (json_int_t)status.flows, "packets", (json_int_t)status.count.packets, "bytes",

@@ -139,7 +139,7 @@ void fields_read(struct decoder *decoder, const struct yaml_node *node, const st
 			continue;
 		path = decoder_enter_key(decoder, key->text);
 		if (field->read)
-			field->read(decoder, value, (char *)target + field->offset);
+			field->read(decoder, value, target ? (char *)target + field->offset : NULL);
 		else
 			decoder_warning(decoder, key, "is kept but has no effect: Selvage does not honour this field");
 		decoder_leave(decoder, path);
