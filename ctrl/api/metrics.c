@@ -19,8 +19,6 @@ struct evbuffer *metrics_text(struct api *api)
 	openmetrics_sample_count(text, "selvage_api_writes_total", api->writes_total, NULL);
 	openmetrics_family(text, "selvage_api_connections", "gauge", "Open connections to the control socket.");
 	openmetrics_sample_count(text, "selvage_api_connections", http_server_connections(api->control), NULL);
-	openmetrics_family(text, "selvage_build", "info", "The version that runs.");
-	openmetrics_sample_count(text, "selvage_build_info", 1, "version", SELVAGE_VERSION, NULL);
 	evbuffer_add_printf(text, "# EOF\n");
 	return text;
 }

@@ -110,6 +110,33 @@ static bool backend_exists(const struct daemon *daemon, const struct api_backend
 	return false;
 }
 
+static void drain_count(void *context, const char *name, const char *value)
+{
+	(*(size_t *)context)++;
+}
+
+/* Without a port, whatever was drained of the address, by port or whole. */
+static void undrain(struct daemon *daemon, const struct api_backend_reference *reference, const char *key,
+		    const char *address, struct api_action *action)
+{
+	struct store_step step = {.kind = reference->port ? STORE_DELETE : STORE_DELETE_PREFIX, .key = key};
+	struct error error = {0};
+	size_t count = 0;
+
+	if (reference->port)
+		count = catalogue_text(daemon->catalogue, key) != NULL;
+	else
+		catalogue_each(daemon->catalogue, key, drain_count, &count);
+	if (count == 0)
+		api_action_done(action,
+				error_set(&error, ENOENT, "the backend %s of %s/%s is not drained", address,
+					  reference->namespace_name, reference->service),
+				&error);
+	else
+		store_transact(daemon->store, &(struct store_transaction){.then_steps = &step, .then_count = 1}, action_stored,
+			       action);
+}
+
 void daemon_backend_drain(void *context, const struct api_backend_reference *reference, bool drain,
 			  struct api_action *action)
 {
@@ -118,26 +145,25 @@ void daemon_backend_drain(void *context, const struct api_backend_reference *ref
 	struct error error = {0};
 
 	address_format(&reference->address, address);
+	if (!drain && reference->port == 0) {
+		snprintf(key, sizeof(key), CATALOGUE_DRAINS "%s/%s/%s/", reference->namespace_name, reference->service, address);
+		undrain(daemon, reference, key, address, action);
+		return;
+	}
 	snprintf(key, sizeof(key), CATALOGUE_DRAINS "%s/%s/%s/%u", reference->namespace_name, reference->service, address,
 		 reference->port);
-	if (drain && !backend_exists(daemon, reference)) {
+	if (!drain) {
+		undrain(daemon, reference, key, address, action);
+		return;
+	}
+	if (!backend_exists(daemon, reference)) {
 		api_action_done(action,
 				error_set(&error, ENOENT, "the service %s/%s has no backend %s; `selvage service backends` lists them",
 					  reference->namespace_name, reference->service, address),
 				&error);
 		return;
 	}
-	if (!drain && !catalogue_text(daemon->catalogue, key)) {
-		api_action_done(action,
-				error_set(&error, ENOENT, "the backend %s of %s/%s is not drained", address,
-					  reference->namespace_name, reference->service),
-				&error);
-		return;
-	}
-	if (drain)
-		store_put(daemon->store, key, store_text("drain"), 0, action_stored, action);
-	else
-		store_delete(daemon->store, key, action_stored, action);
+	store_put(daemon->store, key, store_text("drain"), 0, action_stored, action);
 }
 
 static const struct reconcile_vip *vip_lookup(const struct daemon *daemon, const struct address *vip)
