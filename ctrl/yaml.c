@@ -695,7 +695,9 @@ static int file_read(int fd, size_t limit_bytes, char **ret_text, size_t *ret_le
 int yaml_file_read(const char *path, size_t limit_bytes, struct yaml_problems *problems, char **ret_text,
 		   size_t *ret_length)
 {
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* Opening /dev/stdin again would ask for rights that whoever handed it over need not have given. */
+	_cleanup_(closep) int fd = strcmp(path, "/dev/stdin") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) :
+								     open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	int status = fd < 0 ? -errno : file_read(fd, limit_bytes, ret_text, ret_length);
 
 	if (status == -EFBIG)
