@@ -4,7 +4,7 @@
  * bounded head, body, output and number of connections; a deadline for each part of a request; requests of one
  * connection one after the other; a client that closes its sending half still gets its answer.
  *
- * Why not evhttp: see docs/adr/http-server.md.
+ * Why not evhttp: see docs/adr/0011-own-http-server.md.
  *
  * One thread, the event loop's.
  */
