@@ -59,6 +59,24 @@ struct lb_program {
 	size_t backend_index_count;
 };
 
+/* What one apply is about to do: which row each wanted thing has, and which rows stay. */
+struct plan {
+	const struct lb_service_wanted *services;
+	size_t count;
+	uint16_t service_rows[LB_SERVICE_ROWS]; /* by the wanted service's place */
+	uint32_t backend_first[LB_SERVICE_ROWS]; /* where its backends begin in: */
+	uint16_t backend_rows[LB_BACKEND_ROWS];
+	uint32_t ring_sizes[LB_SERVICE_ROWS];
+	bool service_stays[LB_SERVICE_ROWS]; /* by row */
+	bool service_new[LB_SERVICE_ROWS];
+	bool backend_stays[LB_BACKEND_ROWS];
+	bool backend_new[LB_BACKEND_ROWS]; /* or back from quarantine */
+	bool egress_pending[LB_BACKEND_ROWS];
+	size_t missing; /* services, backends and ranges for which there was no row */
+	struct directory_pair pairs[LB_BACKEND_ROWS]; /* scratch */
+	struct lb_changes changes;
+};
+
 /* lb_check.c */
 struct directory_key service_identity(const struct address *address, uint8_t protocol, uint16_t port_first,
 				      uint16_t port_last);
@@ -82,6 +100,22 @@ bool service_uses_all(const struct lb_service_wanted *service);
 
 /* lb_program.c: after rows came or went. */
 void indexes_build(struct lb_program *program);
+
+/* lb_rows.c: in the order of an apply. */
+/* Services; new ones are not to be found yet. */
+void services_write(struct lb_program *program, struct plan *plan);
+/* New backends, next hops, and backends that come up: before any ring names them. */
+void backends_write(struct lb_program *program, struct plan *plan);
+/* Backends that go down or drain, and those that leave: when no ring names them any more. */
+void backends_retire(struct lb_program *program, struct plan *plan);
+/* Rows of services that left: nothing leads to them any more; packets on the way are waited for. */
+void services_remove(struct lb_program *program, struct plan *plan);
+
+/* lb_publish.c */
+/* Services, by address and port or by port range. */
+must_check int services_publish(struct lb_program *program, struct plan *plan, struct error *error);
+/* Backends, by their endpoints: answers are known by them. */
+must_check int backends_publish(struct lb_program *program, struct plan *plan, struct error *error);
 
 /* lb_sweep.c */
 /* Ends the present pass without counting it; the next step begins one. */

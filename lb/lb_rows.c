@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of services and backends, as packets may read them meanwhile. */
+#include "lb/lb_internal.h"
+
+static uint16_t service_flags(const struct lb_service_wanted *wanted)
+{
+	return (uint16_t)((wanted->affinity ? LB_SERVICE_AFFINITY : 0) | (wanted->direct ? LB_SERVICE_DIRECT : 0) |
+			  (wanted->port_first != wanted->port_last ? LB_SERVICE_RANGE : 0));
+}
+
+static void service_write_new(struct lb_program *program, uint16_t row, const struct lb_service_wanted *wanted,
+			      struct plan *plan)
+{
+	program->options.tables->services[row] = (struct lb_service){
+		.address = wanted->address,
+		.port_first = be16_from(wanted->port_first),
+		.port_last = be16_from(wanted->port_last),
+		.protocol = wanted->protocol,
+		.ipv6 = !address_is_ipv4(&wanted->address),
+		.flags = service_flags(wanted),
+		.udp_idle_epochs = wanted->udp_idle_epochs,
+		.affinity_epochs = wanted->affinity_epochs,
+	};
+	program->services[row] = (struct service_book){.used = true};
+	plan->changes.services += sizeof(struct lb_service) / sizeof(uint64_t);
+}
+
+void services_write(struct lb_program *program, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct lb_service_wanted *wanted = &plan->services[i];
+		uint16_t row = plan->service_rows[i];
+		struct lb_service *service = &program->options.tables->services[row];
+
+		if (plan->service_new[row]) {
+			service_write_new(program, row, wanted, plan);
+			continue;
+		}
+		/* Asked by another hash, the ring has other answers for the flows that there are. */
+		if ((service->flags ^ service_flags(wanted)) & LB_SERVICE_AFFINITY)
+			ring_mark_all(program, row, &plan->changes);
+		table_put(service->flags, service_flags(wanted), &plan->changes.services);
+		table_put(service->udp_idle_epochs, wanted->udp_idle_epochs, &plan->changes.services);
+		table_put(service->affinity_epochs, wanted->affinity_epochs, &plan->changes.services);
+	}
+}
+
+void services_remove(struct lb_program *program, struct plan *plan)
+{
+	struct lb_tables *tables = program->options.tables;
+	bool waited = false;
+
+	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
+		struct service_book *book = &program->services[row];
+		uint64_t ring = tables->services[row].ring;
+
+		if (!book->used || plan->service_stays[row])
+			continue;
+		if (!waited)
+			quiesce_need(program->options.quiesce, quiesce_retire(program->options.quiesce));
+		waited = true;
+		tables->services[row] = (struct lb_service){0};
+		if (book->range) {
+			tables->ranges[book->range] = (struct lb_range){0};
+			program->range_used[book->range] = false;
+		}
+		*book = (struct service_book){0};
+		ring_release(program, ring);
+		plan->changes.services += sizeof(struct lb_service) / sizeof(uint64_t);
+	}
+	for (uint32_t row = 1; waited && row < LB_BACKEND_ROWS; row++) {
+		struct lb_backend *backend = &tables->backends[row];
+
+		if (program->backends[row].use == ROW_QUARANTINE && !program->services[backend->service].used)
+			table_put(backend->service, 0, &plan->changes.backends);
+	}
+}
+
+/* The state for packets: where backends that are down have to do, they are up. */
+static enum lb_backend_state backend_state(const struct lb_service_wanted *service,
+					   const struct lb_backend_wanted *backend)
+{
+	return backend->state == LB_BACKEND_DOWN && service_uses_all(service) ? LB_BACKEND_UP : backend->state;
+}
+
+static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t service_row,
+			      const struct lb_service_wanted *service, const struct lb_backend_wanted *wanted,
+			      struct plan *plan)
+{
+	struct lb_backend *backend = &program->options.tables->backends[row];
+	struct backend_book *book = &program->backends[row];
+
+	quiesce_need(program->options.quiesce, book->stamp);
+	backend->address = wanted->address;
+	backend->egress = wanted->egress;
+	backend->port = be16_from(wanted->port);
+	backend->service = service_row;
+	backend->next = 0;
+	table_publish();
+	store_once(backend->state, (uint8_t)backend_state(service, wanted));
+	*book = (struct backend_book){.use = ROW_LIVE, .stamp = quiesce_retire(program->options.quiesce)};
+	plan->changes.backends += sizeof(struct lb_backend) / sizeof(uint64_t);
+}
+
+/* Interface, VLAN and flags are one word, so that they change together. */
+static uint64_t *egress_word(struct egress *egress)
+{
+	_Static_assert(offsetof(struct lb_backend, egress.ifindex) % 8 == 0, "one aligned word");
+	return (uint64_t *)(void *)&egress->ifindex;
+}
+
+/*
+ * The first half of a new next hop. Where one word differs, it is stored and that was it. Where several do, the present
+ * next hop is declared unresolved: its packets are dropped and counted for the length of two waits, rather than sent
+ * to one link with the addresses of another.
+ */
+static void egress_begin(struct lb_program *program, uint16_t row, const struct egress *wanted, struct plan *plan)
+{
+	struct egress *egress = &program->options.tables->backends[row].egress;
+	struct egress unresolved = *egress;
+	uint32_t differing = (egress->destination_mac != wanted->destination_mac) +
+			     (egress->source_mac != wanted->source_mac) +
+			     (*egress_word(egress) != *egress_word((struct egress *)wanted));
+
+	if (differing == 0)
+		return;
+	if (differing == 1) {
+		table_put(egress->destination_mac, wanted->destination_mac, &plan->changes.backends);
+		table_put(egress->source_mac, wanted->source_mac, &plan->changes.backends);
+		table_put(*egress_word(egress), *egress_word((struct egress *)wanted), &plan->changes.backends);
+		return;
+	}
+	unresolved.flags &= (uint16_t)~EGRESS_RESOLVED;
+	if (egress->flags & EGRESS_RESOLVED) {
+		table_put(*egress_word(egress), *egress_word(&unresolved), &plan->changes.backends);
+		quiesce_retire(program->options.quiesce);
+	}
+	plan->egress_pending[row] = true;
+}
+
+/* The second half, for all backends together: the addresses while nobody reads them, then the word that says so. */
+static void egresses_end(struct lb_program *program, struct plan *plan, bool addresses)
+{
+	bool waited = false;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		for (size_t j = 0; j < plan->services[i].backend_count; j++) {
+			uint16_t row = plan->backend_rows[plan->backend_first[i] + j];
+			const struct egress *wanted = &plan->services[i].backends[j].egress;
+			struct egress *egress = &program->options.tables->backends[row].egress;
+
+			if (!plan->egress_pending[row])
+				continue;
+			if (!waited)
+				quiesce_all(program->options.quiesce);
+			waited = true;
+			if (addresses) {
+				table_put(egress->destination_mac, wanted->destination_mac, &plan->changes.backends);
+				table_put(egress->source_mac, wanted->source_mac, &plan->changes.backends);
+			} else {
+				table_put(*egress_word(egress), *egress_word((struct egress *)wanted),
+					  &plan->changes.backends);
+			}
+		}
+	}
+	if (waited)
+		quiesce_retire(program->options.quiesce);
+}
+
+void backends_write(struct lb_program *program, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct lb_service_wanted *service = &plan->services[i];
+
+		for (size_t j = 0; j < service->backend_count; j++) {
+			const struct lb_backend_wanted *wanted = &service->backends[j];
+			uint16_t row = plan->backend_rows[plan->backend_first[i] + j];
+			struct lb_backend *backend = &program->options.tables->backends[row];
+
+			if (plan->backend_new[row]) {
+				backend_write_new(program, row, plan->service_rows[i], service, wanted, plan);
+				continue;
+			}
+			egress_begin(program, row, &wanted->egress, plan);
+			if (backend_state(service, wanted) == LB_BACKEND_UP)
+				table_put(backend->state, LB_BACKEND_UP, &plan->changes.backends);
+		}
+	}
+	egresses_end(program, plan, true);
+	egresses_end(program, plan, false);
+}
+
+void backends_retire(struct lb_program *program, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct lb_service_wanted *service = &plan->services[i];
+
+		for (size_t j = 0; j < service->backend_count; j++) {
+			uint16_t row = plan->backend_rows[plan->backend_first[i] + j];
+			struct lb_backend *backend = &program->options.tables->backends[row];
+			enum lb_backend_state state = backend_state(service, &service->backends[j]);
+
+			if (backend->state == state)
+				continue;
+			table_put(backend->state, state, &plan->changes.backends);
+			program->backends[row].stamp = quiesce_retire(program->options.quiesce);
+		}
+	}
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		if (program->backends[row].use != ROW_LIVE || plan->backend_stays[row])
+			continue;
+		table_put(program->options.tables->backends[row].state, LB_BACKEND_FREE, &plan->changes.backends);
+		program->backends[row] = (struct backend_book){
+			.use = ROW_QUARANTINE, .stamp = quiesce_retire(program->options.quiesce)};
+	}
+}
