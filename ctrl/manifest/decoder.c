@@ -150,6 +150,7 @@ void fields_read(struct decoder *decoder, const struct yaml_node *node, const st
 void list_read(struct decoder *decoder, const struct yaml_node *node, size_t item_size, field_reader *read, void *ret_items,
 	       size_t *ret_count)
 {
+	bool whole = true;
 	char *items;
 
 	if (!node_is_list(decoder, node))
@@ -158,12 +159,16 @@ void list_read(struct decoder *decoder, const struct yaml_node *node, size_t ite
 	for (size_t i = 0; i < node->count; i++) {
 		size_t path = decoder_enter_item(decoder, i);
 
+		whole &= node->items[i]->kind != YAML_NULL;
 		if (node->items[i]->kind == YAML_NULL)
 			decoder_error(decoder, node->items[i], "is empty; remove the item or give it a value");
 		else
 			read(decoder, node->items[i], items + i * item_size);
 		decoder_leave(decoder, path);
 	}
+	/* an item that no reader has filled is not fit to be looked at */
+	if (!whole)
+		return;
 	*(void **)ret_items = items;
 	*ret_count = node->count;
 }

@@ -72,7 +72,7 @@ bool node_choice(struct decoder *decoder, const struct yaml_node *node, const ch
 
 /*
  * Reads each item of a list into an array of `item_size` each, in the arena; `ret_items` is the address of a pointer.
- * A node that is not a list gives none.
+ * A node that is not a list gives none, and neither does a list with an empty item: both are errors.
  */
 void list_read(struct decoder *decoder, const struct yaml_node *node, size_t item_size, field_reader *read, void *ret_items,
 	       size_t *ret_count);

@@ -117,6 +117,8 @@ static void service_ports_refused(void **state)
 	assert_refused(SERVICE, "t.yaml:1:1: the field \"spec\" is missing");
 	assert_refused(SERVICE "spec:\n  ports: 80\n",
 		       "t.yaml:6:10: spec.ports: must be a list (lines that begin with \"- \"), not a number");
+	assert_refused(SERVICE "spec:\n  ports: [null, {name: a, port: 80}]\n",
+		       "t.yaml:6:11: spec.ports[0]: is empty; remove the item or give it a value");
 	assert_refused(SERVICE "spec:\n  ports:\n  - 80\n",
 		       "t.yaml:7:5: spec.ports[0]: must be a mapping (field: value), not a number");
 	assert_refused(SERVICE "spec:\n  ports:\n  - port: 65536\n",
