@@ -119,6 +119,7 @@ int verb_get(const struct cli *cli, int argument_count, char **arguments)
 {
 	char *rest = argument_count ? arguments[0] : NULL, *word;
 	bool failed = false, several = rest && strchr(rest, ',');
+	json_auto_t *all = several && (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML) ? json_array() : NULL;
 
 	if (!rest)
 		return cli_misuse("get: say of which kind: services, endpointslices, ipaddresspools, …");
@@ -136,12 +137,16 @@ int verb_get(const struct cli *cli, int argument_count, char **arguments)
 			return cli_misuse("get: names cannot go with several kinds");
 		objects = objects_get_by_name(cli, "get", info, name, argument_count - 1, arguments + 1, &missing);
 		failed |= !objects || missing;
-		if (objects && (json_array_size(objects) || !missing))
+		if (all && objects)
+			json_array_extend(all, objects);
+		else if (objects && (json_array_size(objects) || !missing))
 			objects_print(cli, info, objects, (name != NULL) + argument_count - 1 == 1);
 		if (several && rest && objects && (cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE))
 			putchar('\n');
 		json_decref(objects);
 	}
+	if (all) /* one document, so that apply can read it */
+		objects_print(cli, NULL, all, false);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
