@@ -15,7 +15,8 @@ struct site {
 	struct network network;
 	struct reconcile_interface interfaces[SITE_INTERFACES_MAX];
 	size_t interface_count;
-	struct reconcile_node node;
+	struct reconcile_node *nodes; /* every Node of the manifests, this one among them */
+	size_t node_count;
 	struct reconcile_result result;
 	const struct replay_node *replay; /* borrowed from objects */
 	struct edge_host host;
@@ -31,6 +32,9 @@ static void contents_done(struct site *site)
 		reconcile_result_done(&site->result);
 	network_done(&site->network);
 	object_list_done(&site->objects);
+	free(site->nodes);
+	site->nodes = NULL;
+	site->node_count = 0;
 	site->interface_count = 0;
 	site->replay = NULL;
 }
@@ -112,6 +116,25 @@ static int link_add(struct site *site, size_t place)
 	return network_add_link(&site->network, &link);
 }
 
+/* Someone with a static neighbour outside every network of the interface is on its link all the same. */
+static int neighbour_add(struct site *site, const struct replay_interface *interface, uint32_t ifindex,
+			 const struct replay_neighbour *given)
+{
+	struct network_neighbour neighbour = {.ip = given->ip, .ifindex = ifindex, .usable = true};
+	struct network_route route = {
+		.to = {given->ip, address_is_ipv4(&given->ip) ? 32 : 128},
+		.ifindex = ifindex,
+	};
+	bool covered = false;
+
+	for (size_t i = 0; i < interface->address_count; i++)
+		covered = covered || prefix_contains(&interface->addresses[i], &given->ip);
+	if (!covered && network_add_route(&site->network, &route) < 0)
+		return -ENOMEM;
+	memcpy(neighbour.mac, given->mac, sizeof(neighbour.mac));
+	return network_add_neighbour(&site->network, &neighbour);
+}
+
 static int link_fill(struct site *site, size_t place)
 {
 	const struct replay_interface *interface = &site->replay->interfaces[place];
@@ -124,10 +147,7 @@ static int link_fill(struct site *site, size_t place)
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < interface->neighbour_count; i++) {
-		struct network_neighbour neighbour = {.ip = interface->neighbours[i].ip, .ifindex = ifindex, .usable = true};
-
-		memcpy(neighbour.mac, interface->neighbours[i].mac, sizeof(neighbour.mac));
-		if (network_add_neighbour(&site->network, &neighbour) < 0)
+		if (neighbour_add(site, interface, ifindex, &interface->neighbours[i]) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -154,6 +174,22 @@ static int route_add(struct site *site, const struct replay_route *wanted, struc
 	return network_add_route(&site->network, &route);
 }
 
+/*
+ * A Node without routes says nothing of what lies beyond its networks. All of it is taken to be on the link of the first
+ * interface, so that a client from anywhere is answered at the hardware address that its packets come from.
+ */
+static int routes_assume(struct site *site)
+{
+	struct network_route ipv4 = {.to.address = address_from_ipv4(0), .ifindex = link_of(site->replay, 0)};
+	struct network_route ipv6 = {.ifindex = ipv4.ifindex};
+
+	if (site->replay->route_count > 0 || site->replay->interface_count == 0)
+		return 0;
+	if (network_add_route(&site->network, &ipv4) < 0)
+		return -ENOMEM;
+	return network_add_route(&site->network, &ipv6);
+}
+
 static int network_build(struct site *site, struct error *error)
 {
 	int result = 0;
@@ -164,6 +200,8 @@ static int network_build(struct site *site, struct error *error)
 		result = link_fill(site, i);
 	for (size_t i = 0; i < site->replay->route_count && result == 0; i++)
 		result = route_add(site, &site->replay->routes[i], error);
+	if (result == 0)
+		result = routes_assume(site);
 	return result == -ENOMEM ? error_set(error, ENOMEM, "no memory") : result;
 }
 
@@ -180,6 +218,22 @@ static const struct object *node_find(const struct site *site)
 	return NULL;
 }
 
+/* All of them are alive: virtual IPs are spread over them, and this one is silent where another owns one. */
+static int nodes_collect(struct site *site)
+{
+	site->nodes = calloc(site->objects.count, sizeof(*site->nodes));
+	if (!site->nodes)
+		return -ENOMEM;
+	for (size_t i = 0; i < site->objects.count; i++) {
+		const struct object *object = site->objects.items[i];
+
+		if (object->kind == OBJECT_REPLAY_NODE)
+			site->nodes[site->node_count++] = (struct reconcile_node){
+				.name = object->meta.name, .labels = object->meta.labels, .live = true};
+	}
+	return 0;
+}
+
 static void tables_derive(struct site *site)
 {
 	struct reconcile_input input = {
@@ -189,8 +243,8 @@ static void tables_derive(struct site *site)
 		.interfaces = site->interfaces,
 		.interface_count = site->interface_count,
 		.node_name = site->node_name,
-		.nodes = &site->node,
-		.node_count = 1,
+		.nodes = site->nodes,
+		.node_count = site->node_count,
 		.health_assumed = true,
 	};
 
@@ -213,7 +267,8 @@ static int contents_load(struct site *site, const char *const *paths, size_t cou
 				 "the manifests have no Node %s of apiVersion selvage.io/v1alpha1, which names its interfaces and neighbours",
 				 site->node_name);
 	site->replay = &node->replay_node;
-	site->node = (struct reconcile_node){.name = site->node_name, .labels = node->meta.labels, .live = true};
+	if (nodes_collect(site) < 0)
+		return error_set(error, ENOMEM, "no memory");
 	result = network_build(site, error);
 	if (result == 0)
 		tables_derive(site);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A node without a network: manifests with a Node of selvage.io, turned into the tables of an engine. Every backend that is
- * ready counts as healthy, for nothing can be checked.
+ * ready counts as healthy, for nothing can be checked. Every Node among the manifests counts as alive. A static neighbour
+ * is reachable whatever its address; a Node that lists no routes has all the world on its first interface's link.
  *
  * One thread.
  */
