@@ -102,7 +102,8 @@ PACKET_INLINE void vip_arp_write(const struct packet *packet, const struct flow 
 
 	if (!ethernet || !arp)
 		return;
-	mac_store(ethernet->destination, mac_word(ethernet->source));
+	/* To the sender that the packet names, whoever carried it here (RFC 826, "Packet Reception"). */
+	mac_store(ethernet->destination, mac_word(arp->sender_mac));
 	mac_store(ethernet->source, decision->egress.source_mac);
 	virtual_ip = arp->target_ip;
 	arp->operation = (struct be16){BE16(ARP_REPLY)};

@@ -180,6 +180,8 @@ def arp():
              arp_answer(padding=bytes(18)))
     answered("ARP request, unicast", "RFC 1122 section 2.3.2.1: a cache is validated by unicast polls", arp_request(dst=ETH0),
              arp_answer())
+    answered("ARP request, carried by another", "RFC 826: the answer goes to the sender that the packet names",
+             Ether(src=ROUTER, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=CLIENT, psrc=CLIENT4, pdst=VIP4), arp_answer())
     answered("ARP probe", "RFC 5227 section 2.1.1: who probes for an address in use is answered", arp_request(source="0.0.0.0"),
              arp_answer(target="0.0.0.0"))
     answered("ARP request, VLAN", "the answer has the request's tag", arp_request([Dot1Q(vlan=7, prio=3)]),
@@ -674,6 +676,21 @@ def scenario_changes():
     write("changes", "A node whose backends come, drain, die and go.", ["node.yaml", "services.yaml", "first.yaml"])
 
 
+def scenario_plain():
+    """Nothing but what a Node needs: one nameless interface, no routes, a backend outside its networks."""
+    backend, mac = "10.9.8.7", "02:00:00:00:09:07"
+    for name, client, client_mac in (("on the link", CLIENT4, CLIENT), ("behind a router", FAR4, ROUTER)):
+        request = IP(src=client, dst=VIP4) / UDP(sport=40, dport=53) / Raw(b"ask")
+        reply = IP(src=backend, dst=client) / UDP(sport=53, dport=40) / Raw(b"tell")
+        case("client " + name, "the answer goes where the request came from",
+             step(ether((), client_mac) / request, "tx", "lb", backend=backend + ":53", out=forwarded(request, ETH0, mac, backend)),
+             step(ether((), mac) / reply, "tx", "lb", backend=backend + ":53", out=translated(reply, ETH0, client_mac, VIP4, 53)))
+    reply = IP(src=backend, dst="192.0.2.51") / UDP(sport=53, dport=40)
+    passed("answer that nobody asked for", "of no flow", ether((), mac) / reply)
+    answered("ARP request", "RFC 826", arp_request(), arp_answer())
+    write("plain", "A Node without interface names and routes.", ["manifest.yaml"])
+
+
 def write_corpus():
     """The frames of the scenario "lan" as the fuzz target's first inputs: sixteen cases to a file."""
     with open(os.path.join(HERE, "lan", "cases.json"), encoding="utf-8") as file:
@@ -698,5 +715,6 @@ def to_vip(backend, macs, packet, now):
 if __name__ == "__main__":
     scenario_lan()
     scenario_changes()
+    scenario_plain()
     if "--check" not in sys.argv:
         write_corpus()
