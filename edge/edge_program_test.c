@@ -622,6 +622,49 @@ static double now_ms(void)
 }
 
 /* All rows in use, and then every one of them replaced by another. */
+/*
+ * The filter takes some new flows for recorded ones, more so the more flows there are; their requests go by the ring, with no
+ * record made. Their answers must find the way back all the same, and make the record.
+ */
+static void an_answer_of_a_flow_without_record_is_translated(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct edge_memory *memory = fixture->memory;
+	struct lb_view view = {.lb = &memory->lb, .rings = &memory->rings, .flows = &memory->flows, .filter = &memory->filter,
+			       .routes = &memory->routes, .neighbours = &memory->neighbours, .epoch = fixture->epoch};
+	uint32_t unrecorded = 0, lost = 0, count = 200000;
+	struct small small;
+	uint16_t service;
+
+	small_init(&small, 3, PROTOCOL_UDP);
+	apply(fixture, &small.wanted);
+	service = service_row(fixture, &small.service);
+	for (uint32_t i = 0; i < count; i++) {
+		struct flow flow = {.source = ipv4(10, 1, (uint8_t)(i >> 8), (uint8_t)i), .destination = small.service.address,
+				    .source_port = be16_from((uint16_t)(1024 + (i >> 16))), .destination_port = be16_from(80),
+				    .network = FLOW_IPV4, .protocol = PROTOCOL_UDP, .hop_limit = 64};
+		struct flow answer = flow;
+		struct decision decision = {0};
+		struct packet nothing = {0};
+
+		lb_forward_decide(&view, &nothing, &flow, service, 1, &decision);
+		assert_int_equal(decision.action, ACTION_NAT_FORWARD);
+		answer.source = decision.address;
+		answer.source_port = decision.port;
+		answer.destination = flow.source;
+		answer.destination_port = flow.source_port;
+		if (decision.flags & DECISION_NEW_FLOW)
+			continue;
+		unrecorded++;
+		lost += lb_reverse_find(&view, &answer) != decision.backend;
+		assert_int_equal(lb_answer_find(view.lb, view.flows, &answer, decision.backend, view.epoch), LB_ANSWER_OURS);
+		answer.destination_port = be16_from(9); /* nobody asked from here */
+		assert_int_equal(lb_reverse_find(&view, &answer), 0);
+	}
+	assert_in_range(unrecorded, 1, count / 1000);
+	assert_int_equal(lost, 0);
+}
+
 static void full_tables_can_be_replaced(void **state)
 {
 	static struct lb_service_wanted services[LB_SERVICE_ROWS];
@@ -764,6 +807,7 @@ int main(void)
 		with_fixture(routes_are_pruned_and_sorted),
 		with_fixture(neighbours_come_go_and_age),
 		with_fixture(a_full_bucket_of_neighbours_is_not_churned),
+		with_fixture(an_answer_of_a_flow_without_record_is_translated),
 		with_fixture(full_tables_can_be_replaced),
 		with_fixture(large_rings_are_switched_and_given_back),
 		with_fixture(adoption_changes_nothing),

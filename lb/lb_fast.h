@@ -308,21 +308,71 @@ PACKET_FUNCTION uint32_t lb_endpoint_find(const struct lb_tables *lb, const stru
 }
 
 /*
+ * Whether the ring and the filter speak for an answer whose flow has no record: the request was taken for one recorded
+ * already (lb_filter's odds), or the record had to give way. Returns the flow's hash, 0 for no. verifier: `row_epoch` is row
+ * << 32 | epoch, for there are only five arguments.
+ */
+PACKET_FUNCTION uint64_t lb_answer_presume(const struct lb_tables *lb, const struct lb_rings *rings,
+					   const struct lb_filter *filter, const struct flow *flow, uint64_t row_epoch)
+{
+	uint32_t row = (uint32_t)(row_epoch >> 32), epoch = (uint32_t)row_epoch;
+	const struct lb_service *service;
+	struct be16 vip_port;
+	uint64_t hash, ring_hash;
+
+	if (!lb || !rings || !filter || !flow)
+		return 0;
+	service = &lb->services[lb->backends[row & (LB_BACKEND_ROWS - 1)].service & (LB_SERVICE_ROWS - 1)];
+	vip_port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
+	hash = lb_flow_hash(lb->hash_seed, &flow->destination, flow->destination_port, &service->address, vip_port,
+			    flow->protocol, flow->network == FLOW_IPV6);
+	if (!lb_filter_test(filter, hash, epoch) && !lb_filter_test(filter, hash, epoch - 1))
+		return 0;
+	ring_hash = service->flags & LB_SERVICE_AFFINITY ? lb_client_hash(lb->hash_seed, &flow->destination, service) : hash;
+	return lb_ring_ask(rings, service, ring_hash) == row ? hash : 0;
+}
+
+/* Makes the record that a presumed flow lacks: what follows finds it. */
+PACKET_INLINE void lb_answer_record(const struct lb_view *view, const struct flow *flow, uint64_t hash, uint32_t row)
+{
+	struct lb_question question = {
+		.hash = hash,
+		.epoch = view->epoch,
+		.service = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].service,
+		.ring_slot = (uint16_t)row,
+		.tcp = flow->protocol == PROTOCOL_TCP,
+		.tcp_flags = flow->tcp_flags,
+	};
+
+	(void)lb_flow_settle(view->lb, view->flows, &question);
+}
+
+/*
  * Whose answer this is: the row of the backend that sends it, with the flow's record refreshed; 0 when it answers no flow of
  * ours. Where absence proves nothing, a backend of one service alone is believed.
  */
-PACKET_INLINE uint32_t lb_reverse_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
-				       uint32_t epoch)
+PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct flow *flow)
 {
-	uint32_t first = lb_endpoint_find(lb, flow), row = first;
+	uint32_t first = lb_endpoint_find(view->lb, flow), row = first;
 
 	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
-		uint32_t next = lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
-		uint32_t answer = lb_answer_find(lb, flows, flow, row, epoch);
+		uint32_t next = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
+		uint32_t answer = lb_answer_find(view->lb, view->flows, flow, row, view->epoch);
 
 		if (answer == LB_ANSWER_OURS || (answer == LB_ANSWER_UNKNOWN && row == first && next == 0))
 			return row;
 		row = next;
+	}
+	row = first;
+	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
+		uint64_t hash = lb_answer_presume(view->lb, view->rings, view->filter, flow,
+						  (uint64_t)row << 32 | view->epoch);
+
+		if (hash) {
+			lb_answer_record(view, flow, hash, row);
+			return row;
+		}
+		row = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
 	}
 	return 0;
 }
@@ -331,7 +381,7 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_tables *lb, struct lb_flo
 PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct flow *flow, uint32_t ifindex,
 				     struct decision *decision)
 {
-	uint32_t backend_row = lb_reverse_find(view->lb, view->flows, flow, view->epoch);
+	uint32_t backend_row = lb_reverse_find(view, flow);
 	uint16_t service_row = view->lb->backends[backend_row & (LB_BACKEND_ROWS - 1)].service;
 	const struct lb_service *service = &view->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
 	const struct route_row *route;
