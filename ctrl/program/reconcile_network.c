@@ -28,9 +28,9 @@ uint64_t reconcile_announce_bit(const struct reconcile_work *work, uint32_t ifin
 }
 
 /* A port of a bridge receives frames for the bridge's address before the bridge does. */
-static uint64_t receiving_mac(const struct network *network, const struct network_link *link)
+uint64_t reconcile_receiving_mac(const struct reconcile_work *work, const struct network_link *link)
 {
-	const struct network_link *master = network_link_find(network, link->master_ifindex);
+	const struct network_link *master = network_link_find(work->input->network, link->master_ifindex);
 
 	return mac_word(master && master->kind == NETWORK_LINK_BRIDGE ? master->mac : link->mac);
 }
@@ -42,7 +42,7 @@ static void link_add(struct reconcile_work *work, const struct reconcile_interfa
 		.ifindex = interface->ifindex,
 		.vlan = vlan,
 		.workload = interface->workload,
-		.mac = receiving_mac(work->input->network, link),
+		.mac = reconcile_receiving_mac(work, link),
 		.announce = interface->workload ? 0 : reconcile_announce_bit(work, interface->ifindex),
 	};
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/packet/wire.h"
 #include "ctrl/manifest/manifest.h"
 
 #define POOL "apiVersion: metallb.io/v1beta1\n" \
@@ -190,6 +191,40 @@ static void the_owner_announces_on_its_nics_and_nobody_else_does(void **state)
 	world_done(&world);
 }
 
+/* eth0 is a port of br0 and carries the VLAN 7. */
+static void vlans_are_announced_on_and_a_bridges_address_is_named(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	struct network_link bridge = {.ifindex = 8, .name = "br0", .mac = {2, 0, 0, 0, 0, 8}, .up = true, .carrier = true,
+				      .kind = NETWORK_LINK_BRIDGE};
+	struct network_link vlan = {.ifindex = 9, .name = "eth0.7", .mac = {2, 0, 0, 0, 0, 9}, .up = true, .carrier = true,
+				    .kind = NETWORK_LINK_VLAN, .parent_ifindex = 2, .vlan_id = 7};
+	const struct reconcile_announcement *announcements;
+	struct world world;
+
+	world_init(&world, text);
+	assert_int_equal(network_add_link(&world.network, &bridge), 0);
+	assert_int_equal(network_add_link(&world.network, &vlan), 0);
+	for (size_t i = 0; i < world.network.link_count; i++) {
+		if (world.network.links[i].ifindex == 2)
+			world.network.links[i].master_ifindex = 8;
+	}
+	world_run(&world);
+	assert_int_equal(world.result.announcement_count, 2);
+	announcements = world.result.announcements;
+	assert_int_equal(announcements[0].ifindex, 2);
+	assert_memory_equal(announcements[0].mac, bridge.mac, 6);
+	assert_int_equal(announcements[1].ifindex, 9);
+	assert_memory_equal(announcements[1].mac, vlan.mac, 6);
+	for (size_t i = 0; i < world.result.wanted.link_count; i++) {
+		const struct link_wanted *link = &world.result.wanted.links[i];
+
+		if (!link->workload) /* what is announced is what answers */
+			assert_int_equal(link->mac, mac_word(announcements[link->vlan ? 1 : 0].mac));
+	}
+	world_done(&world);
+}
+
 static void a_pool_without_advertisement_is_an_alarm(void **state)
 {
 	_cleanup_(freep) char *text = joined(unannounced_pool_text, service_text, "");
@@ -328,6 +363,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_service_becomes_a_row_with_its_backends),
 		cmocka_unit_test(the_owner_announces_on_its_nics_and_nobody_else_does),
+		cmocka_unit_test(vlans_are_announced_on_and_a_bridges_address_is_named),
 		cmocka_unit_test(a_pool_without_advertisement_is_an_alarm),
 		cmocka_unit_test(health_and_drains_decide_a_backends_state),
 		cmocka_unit_test(a_backend_that_cannot_be_reached_is_not_up),

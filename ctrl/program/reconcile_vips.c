@@ -2,6 +2,7 @@
 /* Virtual IPs: which node answers for each, on which of its links. */
 #include <stdio.h>
 
+#include "base/packet/wire.h"
 #include "ctrl/manifest/selector.h"
 #include "ctrl/program/reconcile_parts.h"
 #include "vip/rank.h"
@@ -85,24 +86,39 @@ static bool interface_announces(const struct reconcile_work *work, const struct 
 	return false;
 }
 
+/* A link that is down is announced on when it comes back. */
+static void announcement_add(struct reconcile_work *work, const struct address *vip, const struct network_link *link)
+{
+	struct reconcile_announcement *announcement;
+
+	if (!link->up || !link->carrier)
+		return;
+	announcement = list_push(work->arena, &work->announcements);
+	*announcement = (struct reconcile_announcement){.vip = *vip, .ifindex = link->ifindex};
+	mac_store(announcement->mac, reconcile_receiving_mac(work, link));
+}
+
+/* On the NIC and on its VLANs, as packets are answered there. */
 static void announcements_add(struct reconcile_work *work, const struct object *pool,
 			      const struct reconcile_node *self, struct vip_wanted *row, struct reconcile_vip *view)
 {
+	const struct network *network = work->input->network;
+
 	for (size_t i = 0; i < work->input->interface_count; i++) {
 		const struct reconcile_interface *interface = &work->input->interfaces[i];
-		const struct network_link *link = network_link_find(work->input->network, interface->ifindex);
-		struct reconcile_announcement *announcement;
+		const struct network_link *link = network_link_find(network, interface->ifindex);
 
 		if (interface->workload || !link || !interface_announces(work, pool, self, link->name))
 			continue;
 		row->links |= reconcile_announce_bit(work, interface->ifindex);
 		view->interfaces = *view->interfaces ? work_text(work, "%s, %s", view->interfaces, link->name) :
 						       work_text(work, "%s", link->name);
-		if (!link->up || !link->carrier)
-			continue; /* announced when it comes back */
-		announcement = list_push(work->arena, &work->announcements);
-		*announcement = (struct reconcile_announcement){.vip = row->address, .ifindex = link->ifindex};
-		memcpy(announcement->mac, link->mac, sizeof(announcement->mac));
+		announcement_add(work, &row->address, link);
+		for (size_t l = 0; l < network->link_count; l++) {
+			if (network->links[l].kind == NETWORK_LINK_VLAN &&
+			    network->links[l].parent_ifindex == interface->ifindex && network->links[l].vlan_id)
+				announcement_add(work, &row->address, &network->links[l]);
+		}
 	}
 }
 
