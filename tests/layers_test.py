@@ -135,7 +135,8 @@ def check_room(house, name):
     if own:
         allowed = allowed + [os.path.dirname(name) + "/*"]
     if is_test(name):  # control's tests stand on real neighbours where those are quick
-        allowed = allowed + [os.path.dirname(name) + "/*"] + (["ctrl/*/*.h"] if name.startswith("ctrl/") else [])
+        allowed = allowed + [os.path.dirname(name) + "/*"] + (
+            ["ctrl/*/*.h", "edge/*.h"] + FUNCTION_HEADERS if name.startswith("ctrl/") else [])
     for number, path, _ in house.includes(name):
         if path is None:
             continue
