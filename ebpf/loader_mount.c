@@ -38,22 +38,31 @@ static bool same_place(const char *a, const char *b)
 	       first.st_dev == second.st_dev;
 }
 
-/* Whether a process lives in another mount namespace, which we may enter, and sees the same directory there. */
-static bool lives_outside(pid_t process, const char *parent)
+/* Whether we may look into a process' mount namespace, and the directory is the same one there. */
+static bool sees(pid_t process, const char *parent)
 {
 	char path[2 * LOADER_PATH_SIZE];
 	struct stat status;
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", process);
-	if (stat(path, &status) < 0 || same_place(path, "/proc/self/ns/mnt"))
+	if (stat(path, &status) < 0)
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/root%s", process, parent);
 	return same_place(path, parent);
 }
 
+static bool lives_outside(pid_t process)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", process);
+	return !same_place(path, "/proc/self/ns/mnt");
+}
+
 /*
- * The first process by number that lives outside, 0 for none. Usually that is process 1; where a sandbox keeps that one
- * from us, any other of its namespace will do.
+ * The first process by number that sees the directory, 0 when it lives in our own mount namespace: then that is the outer
+ * one, whatever namespaces others made for themselves (services with private mounts do). Usually it is process 1; where a
+ * sandbox keeps that one from us, the next will do.
  */
 static pid_t outer_process(const char *directory)
 {
@@ -66,12 +75,12 @@ static pid_t outer_process(const char *directory)
 	while (processes && (entry = readdir(processes))) {
 		pid_t process = (pid_t)strtol(entry->d_name, NULL, 10);
 
-		if (process > 0 && (found == 0 || process < found) && lives_outside(process, parent))
+		if (process > 0 && (found == 0 || process < found) && sees(process, parent))
 			found = process;
 	}
 	if (processes)
 		closedir(processes);
-	return found;
+	return found && lives_outside(found) ? found : 0;
 }
 
 /* 0 or errno. A child enters the other namespace, because setns() would take this process there for good. */
