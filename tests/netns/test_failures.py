@@ -259,14 +259,26 @@ def nothing_was_lost(measured, udp, tcp, http, what):
     assert http["failed"] == 0, http["failures"]
 
 
+def difference(before, after):
+    """Which tables differ, at which byte first, and the eight bytes there."""
+    result = []
+    for name in before:
+        if before[name] != after[name]:
+            at = next(place for place in range(0, len(before[name]), 8) if before[name][place:place + 8] != after[name][place:place + 8])
+            result.append(f"{name} at {at:#x}: {before[name][at:at + 8].hex()} -> {after[name][at:at + 8].hex()}")
+    return result
+
+
 def settled_tables(node):
     """When two looks agree."""
-    tables = [node.tables()]
+    last, seen = node.tables(), []
 
     def same():
-        tables.append(node.tables())
-        return tables[-1] == tables[-2] and tables[-1]
-    return edge_site.wait_for(same, 10, "the tables to settle", 0.3)
+        nonlocal last, seen
+        now = node.tables()
+        seen, last = difference(last, now), now
+        return not seen and last
+    return edge_site.wait_for(same, 10, lambda: f"the tables to settle: {seen}", 0.3)
 
 
 def test_kill_and_restart(scene, measured):
@@ -279,7 +291,7 @@ def test_kill_and_restart(scene, measured):
         # ARP, neighbour discovery and echo go on as well
         for vip in (VIP4, VIP6):
             scene.client.run("ping", "-c", "2", "-i", "0.1", vip)
-        assert scene.node.tables() == before
+        assert difference(before, scene.node.tables()) == []
         scene.node.start_daemon()
         for service in ("web", "line", "echo"):
             scene.node.wait_backends(service, up=6)
@@ -289,7 +301,7 @@ def test_kill_and_restart(scene, measured):
         nothing_was_lost(measured, udp, tcp, http, "kill -9 and restart")
     measured("pinned tables compared, bytes", f"{len(before)}, {sum(map(len, before.values()))}")
     assert before.keys() == after.keys() == set(edge_site.DAEMON_TABLES)
-    assert [name for name in before if before[name] != after[name]] == []
+    assert difference(before, after) == []
 
 
 def test_killed_again_and_again(scene, measured):
