@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The five minutes of README.md, pasted into a shell as they are printed: the page cannot go stale.
 
-Only the build directory differs, and the step that builds is left out, as the tests have been built already.
+Only the build directory and the temporary one differ, and the step that builds is left out, as the tests have been built.
 """
 import re
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import edge_site
 
 HEADING, END = "\n## Five minutes by hand\n", "\n## "
-BUILD_PRINTED = "BUILD=$PWD/build "
+PLACES_PRINTED = "BUILD=$PWD/build TRY=$(mktemp -d)\n"
 NAMESPACES = ["try-client", "try-node", "try-1", "try-2"]
 
 
@@ -22,28 +22,28 @@ def blocks():
     return re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
 
 
-def tidy():
-    """What a run that broke off leaves behind; the page's own way when all is well."""
-    subprocess.run(["bash"], input=blocks()[0].splitlines()[0] + "\n" + blocks()[-1], text=True, capture_output=True,
-                   cwd=edge_site.ROOT)
+def tidy(places):
+    """What a run that broke off leaves behind, the page's own way; nothing when all is well."""
+    subprocess.run(["bash"], input=places + blocks()[-1], text=True, capture_output=True, cwd=edge_site.ROOT)
 
 
 @pytest.fixture
-def output(machine):
+def output(machine, tmp_path):
     """What each block printed."""
     present = [name for name in edge_site.run("ip", "netns", "list").stdout.split() if name in NAMESPACES]
     if present:
         pytest.skip(f"somebody is trying the page right now: there is a namespace {present[0]}")
-    assert blocks()[0].startswith(BUILD_PRINTED)
+    assert blocks()[0].startswith(PLACES_PRINTED)
+    places = f"BUILD={edge_site.BUILD} TRY={tmp_path}\n"
     script = "".join(f"{block}echo; echo '=== end of block'\n" for block in blocks())
-    script = script.replace(BUILD_PRINTED, f"BUILD={edge_site.BUILD} ", 1)
+    script = script.replace(PLACES_PRINTED, places, 1)
     try:
         done = subprocess.run(["bash"], input=script, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               cwd=edge_site.ROOT, timeout=120)
     except subprocess.TimeoutExpired as expired:
         pytest.fail(f"the page hangs after:\n{(expired.stdout or b'').decode()}")
     finally:
-        tidy()
+        tidy(places)
     print(done.stdout)
     return done.stdout.split("=== end of block\n")
 
