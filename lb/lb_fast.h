@@ -32,14 +32,11 @@ PACKET_INLINE void lb_drop(struct decision *decision, enum drop_reason reason)
 }
 
 /* The service of an exact address, protocol and port; 0 for none. */
-PACKET_FUNCTION uint32_t lb_service_find(const struct lb_tables *lb, const struct flow *flow)
+PACKET_INLINE uint32_t lb_service_find(const struct lb_tables *lb, const struct flow *flow)
 {
-	struct directory_key key;
+	struct directory_key key = lb_key(LB_KEY_SERVICE, &flow->destination, flow->network == FLOW_IPV6, flow->protocol,
+					  flow->destination_port);
 
-	if (!lb || !flow)
-		return 0;
-	key = lb_key(LB_KEY_SERVICE, &flow->destination, flow->network == FLOW_IPV6, flow->protocol,
-		     flow->destination_port);
 	return DIRECTORY_FIND(&lb->services_by_address, LB_SERVICE_DIRECTORY_BITS, &key);
 }
 

@@ -31,11 +31,11 @@ PACKET_INLINE struct directory_key link_key(uint32_t ifindex, uint16_t vlan)
 }
 
 /* The row number of an interface, 0 when it is not one of ours. */
-PACKET_FUNCTION uint32_t link_row_find(const struct link_table *table, uint32_t ifindex, uint32_t vlan)
+PACKET_INLINE uint32_t link_row_find(const struct link_table *table, uint32_t ifindex, uint32_t vlan)
 {
 	struct directory_key key = link_key(ifindex, (uint16_t)vlan);
 
-	return table ? DIRECTORY_FIND(&table->directory, LINK_DIRECTORY_BITS, &key) : 0;
+	return DIRECTORY_FIND(&table->directory, LINK_DIRECTORY_BITS, &key);
 }
 
 /* The row of an interface, NULL when it is not one of ours. */
