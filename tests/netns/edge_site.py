@@ -473,9 +473,10 @@ class Site:
         """A cable from the namespace's eth0 to the bridge."""
         port = f"p-{namespace.short}"
         self.lan.ip(f"link add {port} type veth peer name eth0 netns {namespace.name}", f"link set {port} master br0")
-        # What XDP sends out of a veth (XDP_TX, redirects) waits at the other end until something else wakes that end, unless
-        # there is an XDP program there too (seen on kernel 6.18; GRO's NAPI alone is not enough).
-        self.lan.run("ip", "link", "set", port, "xdp", "obj", self.xdp_pass(), "sec", "xdp")
+        if isinstance(namespace, Node):
+            # What XDP sends out of a veth (XDP_TX, redirects) waits at the other end until something else wakes that end,
+            # unless there is an XDP program there too (seen on kernel 6.18; GRO's NAPI alone is not enough).
+            self.lan.run("ip", "link", "set", port, "xdp", "obj", self.xdp_pass(), "sec", "xdp")
         # Checksums on the wire are complete, as on a real one, and no segment is larger than its MTU.
         namespace.run("ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off")
         namespace.ip(f"link set eth0 address 02:00:00:00:00:{number:02x} up",
