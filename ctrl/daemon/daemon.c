@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/lib/log.h"
@@ -11,6 +14,9 @@
 #include "ctrl/store/store_sqlite.h"
 
 #define SWEEP_INTERVAL_MS 500
+#define INSPECT_INTERVAL_S 5
+#define PROBES_MAX 8192u
+#define FILES_RESERVED 1024u /* descriptors that are not probes': connections, maps */
 
 /* --- what happens ------------------------------------------------------------------------------------------------------ */
 
@@ -23,8 +29,12 @@ static void health_changed(const struct health_transition *transition, void *con
 {
 	char text[ENDPOINT_TEXT_SIZE];
 
-	log_info("%s: backend %s is %s: %s", transition->service,
-		 endpoint_format(&transition->address, transition->port, text), health_state_name(transition->new_state),
+	/* a port range has no port of its own */
+	if (transition->port)
+		endpoint_format(&transition->address, transition->port, text);
+	else
+		address_format(&transition->address, text);
+	log_info("%s: backend %s is %s: %s", transition->service, text, health_state_name(transition->new_state),
 		 transition->reason);
 	daemon_reconcile_soon(context);
 }
@@ -127,6 +137,42 @@ static int directory_make(const char *path, mode_t mode, struct error *error)
 	return 0;
 }
 
+/*
+ * One daemon to a run directory: a second one would put its program in place of the first one's before it found the
+ * control socket taken. The lock ends with the process.
+ */
+static int run_directory_lock(struct daemon *daemon, struct error *error)
+{
+	const char *path = daemon->config->run_directory;
+
+	daemon->run_directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (daemon->run_directory_fd < 0)
+		return error_set(error, errno, "opening the directory %s: %s", path, strerror(errno));
+	if (flock(daemon->run_directory_fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(error, EBUSY,
+				 "another selvaged uses the run directory %s; stop it, or give this one its own (runDirectory)",
+				 path);
+	return 0;
+}
+
+/* A probe that waits for its turn is detected late, and each one in flight needs a descriptor. */
+static uint32_t probes_max(void)
+{
+	struct rlimit files = {0};
+	rlim_t wanted = PROBES_MAX + FILES_RESERVED;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return 0;
+	if (files.rlim_cur < wanted) {
+		files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
+		if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+			return 0;
+	}
+	if (files.rlim_cur >= wanted)
+		return PROBES_MAX;
+	return files.rlim_cur > FILES_RESERVED ? (uint32_t)(files.rlim_cur - FILES_RESERVED) : 0;
+}
+
 static int api_start(struct daemon *daemon, struct error *error)
 {
 	const struct config *config = daemon->config;
@@ -165,6 +211,7 @@ static void events_make(struct daemon *daemon)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 	struct timeval interval = {.tv_usec = SWEEP_INTERVAL_MS * 1000};
+	struct timeval inspect = {.tv_sec = INSPECT_INTERVAL_S};
 
 	daemon->reconcile_event = event_new(daemon->base, -1, 0, daemon_reconcile, daemon);
 	daemon->timer_event = evtimer_new(daemon->base, daemon_reconcile, daemon);
@@ -174,6 +221,8 @@ static void events_make(struct daemon *daemon)
 		event_add(daemon->signal_events[i], NULL);
 	}
 	event_add(daemon->sweep_event, &interval);
+	daemon->inspect_event = event_new(daemon->base, -1, EV_PERSIST, daemon_inspect, daemon);
+	event_add(daemon->inspect_event, &inspect);
 }
 
 static void fastpath_listen(struct daemon *daemon)
@@ -206,9 +255,11 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	const struct config *config = daemon->config;
 	struct store_sqlite_options store_options = {
 		.directory = config->state_directory, .clock = &clock_system, .base = daemon->base};
+	struct health_options health_options = {.probes_max = probes_max()};
 	int result;
 
 	if ((result = directory_make(config->run_directory, 0755, error)) < 0 ||
+	    (result = run_directory_lock(daemon, error)) < 0 ||
 	    (result = store_sqlite_open(&store_options, &daemon->store, error)) < 0)
 		return result;
 	result = programmer_xdp(config->bpffs_directory, &daemon->programmer, error);
@@ -218,7 +269,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	result = network_follow_new(daemon->base, &clock_system, changed, daemon, &daemon->follow, error);
 	if (result < 0)
 		return error_prefix(error, -result, "following the network");
-	if ((result = health_new(daemon->base, NULL, health_changed, daemon, &daemon->health, error)) < 0 ||
+	if ((result = health_new(daemon->base, &health_options, health_changed, daemon, &daemon->health, error)) < 0 ||
 	    (result = announce_new(daemon->base, &clock_system, 0, &daemon->announce, error)) < 0)
 		return result;
 	daemon->catalogue = catalogue_new(daemon->store, changed, daemon);
@@ -251,6 +302,9 @@ static void parts_stop(struct daemon *daemon)
 	event_freep(&daemon->reconcile_event);
 	event_freep(&daemon->timer_event);
 	event_freep(&daemon->sweep_event);
+	event_freep(&daemon->inspect_event);
+	if (daemon->run_directory_fd >= 0)
+		close(daemon->run_directory_fd);
 	for (size_t i = 0; i < array_length(daemon->signal_events); i++)
 		event_freep(&daemon->signal_events[i]);
 }
@@ -263,6 +317,7 @@ int daemon_run(const struct config *config, struct error *error)
 	if (!daemon)
 		return error_set(error, ENOMEM, "no memory");
 	daemon->config = config;
+	daemon->run_directory_fd = -1;
 	daemon->started_ms = clock_now_ms(&clock_system);
 	daemon->base = event_base_new();
 	if (!daemon->base) {
