@@ -42,7 +42,7 @@ static bool program_is(const struct loader *loader, uint32_t id, int fd)
 {
 	_cleanup_(closep) int other = bpf_prog_get_fd_by_id(id);
 	struct bpf_prog_info ours, theirs;
-	bool our_tables, their_tables;
+	bool our_tables = false, their_tables = false;
 
 	if (other < 0 || program_look(loader, fd, &ours, &our_tables) < 0 ||
 	    program_look(loader, other, &theirs, &their_tables) < 0)

@@ -208,7 +208,7 @@ int client_read_all(struct client *client, char **ret_body, size_t *ret_length, 
 
 	for (;;) {
 		char buffer[65536];
-		size_t piece, got;
+		size_t piece = 0, got;
 		int status = piece_begin(client, &piece, error);
 
 		if (status < 0)
@@ -237,7 +237,7 @@ int client_read_all(struct client *client, char **ret_body, size_t *ret_length, 
 /* Streams come in chunks of whole lines, one each. */
 int client_read_line(struct client *client, char **ret_line, struct error *error)
 {
-	size_t length;
+	size_t length = 0;
 	int status = piece_begin(client, &length, error);
 
 	if (status < 0)
