@@ -115,6 +115,14 @@ static void drain_count(void *context, const char *name, const char *value)
 	(*(size_t *)context)++;
 }
 
+static bool drained_whole(const struct daemon *daemon, const struct api_backend_reference *reference, const char *address)
+{
+	char key[STORE_KEY_LENGTH_MAX];
+
+	snprintf(key, sizeof(key), CATALOGUE_DRAINS "%s/%s/%s/0", reference->namespace_name, reference->service, address);
+	return catalogue_text(daemon->catalogue, key) != NULL;
+}
+
 /* Without a port, whatever was drained of the address, by port or whole. */
 static void undrain(struct daemon *daemon, const struct api_backend_reference *reference, const char *key,
 		    const char *address, struct api_action *action)
@@ -127,7 +135,11 @@ static void undrain(struct daemon *daemon, const struct api_backend_reference *r
 		count = catalogue_text(daemon->catalogue, key) != NULL;
 	else
 		catalogue_each(daemon->catalogue, key, drain_count, &count);
-	if (count == 0)
+	if (count == 0 && reference->port && drained_whole(daemon, reference, address))
+		api_action_done(action,
+				error_set(&error, ENOENT, "%s was drained with all its ports; undrain it without a port", address),
+				&error);
+	else if (count == 0)
 		api_action_done(action,
 				error_set(&error, ENOENT, "the backend %s of %s/%s is not drained", address,
 					  reference->namespace_name, reference->service),

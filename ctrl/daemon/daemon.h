@@ -42,6 +42,7 @@ struct daemon_alarm {
 
 struct daemon {
 	const struct config *config;
+	int run_directory_fd; /* holds the lock on it; -1: not open */
 	struct event_base *base;
 	uint64_t started_ms;
 	uint64_t warm_before_ms; /* backends up since before then were adopted: no slow start */
@@ -56,6 +57,7 @@ struct daemon {
 
 	struct event *reconcile_event; /* once a turn, after changes */
 	struct event *sweep_event;
+	struct event *inspect_event;
 	struct event *timer_event; /* when time alone changes the result */
 	struct event *fastpath_event;
 	struct event *signal_events[3];
@@ -68,6 +70,8 @@ struct daemon {
 	bool interfaces_changed; /* since they were last attached */
 	struct reconcile_result result; /* of the last reconcile; zero before the first */
 	bool reconciled;
+	uint64_t probes_delayed; /* at the last inspection */
+	bool probes_late;
 	bool apply_failed;
 	char apply_error[512];
 	struct daemon_alarm *alarms;
@@ -82,6 +86,7 @@ struct daemon {
 void daemon_reconcile_soon(struct daemon *daemon);
 void daemon_reconcile(evutil_socket_t fd, short what, void *context); /* event callback */
 void daemon_interfaces_find(struct daemon *daemon);
+void daemon_inspect(evutil_socket_t fd, short what, void *context); /* event callback */
 
 /* views.c: what the API shows. */
 json_t *daemon_view_status(void *context);

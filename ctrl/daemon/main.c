@@ -52,6 +52,7 @@ int main(int argc, char **argv)
 	bool check = false;
 	int option, result;
 
+	argv[0] = "selvaged"; /* what getopt calls us in its errors, whatever the path */
 	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

@@ -126,6 +126,9 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	backend_metrics(daemon, text);
 	openmetrics_family(text, "selvage_health_probes", "counter", "Health probes that ended.");
 	openmetrics_sample_count(text, "selvage_health_probes_total", checks.probes_total, NULL);
+	openmetrics_family(text, "selvage_health_probes_delayed", "counter",
+			   "Health probes that had to wait for others, so that detection takes longer.");
+	openmetrics_sample_count(text, "selvage_health_probes_delayed_total", checks.probes_delayed_total, NULL);
 	openmetrics_family(text, "selvage_health_transitions", "counter", "Changes of a backend's health.");
 	openmetrics_sample_count(text, "selvage_health_transitions_total", checks.transitions_total, NULL);
 	openmetrics_family(text, "selvage_announcements", "counter", "Gratuitous ARP and unsolicited NA frames sent.");

@@ -151,6 +151,8 @@ static void attachment_note(struct daemon_interface *interface, const struct pro
 
 	if (!attached && strcmp(interface->message, attachment->text) != 0)
 		log_error("attaching to %s: %s", interface->name, attachment->text);
+	else if (attached && interface->attached && attachment->changed)
+		log_warning("%s: the packet program had been taken away; it is back", interface->name);
 	else if (attached && !interface->attached)
 		log_info("%s: %s%s%s", interface->name, attachment->mode, *attachment->text ? ": " : "", attachment->text);
 	interface->attached = attached;
@@ -396,6 +398,10 @@ static void alarms_set(struct daemon *daemon)
 	}
 	if (daemon->apply_failed)
 		alarm_note(daemon, "Tables", daemon->apply_error);
+	if (daemon->probes_late)
+		alarm_note(daemon, "Health checks",
+			   "more of them wait for an answer than may at a time, so that changes are noticed late; check less "
+			   "often, or remove backends that do not exist");
 	for (size_t i = 0; i < daemon->alarm_count; i++) {
 		if (daemon->alarms[i].present) {
 			daemon->alarms[kept++] = daemon->alarms[i];
@@ -453,4 +459,22 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	timer_set(daemon);
 	daemon->reconciles_total++;
 	daemon->reconciled = true;
+}
+
+/*
+ * What nobody tells: that somebody took a program from an interface (tc knows no owner), that one which was in the way
+ * has gone, that health checks are late.
+ */
+void daemon_inspect(evutil_socket_t fd, short what, void *context)
+{
+	struct daemon *daemon = context;
+	uint64_t delayed = health_counters(daemon->health).probes_delayed_total;
+
+	if (!daemon->reconciled)
+		return;
+	daemon->interfaces_changed = true;
+	interfaces_attach(daemon);
+	daemon->probes_late = delayed != daemon->probes_delayed;
+	daemon->probes_delayed = delayed;
+	alarms_set(daemon);
 }
