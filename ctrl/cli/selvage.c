@@ -154,6 +154,28 @@ static int second_word_missing(const char *first, const char *second)
 	return cli_misuse("\"%s\" goes with one of: %s", first, known);
 }
 
+/* "vip --help": the verbs that begin with the word; false when there are none. */
+static bool group_help_print(const char *first)
+{
+	size_t length = strlen(first);
+	bool any = false;
+
+	for (size_t i = 0; i < array_length(verbs); i++) {
+		if (strncmp(verbs[i].name, first, length) != 0 || verbs[i].name[length] != ' ')
+			continue;
+		if (any)
+			putchar('\n');
+		any = true;
+		verb_help_print(&verbs[i]);
+	}
+	return any;
+}
+
+static bool is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 /* NULL after a message. `ret_words` is how many arguments the verb's name takes. */
 static const struct cli_verb *verb_find(int count, char **words, int *ret_words)
 {
@@ -304,23 +326,39 @@ static int options_read(struct cli *cli, const struct cli_verb *verb, int count,
 	return 0;
 }
 
+/* --socket and --namespace may stand before the verb too. Returns where it stands. */
+static int leading_options_read(struct cli *cli, int count, char **arguments)
+{
+	int at = 1;
+
+	while (at < count) {
+		const char *word = arguments[at];
+		bool is_socket = strcmp(word, "--socket") == 0 || strcmp(word, "-s") == 0;
+		bool is_namespace = strcmp(word, "--namespace") == 0 || strcmp(word, "-n") == 0;
+
+		if (strncmp(word, "--socket=", 9) == 0)
+			cli->socket = word + 9;
+		else if (strncmp(word, "--namespace=", 12) == 0)
+			cli->namespace_name = word + 12;
+		else if ((is_socket || is_namespace) && at + 1 < count)
+			*(is_socket ? &cli->socket : &cli->namespace_name) = arguments[++at];
+		else
+			break;
+		at++;
+	}
+	return at;
+}
+
 int main(int argument_count, char **arguments)
 {
 	struct cli cli = {.socket = API_SOCKET_DEFAULT};
 	const struct cli_verb *verb;
-	int words = 0, ended, at = 1;
+	int words = 0, ended, at;
 
-	/* --socket may stand before the verb too. */
-	if (argument_count > 2 && (strcmp(arguments[1], "--socket") == 0 || strcmp(arguments[1], "-s") == 0)) {
-		cli.socket = arguments[2];
-		at = 3;
-	} else if (argument_count > 1 && strncmp(arguments[1], "--socket=", 9) == 0) {
-		cli.socket = arguments[1] + 9;
-		at = 2;
-	}
-	if (at == argument_count)
+	at = leading_options_read(&cli, argument_count, arguments);
+	if (at >= argument_count)
 		return cli_misuse("a verb is missing");
-	if (strcmp(arguments[at], "--help") == 0 || strcmp(arguments[at], "-h") == 0 || strcmp(arguments[at], "help") == 0) {
+	if (is_help(arguments[at]) || strcmp(arguments[at], "help") == 0) {
 		help_print();
 		return 0;
 	}
@@ -328,6 +366,8 @@ int main(int argument_count, char **arguments)
 		printf("selvage %s\n", SELVAGE_VERSION);
 		return 0;
 	}
+	if (at + 1 < argument_count && is_help(arguments[at + 1]) && group_help_print(arguments[at]))
+		return 0;
 	verb = verb_find(argument_count - at, arguments + at, &words);
 	if (!verb)
 		return EXIT_USAGE;
