@@ -394,6 +394,7 @@ static void test_bad_objects_change_nothing(void **state)
 	assert_int_equal(call("GET", SERVICES "/../../x", "", NULL), 400);
 	assert_int_equal(call("GET", "/api/v1/services?labelSelector=a%20b%20c", "", NULL), 400);
 	assert_int_equal(call_as("PATCH", SERVICES "/web", "text/plain", "x", NULL), 415);
+	assert_int_equal(call_as("POST", SERVICES, "application/vnd.kubernetes.protobuf", "k8s", NULL), 415);
 	assert_int_equal(revision_now(), before);
 }
 

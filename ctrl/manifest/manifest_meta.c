@@ -4,6 +4,8 @@
 
 #include "ctrl/manifest/manifest_kinds.h"
 
+#define ANNOTATIONS_SIZE_MAX (256 * 1024) /* Kubernetes' TotalAnnotationSizeLimitB */
+
 static void labels_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
 	struct key_values *labels = target;
@@ -25,8 +27,15 @@ static void annotations_text_read(struct decoder *decoder, const struct yaml_nod
 {
 	struct key_values *annotations = target;
 	const char *wrong;
+	size_t total = 0;
 
 	field_text_map(decoder, node, annotations);
+	for (size_t i = 0; i < annotations->count; i++)
+		total += strlen(annotations->items[i].key) + strlen(annotations->items[i].value);
+	if (total > ANNOTATIONS_SIZE_MAX) {
+		decoder_error(decoder, node, "hold %zu bytes together, and may hold %d", total, ANNOTATIONS_SIZE_MAX);
+		return;
+	}
 	for (size_t i = 0; i < annotations->count; i++) {
 		wrong = label_check_key(annotations->items[i].key);
 		if (wrong)

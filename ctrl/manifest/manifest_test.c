@@ -293,6 +293,22 @@ static void deep_nesting(void **state)
 	assert_refused(text, "t.yaml:1:49: nested too deeply: more than 48 levels");
 }
 
+/* The limit is Kubernetes' own: what is within it is taken by both, what is beyond it by neither. */
+static void annotations_are_limited(void **state)
+{
+	enum { LIMIT = 256 * 1024 };
+	_cleanup_(freep) char *text = malloc(LIMIT + 200);
+	int head = sprintf(text, "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\n    k: ");
+	_cleanup_(loaded_done) struct loaded within = {0};
+
+	memset(text + head, 'x', LIMIT);
+	strcpy(text + head + LIMIT, "\nspec: {ports: [{port: 1}]}\n");
+	assert_refused(text, "t.yaml:6:5: metadata.annotations: hold 262145 bytes together, and may hold 262144");
+	strcpy(text + head + LIMIT - 1, "\nspec: {ports: [{port: 1}]}\n");
+	within = load_clean(text);
+	assert_int_equal(within.objects.count, 1);
+}
+
 /* A million lines; the bound is generous for sanitizers and slow machines, and far from what a quadratic loop would take. */
 static void a_million_lines(void **state)
 {
@@ -496,6 +512,7 @@ int main(void)
 		cmocka_unit_test(anchors_that_explode),
 		cmocka_unit_test(aliases_work),
 		cmocka_unit_test(deep_nesting),
+		cmocka_unit_test(annotations_are_limited),
 		cmocka_unit_test(a_million_lines),
 		cmocka_unit_test(too_large),
 		cmocka_unit_test(objects_from_json),
