@@ -360,3 +360,17 @@ def test_a_backend_dies_while_nobody_watches(scene, measured):
         udp.until(lambda report: "b1" not in names_now(report), 10, "every flow of b1 to move")
         measured("from the start of the daemon until the last flow moved, ms", round((time.monotonic() - start) * 1000))
         udp.stop()
+
+
+def test_pins_lie_where_everybody_sees_them(site):
+    """Other processes have mount namespaces of their own, as services do: the pins are none of theirs."""
+    node = site.add_node()
+    other = node.start("unshare", "--mount", "sh", "-c", "echo; exec sleep 60", stdout=edge_site.subprocess.PIPE)
+    edge_site.read_line(other, 5, "unshare")
+    node.start_daemon()
+    assert set(node.tables()) == set(edge_site.DAEMON_TABLES)
+    other.kill()
+    other.wait()
+    node.kill_daemon()
+    node.start_daemon()
+    assert "adopted the tables" in node.log()
