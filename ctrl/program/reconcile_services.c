@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Services and their backends: who they are, whether they are up, and how packets reach them. */
 #include <stdio.h>
+#include <string.h>
 
 #include "ctrl/program/reconcile_parts.h"
 #include "lb/slow_start.h"
+
+#define REASON_UNCHECKED "not checked yet"
 
 /* One endpoint that serves a port of a service. */
 struct candidate {
@@ -168,7 +171,7 @@ static enum lb_backend_state judge_endpoint(const struct reconcile_work *work, c
 		*reason = report->state_reason;
 		return LB_BACKEND_DOWN;
 	default:
-		*reason = "not checked yet";
+		*reason = REASON_UNCHECKED;
 		return LB_BACKEND_DOWN;
 	}
 }
@@ -325,6 +328,25 @@ static const char *port_holder(const struct reconcile_work *work, const struct s
 	return NULL;
 }
 
+/* Nobody takes new flows, and that is known: no backend is merely unasked, and none's next hop is. */
+static void health_alarm(struct reconcile_work *work, const struct reconcile_service *service,
+			 const struct lb_service_wanted *row)
+{
+	char vip[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct reconcile_backend *backend = &service->backends[i];
+		bool asking = backend->state == LB_BACKEND_DRAINING && backend->next_hop == NETWORK_NEXT_HOP_UNRESOLVED;
+
+		if (backend->state == LB_BACKEND_UP || asking || strcmp(backend->reason, REASON_UNCHECKED) == 0)
+			return;
+	}
+	if (service->backend_count)
+		work_alarm(work, service->key, "No backend of %s takes new flows: %s; see `selvage service backends`.",
+			   address_format(&row->address, vip),
+			   row->no_backends == LB_NO_BACKENDS_ALL ? "they go to all of them all the same" : "they are dropped");
+}
+
 static void service_add(struct reconcile_work *work, const struct object *object, const struct service_port *port,
 			const struct address *address, const char *key)
 {
@@ -333,6 +355,7 @@ static void service_add(struct reconcile_work *work, const struct object *object
 	const struct service *service = &object->service;
 	size_t place = work->service_rows.count;
 	candidate_list candidates = {0};
+	struct reconcile_service *added;
 	struct reconcile_backend *views;
 	struct lb_backend_wanted *rows;
 	struct lb_service_wanted *row;
@@ -364,7 +387,8 @@ static void service_add(struct reconcile_work *work, const struct object *object
 		.backend_count = candidates.count,
 		.name = key,
 	};
-	*list_push(work->arena, &work->services) = (struct reconcile_service){
+	added = list_push(work->arena, &work->services);
+	*added = (struct reconcile_service){
 		.object = object,
 		.port = port,
 		.key = key,
@@ -372,6 +396,7 @@ static void service_add(struct reconcile_work *work, const struct object *object
 		.backends = views,
 		.backend_count = candidates.count,
 	};
+	health_alarm(work, added, row);
 }
 
 /* The checks of a port's backends, of both families: the same whatever virtual IPs lead to them. */

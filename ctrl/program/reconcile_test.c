@@ -225,6 +225,34 @@ static void vlans_are_announced_on_and_a_bridges_address_is_named(void **state)
 	world_done(&world);
 }
 
+/* Of two backends one is terminating; without the other nobody takes new flows. */
+static void a_service_that_nobody_serves_is_an_alarm(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
+	struct health_report report = {.service = "default/echo:7", .address = address("10.0.0.21"), .port = 7000,
+				       .state = HEALTH_UP};
+	struct world world;
+
+	world_init(&world, text);
+	world.input.health_assumed = false;
+	world.input.health = &report;
+	world.input.health_count = 1;
+	world_run(&world);
+	assert_int_equal(world.result.alarm_count, 0);
+	reconcile_result_done(&world.result);
+	report.state = HEALTH_UNKNOWN; /* what is not known yet alarms nobody */
+	world_run(&world);
+	assert_int_equal(world.result.alarm_count, 0);
+	reconcile_result_done(&world.result);
+	report.state = HEALTH_DOWN;
+	world_run(&world);
+	assert_int_equal(world.result.alarm_count, 1);
+	assert_string_equal(world.result.alarms[0].subject, "default/echo:7");
+	assert_string_equal(world.result.alarms[0].text, "No backend of 192.0.2.10 takes new flows: they are dropped; see "
+							 "`selvage service backends`.");
+	world_done(&world);
+}
+
 static void a_pool_without_advertisement_is_an_alarm(void **state)
 {
 	_cleanup_(freep) char *text = joined(unannounced_pool_text, service_text, "");
@@ -364,6 +392,7 @@ int main(void)
 		cmocka_unit_test(a_service_becomes_a_row_with_its_backends),
 		cmocka_unit_test(the_owner_announces_on_its_nics_and_nobody_else_does),
 		cmocka_unit_test(vlans_are_announced_on_and_a_bridges_address_is_named),
+		cmocka_unit_test(a_service_that_nobody_serves_is_an_alarm),
 		cmocka_unit_test(a_pool_without_advertisement_is_an_alarm),
 		cmocka_unit_test(health_and_drains_decide_a_backends_state),
 		cmocka_unit_test(a_backend_that_cannot_be_reached_is_not_up),
