@@ -25,6 +25,10 @@ struct bench_scratch {
 	uint8_t bytes[BENCH_SAVED_BYTES];
 	uint32_t turn;
 	uint32_t random;
+	uint32_t length; /* verifier: here and not on the stack, which the packet program fills */
+	uint32_t address;
+	uint16_t port;
+	uint16_t zero;
 };
 
 struct {
@@ -37,16 +41,15 @@ struct {
 PACKET_INLINE void bench_client_vary(struct xdp_md *xdp, const struct bench_config *config,
 				     struct bench_scratch *scratch)
 {
-	uint32_t client, address;
-	uint16_t port;
+	uint32_t client;
 
 	if (config->flows == 0)
 		return;
 	client = bench_client_next(config, &scratch->turn, &scratch->random);
-	address = __builtin_bswap32(config->source_base + client);
-	port = bench_client_port(client);
-	bpf_xdp_store_bytes(xdp, config->source_offset & 127, &address, sizeof(address));
-	bpf_xdp_store_bytes(xdp, config->port_offset & 127, &port, sizeof(port));
+	scratch->address = __builtin_bswap32(config->source_base + client);
+	scratch->port = bench_client_port(client);
+	bpf_xdp_store_bytes(xdp, config->source_offset & 127, &scratch->address, sizeof(scratch->address));
+	bpf_xdp_store_bytes(xdp, config->port_offset & 127, &scratch->port, sizeof(scratch->port));
 }
 
 /* Undoes the room that was made, and takes away what was put in front. */
@@ -58,27 +61,53 @@ PACKET_INLINE void bench_room_undo(struct xdp_md *xdp, uint32_t length)
 		bpf_xdp_adjust_head(xdp, (int)(edge_xdp_length(xdp) - length));
 }
 
-PACKET_INLINE int bench_run(struct xdp_md *xdp, bool edge)
+/* Saves the packet and makes it the next client's; how many bytes were saved, 0 when that cannot be. */
+PACKET_INLINE uint32_t bench_begin(struct xdp_md *xdp)
 {
 	struct bench_config *config = edge_table(&bench_config);
 	struct bench_scratch *scratch = edge_table(&bench_scratch);
 	struct edge_config *clock = edge_table(&edge_config);
-	uint32_t length = edge_xdp_length(xdp), saved = length;
-	int verdict = XDP_ABORTED;
+	uint64_t saved = edge_xdp_length(xdp);
 
 	value_opaque(saved);
 	if (saved > BENCH_SAVED_BYTES)
 		saved = BENCH_SAVED_BYTES;
-	if (saved == 0 || !config || !scratch || bpf_xdp_load_bytes(xdp, 0, scratch->bytes, saved) < 0)
-		return XDP_ABORTED;
+	if (saved == 0 || !config || !scratch || !clock || bpf_xdp_load_bytes(xdp, 0, scratch->bytes, (uint32_t)saved) < 0)
+		return 0;
+	scratch->length = edge_xdp_length(xdp);
 	bench_client_vary(xdp, config, scratch);
-	if (config->new_epochs && clock)
+	if (config->new_epochs)
 		clock->epoch_override++;
-	if (edge) {
+	return (uint32_t)saved;
+}
+
+/* Puts it back as it was. */
+PACKET_INLINE void bench_end(struct xdp_md *xdp, bool edge)
+{
+	struct bench_scratch *scratch = edge_table(&bench_scratch);
+	uint64_t saved; /* verifier: bounds of 32 bits are not carried to 64 */
+
+	if (!scratch)
+		return;
+	if (edge)
+		bench_room_undo(xdp, scratch->length);
+	saved = scratch->length;
+	value_opaque(saved);
+	if (saved > BENCH_SAVED_BYTES)
+		saved = BENCH_SAVED_BYTES;
+	if (saved)
+		bpf_xdp_store_bytes(xdp, 0, scratch->bytes, (uint32_t)saved);
+}
+
+PACKET_INLINE int bench_run(struct xdp_md *xdp, bool edge)
+{
+	int verdict = XDP_PASS;
+
+	if (bench_begin(xdp) == 0)
+		return XDP_ABORTED;
+	if (edge)
 		verdict = edge_xdp_run(xdp);
-		bench_room_undo(xdp, length);
-	}
-	bpf_xdp_store_bytes(xdp, 0, scratch->bytes, saved);
+	bench_end(xdp, edge);
 	return verdict;
 }
 

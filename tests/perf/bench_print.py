@@ -1,0 +1,74 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Prints what the benchmarks say, a line of JSON for each measurement, as tables; with --json as one JSON object."""
+import json
+import platform
+import sys
+
+COLUMNS = {
+    "packet": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("ns", "ns"), ("swap ns", "swap_ns")],
+    "flows": [("to one flow", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("looked up", "looked_up_share")],
+    "ring": [("moved %", "moved_percent"), ("paper %", "paper_moved_percent"), ("ratio", "ratio_to_paper"), ("build us", "build_us"),
+             ("paper us", "paper_build_us")],
+    "apply": [("to copy", "ratio_to_copy"), ("ms", "ms")],
+    "nft": [("to nft", "ratio_to_nft"), ("packets/s", "packets_a_second"), ("over direct ns", "over_direct_ns_a_packet"),
+            ("p50 us", "round_trip_p50_us"), ("p99 us", "round_trip_p99_us"), ("p99.9 us", "round_trip_p999_us")],
+}
+NOTES = {
+    "xdp": "nanoseconds a packet, less a bare swap of MAC and IP addresses in the same rounds",
+    "native": "nanoseconds a packet, less a bare swap of MAC and IP addresses in the same rounds",
+    "flows-xdp": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
+    "flows-native": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
+    "ring": "slots of the survivors that move, beside the paper's method",
+    "apply": "beside copying the balancer's tables; in memory, without waiting for packets in flight",
+    "nft": "UDP, 160 bytes; packets a second that one core brings to the backend's socket, and round trips",
+}
+
+
+def columns_of(name):
+    return COLUMNS["packet" if name in ("xdp", "native") else "flows" if name.startswith("flows") else name]
+
+
+def cell(result, key):
+    if key == "quartiles":
+        return f"{result['over_swap_low_ns']:g}-{result['over_swap_high_ns']:g}"
+    return f"{result[key]:g}" if isinstance(result[key], float) else str(result[key])
+
+
+def aim(result):
+    if "aim" not in result:
+        return ""
+    return f"aim {result['aim']:g}: " + ("met" if result["met"] else "NOT met")
+
+
+def print_line(result, last):
+    if result["bench"] != last:
+        print(f"\n{result['bench']}: {NOTES[result['bench']]}; median of {result['rounds']} rounds")
+        print(f"  {'':42}" + "".join(f"{title:>16}" for title, _ in columns_of(result["bench"])))
+    cells = "".join(f"{cell(result, key):>16}" for _, key in columns_of(result["bench"]))
+    print(f"  {result['text']:42}{cells}  {aim(result)}".rstrip(), flush=True)
+
+
+def processor():
+    with open("/proc/cpuinfo") as file:
+        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+
+
+def main():
+    results, last = [], None
+    machine = {"processor": processor(), "kernel": platform.release()}
+    whole = "--json" in sys.argv
+    if not whole:
+        print(f"{machine['processor']}, Linux {machine['kernel']}")
+    for line in sys.stdin:
+        result = json.loads(line)
+        results.append(result)
+        if not whole:
+            print_line(result, last)
+        last = result["bench"]
+    if whole:
+        print(json.dumps({"machine": machine, "results": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
