@@ -137,13 +137,15 @@ PACKET_INLINE bool vip_nd_sum(const struct packet *packet, uint32_t offset, uint
 	return true;
 }
 
+#define VIP_ND_OPTION_FOUND (1ull << 48)
+
 /*
- * Walks the options; true when a source link-layer address is among them. `ret_valid` is false for an option of length
- * zero or one behind the end (RFC 4861 section 4.6).
+ * Walks the options; VIP_ND_OPTION_FOUND | mac_word() of a source link-layer address among them, 0 for none. `ret_valid` is
+ * false for an option of length zero or one behind the end (RFC 4861 section 4.6).
  */
-PACKET_INLINE bool vip_nd_source_option(const struct packet *packet, uint32_t offset, uint32_t length, bool *ret_valid)
+PACKET_INLINE uint64_t vip_nd_source_option(const struct packet *packet, uint32_t offset, uint32_t length, bool *ret_valid)
 {
-	bool found = false;
+	uint64_t found = 0;
 
 	*ret_valid = true;
 	for (uint32_t i = 0; i < (VIP_ND_MESSAGE_MAX - sizeof(struct nd_message)) / 8; i++) {
@@ -157,22 +159,24 @@ PACKET_INLINE bool vip_nd_source_option(const struct packet *packet, uint32_t of
 			return found;
 		}
 		if (option->type == ND_OPTION_SOURCE_LINK_ADDRESS)
-			found = true;
+			found = VIP_ND_OPTION_FOUND | mac_word(option->mac);
 		offset += option->length * 8u;
 		length -= option->length * 8u;
 	}
 	return found;
 }
 
-/* RFC 4861 section 7.1.1, in its order. */
+/* RFC 4861 section 7.1.1, in its order. `ret_source` is vip_nd_source_option()'s. */
 PACKET_INLINE enum drop_reason vip_nd_check(const struct packet *packet, const struct flow *flow,
-					    const struct nd_message *message, const struct address *target)
+					    const struct nd_message *message, const struct address *target,
+					    uint64_t *ret_source)
 {
 	struct address group = vip_solicited_node(target);
 	uint64_t sum = checksum_address(&flow->source) + checksum_address(&flow->destination) +
 		       __builtin_bswap16(flow->l4_length) + BE16(PROTOCOL_ICMPV6);
 	uint32_t options = flow->l4_length - (uint32_t)sizeof(*message);
-	bool valid, source_option;
+	uint64_t source_option;
+	bool valid;
 
 	if (flow->hop_limit != 255)
 		return DROP_nd_hop_limit;
@@ -187,6 +191,7 @@ PACKET_INLINE enum drop_reason vip_nd_check(const struct packet *packet, const s
 		return DROP_nd_malformed;
 	if (address_is_zero(&flow->source) && (source_option || !address_equal(&flow->destination, &group)))
 		return DROP_nd_source;
+	*ret_source = source_option;
 	return DROP_NONE;
 }
 
@@ -199,6 +204,7 @@ PACKET_INLINE void vip_nd_decide(const struct packet *packet, const struct flow 
 	struct address target;
 	enum drop_reason reason;
 	uint32_t frame, answer;
+	uint64_t source = 0;
 
 	if (!ethernet || !message || flow->l4_length < sizeof(*message))
 		return; /* too short to name a target: the host's to judge */
@@ -212,13 +218,14 @@ PACKET_INLINE void vip_nd_decide(const struct packet *packet, const struct flow 
 		vip_drop(decision, DROP_nd_conflict);
 		return;
 	}
-	reason = vip_nd_check(packet, flow, message, &target);
+	reason = vip_nd_check(packet, flow, message, &target, &source);
 	if (reason) {
 		vip_drop(decision, reason);
 		return;
 	}
 	vip_answer(decision, ACTION_ND_ADVERTISE, link);
-	decision->egress.destination_mac = mac_word(ethernet->source);
+	/* To the address that the asker names (RFC 4861 section 7.2.3), whoever carried the question; it cannot be a group's. */
+	decision->egress.destination_mac = source && !(source & 1) ? source & MAC_WORD_MASK : mac_word(ethernet->source);
 	decision->address = target;
 	frame = (uint32_t)packet_length(packet);
 	answer = flow->l3_offset + (uint32_t)(sizeof(struct ipv6_header) + sizeof(*message) + sizeof(struct nd_link_option));

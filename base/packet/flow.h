@@ -143,6 +143,9 @@ PACKET_INLINE enum drop_reason flow_parse_ipv6_extensions(const struct packet *p
 			length = (extension->length + 2u) * 4;
 		} else {
 			length = (extension->length + 1u) * 8;
+			/* Its checksum counts on a destination further on, and nobody routes by it here (RFC 8200 section 4.4). */
+			if (next == PROTOCOL_ROUTING && ((const struct ipv6_routing *)extension)->segments_left)
+				return DROP_ipv6_routing_header;
 		}
 		next = extension->next_header;
 		offset += length;

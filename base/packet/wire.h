@@ -80,6 +80,13 @@ struct ipv6_extension {
 	uint8_t length;
 } WIRE;
 
+struct ipv6_routing {
+	uint8_t next_header;
+	uint8_t length;
+	uint8_t type;
+	uint8_t segments_left;
+} WIRE;
+
 struct ipv6_fragment {
 	uint8_t next_header;
 	uint8_t reserved;

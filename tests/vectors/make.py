@@ -247,6 +247,10 @@ def nd():
              solicitation(unicast=True, option=False), advertisement())
     answered("solicitation, multicast without option", "answered to the frame's source", solicitation(option=False),
              advertisement())
+    answered("solicitation, carried by another", "RFC 4861 section 7.2.3: the source link-layer address is the asker's",
+             Ether(src=ROUTER, dst=group_of(VIP6)[1]) / solicitation().payload, advertisement())
+    group = solicitation(option=False) / ICMPv6NDOptSrcLLAddr(lladdr="33:33:00:00:00:01")
+    answered("solicitation from a group's hardware address", "nobody has it: answered to the frame's source", group, advertisement())
     answered("duplicate address detection", "RFC 4861 section 7.2.4, RFC 4862 section 5.4.3: to all nodes, not solicited",
              solicitation(source="::", option=False), advertisement(to="ff02::1", solicited=False, mac="33:33:00:00:00:01"))
     answered("solicitation, VLAN", "the answer has the question's tag", solicitation(tags=[Dot1Q(vlan=7, prio=2)]),
@@ -374,6 +378,10 @@ def lies():
     seven = ether() / IPv6(src=CLIENT6, dst=VIP6)
     for _ in range(7):
         seven /= IPv6ExtHdrDestOpt()
+    way = IPv6ExtHdrRouting(type=0, segleft=1, addresses=["2001:db8::5"]) / UDP(sport=1, dport=53)
+    dropped("routing header with a segment left", "RFC 5095: nobody routes by it here, and its checksum is another destination's",
+            ether() / IPv6(src=CLIENT6, dst=VIP6) / way, "ipv6_routing_header")
+    passed("routing header with a segment left, for the node", "the kernel's to judge", ether() / IPv6(src=CLIENT6, dst="2001:db8:0:1::2") / way)
     dropped("seven extension headers", "RFC 8504 section 5.3: a limit is allowed", seven / udp, "ipv6_extension_limit")
     dropped("4 bytes of UDP", "RFC 768: 8 bytes", ether() / IP(src=CLIENT4, dst=VIP4, proto=17) / Raw(bytes([0, 1, 0, 53])) /
             Padding(bytes(22)), "udp_header_short")
