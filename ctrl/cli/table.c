@@ -118,3 +118,13 @@ void table_print(struct table *table, FILE *file, const char *indent)
 	free(table->rows);
 	free(table);
 }
+
+void flows_cell(struct table *table, const json_t *row)
+{
+	const json_t *flows = json_object_get(row, "flows");
+
+	if (flows)
+		table_cell(table, "%" JSON_INTEGER_FORMAT, json_integer_value(flows));
+	else
+		table_cell(table, "-");
+}

@@ -2,6 +2,7 @@
 /* Columns of text, as wide as their widest cell, three spaces between. */
 #pragma once
 
+#include <jansson.h>
 #include <stdio.h>
 
 struct table;
@@ -15,3 +16,6 @@ void table_cell(struct table *table, const char *format, ...) __attribute__((for
 void table_row_begin(struct table *table);
 /* Prints, with the headings if there is a row, and frees. */
 void table_print(struct table *table, FILE *file, const char *indent);
+
+/* The row's "flows", "-" until they have been counted. */
+void flows_cell(struct table *table, const json_t *row);

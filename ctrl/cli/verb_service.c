@@ -59,7 +59,7 @@ static void services_print(const struct cli *cli, const json_t *items)
 			  json_text(row, "forwarding"), NULL);
 		table_cell(table, "%" PRId64 "/%" PRId64, json_number(backends, "healthy"), json_number(backends, "total"));
 		table_cell(table, "%" PRId64, json_number(backends, "draining"));
-		table_cell(table, "%" PRId64, json_number(row, "flows"));
+		flows_cell(table, row);
 		if (cli->output == OUTPUT_WIDE)
 			table_cell(table, "%" PRId64, json_number(row, "packets"));
 		else
@@ -107,7 +107,7 @@ static void backends_print(const json_t *items)
 		table_cell(table, "%s%s", state, drained ? " (drained)" : "");
 		table_cell(table, "%" PRId64, json_number(row, "weight"));
 		table_cell(table, "%.1f%%", 100 * json_number_value(share));
-		table_cell(table, "%" PRId64, json_number(row, "flows"));
+		flows_cell(table, row);
 		table_cell(table, "%s", json_object_get(row, "sinceSeconds")
 					? duration_format(json_number(row, "sinceSeconds"), since) : "-");
 		table_cell(table, "%s", json_text(row, "check"));

@@ -62,7 +62,7 @@ static void services_print(const json_t *services)
 		table_cell(table, "%s/%s", json_text(row, "namespace"), json_text(row, "name"));
 		table_cell(table, "%s", addresses);
 		table_cell(table, "%" PRId64 "/%" PRId64, json_number(backends, "healthy"), json_number(backends, "total"));
-		table_cell(table, "%" PRId64, json_number(row, "flows"));
+		flows_cell(table, row);
 		table_cell(table, "%s", json_text(row, "message"));
 	}
 	table_print(table, stdout, "");

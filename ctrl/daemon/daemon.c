@@ -299,6 +299,7 @@ static void parts_stop(struct daemon *daemon)
 	for (size_t i = 0; i < daemon->alarm_count; i++)
 		free(daemon->alarms[i].text);
 	free(daemon->alarms);
+	daemon_ownerships_free(daemon);
 	event_freep(&daemon->reconcile_event);
 	event_freep(&daemon->timer_event);
 	event_freep(&daemon->sweep_event);

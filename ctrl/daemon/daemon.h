@@ -40,6 +40,13 @@ struct daemon_alarm {
 	bool present;
 };
 
+/* Since when a virtual IP has its owner. */
+struct daemon_ownership {
+	struct address vip;
+	char *owner;
+	uint64_t since_ms;
+};
+
 struct daemon {
 	const struct config *config;
 	int run_directory_fd; /* holds the lock on it; -1: not open */
@@ -76,6 +83,8 @@ struct daemon {
 	char apply_error[512];
 	struct daemon_alarm *alarms;
 	size_t alarm_count;
+	struct daemon_ownership *ownerships; /* in the order of result.vips */
+	size_t ownership_count;
 	uint64_t reconciles_total;
 	uint64_t applies_total; /* that changed a table */
 	uint64_t flows;         /* at the last whole sweep */
@@ -86,6 +95,7 @@ struct daemon {
 void daemon_reconcile_soon(struct daemon *daemon);
 void daemon_reconcile(evutil_socket_t fd, short what, void *context); /* event callback */
 void daemon_interfaces_find(struct daemon *daemon);
+void daemon_ownerships_free(struct daemon *daemon);
 void daemon_inspect(evutil_socket_t fd, short what, void *context); /* event callback */
 
 /* views.c: what the API shows. */

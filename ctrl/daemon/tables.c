@@ -413,6 +413,68 @@ static void alarms_set(struct daemon *daemon)
 	daemon->alarm_count = kept;
 }
 
+/* Keeps the time of what has stayed as it was. */
+static void ownerships_set(struct daemon *daemon)
+{
+	struct daemon_ownership *next = memory_array(NULL, daemon->result.vip_count, sizeof(*next));
+	uint64_t now_ms = clock_now_ms(&clock_system);
+
+	for (size_t i = 0; i < daemon->result.vip_count; i++) {
+		const struct reconcile_vip *vip = &daemon->result.vips[i];
+
+		next[i] = (struct daemon_ownership){vip->address, memory_or_end(strdup(vip->owner)), now_ms};
+		for (size_t k = 0; k < daemon->ownership_count; k++) {
+			if (address_equal(&daemon->ownerships[k].vip, &vip->address) &&
+			    strcmp(daemon->ownerships[k].owner, vip->owner) == 0)
+				next[i].since_ms = daemon->ownerships[k].since_ms;
+		}
+	}
+	daemon_ownerships_free(daemon);
+	daemon->ownerships = next;
+	daemon->ownership_count = daemon->result.vip_count;
+}
+
+void daemon_ownerships_free(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->ownership_count; i++)
+		free(daemon->ownerships[i].owner);
+	free(daemon->ownerships);
+	daemon->ownerships = NULL;
+	daemon->ownership_count = 0;
+}
+
+static bool service_exists(const struct daemon *daemon, const char *name)
+{
+	size_t count;
+	const struct object *const *objects = catalogue_objects(daemon->catalogue, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		size_t length = strlen(objects[i]->meta.namespace_name);
+
+		if (objects[i]->kind == OBJECT_SERVICE && strncmp(name, objects[i]->meta.namespace_name, length) == 0 &&
+		    name[length] == '/' && strcmp(name + length + 1, objects[i]->meta.name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A drain goes with its service: one of the same name that comes later is another. */
+static void drain_expire(void *context, const char *name, const char *value)
+{
+	struct daemon *daemon = context;
+	char service[STORE_KEY_LENGTH_MAX], key[2 * STORE_KEY_LENGTH_MAX];
+	const char *end = strchr(name, '/');
+
+	end = end ? strchr(end + 1, '/') : NULL;
+	if (!end)
+		return;
+	snprintf(service, sizeof(service), "%.*s", (int)(end - name), name);
+	if (service_exists(daemon, service))
+		return;
+	snprintf(key, sizeof(key), CATALOGUE_DRAINS "%s", name);
+	store_delete(daemon->store, key, NULL, NULL);
+}
+
 static void timer_set(struct daemon *daemon)
 {
 	uint64_t now_ms = clock_now_ms(&clock_system), wait_ms;
@@ -455,6 +517,8 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	if (network_follow_want(daemon->follow, result.destinations, result.destination_count) < 0)
 		log_error("keeping next hops resolved: no memory");
 	daemon_assignments_store(daemon);
+	catalogue_each(daemon->catalogue, CATALOGUE_DRAINS, drain_expire, daemon);
+	ownerships_set(daemon);
 	alarms_set(daemon);
 	timer_set(daemon);
 	daemon->reconciles_total++;

@@ -41,10 +41,17 @@ static json_t *vip_json(const struct daemon *daemon, const struct reconcile_vip 
 json_t *daemon_view_vips(void *context)
 {
 	const struct daemon *daemon = context;
+	uint64_t now_ms = clock_now_ms(&clock_system);
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < daemon->result.vip_count; i++)
-		json_array_append_new(list, vip_json(daemon, &daemon->result.vips[i]));
+	for (size_t i = 0; i < daemon->result.vip_count; i++) {
+		json_t *vip = vip_json(daemon, &daemon->result.vips[i]);
+
+		if (i < daemon->ownership_count && *daemon->ownerships[i].owner)
+			json_object_set_new(vip, "sinceSeconds",
+					    json_integer((json_int_t)((now_ms - daemon->ownerships[i].since_ms) / 1000)));
+		json_array_append_new(list, vip);
+	}
 	return list;
 }
 
@@ -128,16 +135,19 @@ static json_t *service_json(const struct daemon *daemon, const struct object *ob
 	const struct ipam_assignment *assignment = ipam_result_lookup(&daemon->result.assignments,
 								      object->meta.namespace_name, object->meta.name);
 	struct service_sums sums = {.addresses = json_array()};
+	json_t *json;
 
 	service_sum(daemon, object, &sums);
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:{s:i, s:i, s:i}, s:I, s:I, s:I, s:s}", "namespace",
+	json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:{s:i, s:i, s:i}, s:I, s:I, s:s}", "namespace",
 			 object->meta.namespace_name, "name", object->meta.name, "type",
 			 service_type_name(object->service.type), "addresses", sums.addresses, "ports",
 			 ports_json(&object->service), "forwarding",
 			 object->service.forwarding == SERVICE_FORWARDING_NAT ? "nat" : "l2-dsr", "backends", "total",
-			 (int)sums.total, "healthy", (int)sums.healthy, "draining", (int)sums.draining, "flows",
-			 (json_int_t)sums.flows, "packets", (json_int_t)sums.packets, "bytes", (json_int_t)sums.bytes,
+			 (int)sums.total, "healthy", (int)sums.healthy, "draining", (int)sums.draining, "packets", (json_int_t)sums.packets, "bytes", (json_int_t)sums.bytes,
 			 "message", assignment && assignment->refusal ? assignment->refusal : "");
+	if (daemon->flows_known)
+		json_object_set_new(json, "flows", json_integer((json_int_t)sums.flows));
+	return json;
 }
 
 json_t *daemon_view_services(void *context)
@@ -191,14 +201,15 @@ static json_t *backend_json(const struct daemon *daemon, const struct reconcile_
 	(void)edge_program_backend_status(programmer_program(daemon->programmer), wanted, row, &status);
 	(void)edge_program_service_status(programmer_program(daemon->programmer), wanted, &totals);
 	snprintf(port, sizeof(port), "%u/%s", service->port->port, protocol_name_text(service->port->protocol));
-	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:i, s:f, s:I, s:I, s:I, s:s}", "namespace",
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:i, s:f, s:I, s:I, s:s}", "namespace",
 			 service->object->meta.namespace_name, "service", service->object->meta.name, "servicePort", port,
 			 "vip", address_format(&wanted->address, vip), "address", address_format(&backend->address, address),
 			 "port", backend->port, "state", state_name(backend), "drained",
 			 strcmp(backend->reason, "drained by the operator") == 0, "weight", backend->weight, "share",
-			 totals.ring_slots ? (double)status.slots / totals.ring_slots : 0.0, "flows",
-			 (json_int_t)status.flows, "packets", (json_int_t)status.count.packets, "bytes",
+			 totals.ring_slots ? (double)status.slots / totals.ring_slots : 0.0, "packets", (json_int_t)status.count.packets, "bytes",
 			 (json_int_t)status.count.bytes, "nextHop", network_next_hop_state_text(backend->next_hop));
+	if (status.flows_known)
+		json_object_set_new(json, "flows", json_integer((json_int_t)status.flows));
 	json_object_set_new(json, "reason",
 			    json_string(*backend->reason ? backend->reason : report ? report->last_reason : ""));
 	if (!report)

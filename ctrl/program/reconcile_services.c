@@ -40,8 +40,7 @@ static bool port_matches(const struct endpoint_port *given, const struct service
 	return given->protocol == wanted->protocol && strcmp(given->name, wanted->name) == 0;
 }
 
-static void candidate_add(struct reconcile_work *work, candidate_list *list, const struct object *object,
-			  const struct endpoint *endpoint, uint16_t port, bool ipv4)
+static void candidate_add(struct reconcile_work *work, candidate_list *list, const struct endpoint *endpoint, uint16_t port, bool ipv4, bool local_only)
 {
 	const struct address *address;
 
@@ -50,8 +49,7 @@ static void candidate_add(struct reconcile_work *work, candidate_list *list, con
 	address = &endpoint->addresses.items[0];
 	if (address_is_ipv4(address) != ipv4)
 		return;
-	if (object->service.external_traffic_policy == TRAFFIC_POLICY_LOCAL &&
-	    strcmp(endpoint->node_name, work->input->node_name) != 0)
+	if (local_only && strcmp(endpoint->node_name, work->input->node_name) != 0)
 		return;
 	/* Endpoints are mirrored into slices, and slices may overlap while they are being moved about. */
 	for (size_t i = 0; i < list->count; i++) {
@@ -71,8 +69,9 @@ static uint16_t backend_port(const struct endpoint_port *given, const struct ser
 	return wanted->target_port ? wanted->target_port : wanted->port;
 }
 
+/* `local_only`: those that run on this node (externalTrafficPolicy: Local, which concerns external addresses alone). */
 static void candidates_collect(struct reconcile_work *work, const struct object *object,
-			       const struct service_port *port, bool ipv4, candidate_list *list)
+			       const struct service_port *port, bool ipv4, bool local_only, candidate_list *list)
 {
 	for (size_t i = 0; i < work->input->object_count; i++) {
 		const struct object *other = work->input->objects[i];
@@ -86,8 +85,8 @@ static void candidates_collect(struct reconcile_work *work, const struct object 
 				continue;
 			for (size_t p = 0; p < slice->port_count; p++) {
 				for (size_t e = 0; port_matches(&slice->ports[p], port) && e < slice->endpoint_count; e++)
-					candidate_add(work, list, object, &slice->endpoints[e],
-						      backend_port(&slice->ports[p], port), ipv4);
+					candidate_add(work, list, &slice->endpoints[e], backend_port(&slice->ports[p], port),
+						      ipv4, local_only);
 			}
 		} else if (other->kind == OBJECT_ENDPOINTS && strcmp(other->meta.name, object->meta.name) == 0) {
 			for (size_t s = 0; s < other->endpoints.subset_count; s++) {
@@ -95,8 +94,8 @@ static void candidates_collect(struct reconcile_work *work, const struct object 
 
 				for (size_t p = 0; p < subset->port_count; p++) {
 					for (size_t e = 0; port_matches(&subset->ports[p], port) && e < subset->endpoint_count; e++)
-						candidate_add(work, list, object, &subset->endpoints[e],
-							      backend_port(&subset->ports[p], port), ipv4);
+						candidate_add(work, list, &subset->endpoints[e],
+							      backend_port(&subset->ports[p], port), ipv4, local_only);
 				}
 			}
 		}
@@ -348,12 +347,13 @@ static void health_alarm(struct reconcile_work *work, const struct reconcile_ser
 }
 
 static void service_add(struct reconcile_work *work, const struct object *object, const struct service_port *port,
-			const struct address *address, const char *key)
+			const struct address *address, bool cluster_ip, const char *key)
 {
 	const char *holder = port_holder(work, port, address);
 	char text[ADDRESS_TEXT_SIZE];
 	const struct service *service = &object->service;
 	size_t place = work->service_rows.count;
+	bool local_only = service->external_traffic_policy == TRAFFIC_POLICY_LOCAL && !cluster_ip;
 	candidate_list candidates = {0};
 	struct reconcile_service *added;
 	struct reconcile_backend *views;
@@ -365,7 +365,10 @@ static void service_add(struct reconcile_work *work, const struct object *object
 			   address_format(address, text), holder);
 		return;
 	}
-	candidates_collect(work, object, port, address_is_ipv4(address), &candidates);
+	candidates_collect(work, object, port, address_is_ipv4(address), local_only, &candidates);
+	if (local_only && candidates.count == 0)
+		work_alarm(work, key, "externalTrafficPolicy is Local and no endpoint has nodeName %s, so nothing is served here; name the endpoints' nodes, or use Cluster.",
+			   work->input->node_name);
 	if (service->forwarding == SERVICE_FORWARDING_NAT)
 		candidates_limit(work, port, key, &candidates);
 	rows = arena_array(work->arena, candidates.count + 1, sizeof(*rows));
@@ -405,8 +408,8 @@ static void port_checks(struct reconcile_work *work, const struct object *object
 {
 	candidate_list candidates = {0};
 
-	candidates_collect(work, object, port, true, &candidates);
-	candidates_collect(work, object, port, false, &candidates);
+	candidates_collect(work, object, port, true, false, &candidates);
+	candidates_collect(work, object, port, false, false, &candidates);
 	for (size_t i = 0; i < candidates.count; i++)
 		check_add(work, object, port, key, &candidates.items[i]);
 }
@@ -429,7 +432,7 @@ void reconcile_services(struct reconcile_work *work)
 
 			port_checks(work, object, port, key);
 			for (size_t a = 0; a < count; a++)
-				service_add(work, object, port, &addresses[a], key);
+				service_add(work, object, port, &addresses[a], cluster[a], key);
 		}
 	}
 }

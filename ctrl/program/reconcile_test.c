@@ -347,6 +347,33 @@ static void routes_lead_back_by_gateway_and_on_link(void **state)
 	world_done(&world);
 }
 
+static void local_traffic_policy_concerns_external_addresses(void **state)
+{
+	static const char service[] = "apiVersion: v1\n"
+				      "kind: Service\n"
+				      "metadata: {name: echo}\n"
+				      "spec: {type: LoadBalancer, clusterIP: 10.96.0.1, externalTrafficPolicy: Local, "
+				      "ports: [{port: 7, protocol: UDP, targetPort: 7000}]}\n"
+				      "---\n";
+	_cleanup_(freep) char *text = joined(pool_text, service, slice_text);
+	const struct edge_wanted *wanted;
+	struct world world;
+
+	world_init(&world, text);
+	world_run(&world);
+	wanted = &world.result.wanted;
+	assert_int_equal(wanted->service_count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct address cluster_ip = address("10.96.0.1");
+
+		assert_int_equal(wanted->services[i].backend_count,
+				 address_equal(&wanted->services[i].address, &cluster_ip) ? 2 : 0);
+	}
+	assert_true(world.result.alarm_count > 0);
+	assert_non_null(strstr(world.result.alarms[0].text, "externalTrafficPolicy"));
+	world_done(&world);
+}
+
 static void an_address_of_the_host_stays_the_hosts(void **state)
 {
 	static const char text[] = "apiVersion: v1\n"
@@ -397,6 +424,7 @@ int main(void)
 		cmocka_unit_test(health_and_drains_decide_a_backends_state),
 		cmocka_unit_test(a_backend_that_cannot_be_reached_is_not_up),
 		cmocka_unit_test(routes_lead_back_by_gateway_and_on_link),
+		cmocka_unit_test(local_traffic_policy_concerns_external_addresses),
 		cmocka_unit_test(an_address_of_the_host_stays_the_hosts),
 		cmocka_unit_test(a_clash_leaves_the_others_at_work),
 	};

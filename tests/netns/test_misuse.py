@@ -121,3 +121,18 @@ def test_words_of_the_command_line_as_people_write_them(node):
                            env={**os.environ, "PATH": "/usr/sbin:/usr/bin"})
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("selvaged: ")
+
+
+def test_a_drain_goes_with_its_service(node):
+    node.selvage("backend", "drain", "echo", "10.77.1.2")
+    wait_for(lambda: any(each["drained"] for each in node.backends("echo")), 5, "the drain")
+    node.selvage("delete", "service", "echo")
+    wait_for(lambda: not node.status()["services"], 5, "the service to go")
+    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "none"})
+    node.apply(manifests.stream(echo))
+    node.wait_backends("echo", up=2)
+
+
+def test_virtual_ips_tell_since_when_they_have_their_owner(node):
+    vips = json.loads(node.selvage("vip", "list", "-o", "json").stdout)["items"]
+    assert vips and all(0 <= vip["sinceSeconds"] < 120 for vip in vips)
