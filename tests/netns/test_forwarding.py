@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -111,13 +112,22 @@ def udp(scene, measured):
             assert len({flow["names"][0][1] for flow in report["flows"]}) == len(scene.backends)
 
 
+def iperf3_run(client, vip, flags):
+    """One measurement. The server opens its port anew after each, so one that comes too soon is refused and asks again."""
+    for attempt in range(5):
+        out = json.loads(client.run("iperf3", "-J", "-c", vip, "-t", "1", *flags, check=False).stdout)
+        if "Connection refused" not in out.get("error", "") and "busy" not in out.get("error", ""):
+            break
+        time.sleep(0.3)
+    assert "error" not in out, out["error"]
+    return out
+
+
 def iperf3(scene, measured, client):
     for number, backend in enumerate(scene.backends):
         for vip in manifests.vips(201 + number):
             for flags in ([], ["-R"], ["-u", "-b", "50M", "-l", "1200"]):
-                out = json.loads(client.run("iperf3", "-J", "-c", vip, "-t", "1", *flags).stdout)
-                assert "error" not in out, out["error"]
-                end = out["end"]
+                end = iperf3_run(client, vip, flags)["end"]
                 if "-u" in flags:
                     total = end["sum"]
                     text = f"{total['bits_per_second'] / 1e6:.0f} Mbit/s, lost {total['lost_packets']} of {total['packets']}"
@@ -133,7 +143,9 @@ def test_nat(nat, measured):
     curl_sees_both_and_keeps_its_address(nat, nat.far, measured)
     wrk(nat, measured)
     udp(nat, measured)
-    assert {key: count for key, count in nat.node.drops().items() if count} == {}
+    drops = {key: count for key, count in nat.node.drops().items() if count}
+    # The router's hardware address may still be asked for when the first answer goes to the client behind it.
+    assert drops.pop("neighbour_unresolved", 0) <= 2 and drops == {}
 
 
 def test_nat_iperf3(nat, measured):
