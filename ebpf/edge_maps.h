@@ -40,13 +40,13 @@ struct {
 /* log2 of the kernel's ticks in an epoch: set by the loader, which measures the tick. */
 const volatile uint32_t edge_epoch_shift = 11;
 
-PACKET_INLINE void *edge_table(void *map)
-{
-	uint32_t zero = 0;
+/*
+ * A table's memory: the loader puts its address where the program names the map (loader_address.c). The compiler knows the
+ * map's declaration only, which is as large as any single access.
+ */
+#define edge_table(map) ((void *)&(map))
 
-	return bpf_map_lookup_elem(map, &zero);
-}
-
+/* This processor's; NULL never happens, but the verifier wants to hear it. */
 PACKET_INLINE struct edge_counters *edge_counters_get(void)
 {
 	uint32_t cpu = bpf_get_smp_processor_id();
@@ -54,21 +54,20 @@ PACKET_INLINE struct edge_counters *edge_counters_get(void)
 	return bpf_map_lookup_elem(&edge_counters, &cpu);
 }
 
-/* All tables; false never happens (arrays have their value 0), but the verifier wants to hear it. */
-PACKET_INLINE bool edge_tables_get(struct edge_tables *tables)
+/* All tables but the counters. */
+PACKET_INLINE struct edge_tables edge_tables_get(void)
 {
-	tables->config = edge_table(&edge_config);
-	tables->links = edge_table(&edge_links);
-	tables->routes = edge_table(&edge_routes);
-	tables->neighbours = edge_table(&edge_neighbours);
-	tables->vips = edge_table(&edge_vips);
-	tables->lb = edge_table(&edge_lb);
-	tables->rings = edge_table(&edge_rings);
-	tables->flows = edge_table(&edge_flows);
-	tables->filter = edge_table(&edge_filter);
-	tables->counters = edge_counters_get();
-	return tables->config && tables->links && tables->routes && tables->neighbours && tables->vips && tables->lb &&
-	       tables->rings && tables->flows && tables->filter && tables->counters;
+	return (struct edge_tables){
+		.config = edge_table(edge_config),
+		.links = edge_table(edge_links),
+		.routes = edge_table(edge_routes),
+		.neighbours = edge_table(edge_neighbours),
+		.vips = edge_table(edge_vips),
+		.lb = edge_table(edge_lb),
+		.rings = edge_table(edge_rings),
+		.flows = edge_table(edge_flows),
+		.filter = edge_table(edge_filter),
+	};
 }
 
 /* bpf_jiffies64() is one load; a clock helper would cost more than the lookup it dates. */

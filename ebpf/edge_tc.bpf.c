@@ -69,9 +69,9 @@ __attribute__((noinline)) int edge_tc_decide(struct __sk_buff *skb, struct flow 
 {
 	struct edge_ingress ingress;
 	struct packet packet = edge_tc_view(skb);
-	struct edge_tables tables;
+	struct edge_tables tables = edge_tables_get();
 
-	if (!flow || !decision || !edge_tables_get(&tables))
+	if (!flow || !decision)
 		return -1;
 	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
 	edge_decide_parsed(&tables, &packet, &ingress, flow, (enum drop_reason)reason, decision);
@@ -98,14 +98,14 @@ __attribute__((noinline)) int edge_tc_write(struct __sk_buff *skb, const struct 
 SEC("tc")
 int edge_tc(struct __sk_buff *skb)
 {
-	struct edge_config *config = edge_table(&edge_config);
+	struct edge_config *config = edge_table(edge_config);
 	struct edge_counters *counters = edge_counters_get();
 	struct decision decision = {0};
 	uint32_t length = skb->len;
 	struct flow flow = {0};
 	int reason;
 
-	if (!config || !counters)
+	if (!counters)
 		return TC_ACT_SHOT;
 	reason = edge_tc_parse(skb, &flow);
 	if (reason < 0 || edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0)

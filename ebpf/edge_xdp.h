@@ -55,17 +55,17 @@ PACKET_INLINE int edge_xdp_send(struct xdp_md *xdp, const struct decision *decis
 }
 
 /*
- * verifier: deciding and writing are functions checked each by itself: in one with the rest their paths would multiply.
- * Where the kernel guards returns (SRSO) a call costs seven nanoseconds, so there are no more of them than must be.
+ * verifier: deciding is a function checked by itself: in one with the rest its paths would multiply with theirs. Where the
+ * kernel guards returns (SRSO) a call costs seven nanoseconds, so it is the only one of a known flow's packet.
  */
 __attribute__((noinline)) int edge_xdp_decide(struct xdp_md *xdp, struct flow *flow, uint32_t reason,
 					      struct decision *decision)
 {
 	struct packet packet = edge_xdp_view(xdp);
 	struct edge_ingress ingress;
-	struct edge_tables tables;
+	struct edge_tables tables = edge_tables_get();
 
-	if (!flow || !decision || !edge_tables_get(&tables))
+	if (!flow || !decision)
 		return -1;
 	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_epoch());
 	edge_decide_parsed(&tables, &packet, &ingress, flow, (enum drop_reason)reason, decision);
@@ -73,14 +73,11 @@ __attribute__((noinline)) int edge_xdp_decide(struct xdp_md *xdp, struct flow *f
 }
 
 /* Makes room and rewrites; negative when there is no room. */
-__attribute__((noinline)) int edge_xdp_write(struct xdp_md *xdp, const struct flow *flow,
-					     const struct decision *decision)
+PACKET_INLINE int edge_xdp_write(struct xdp_md *xdp, const struct flow *flow, const struct decision *decision)
 {
 	struct lb_exchange exchange;
 	struct packet packet;
 
-	if (!flow || !decision)
-		return -1;
 	if (unlikely(decision->room != 0) && bpf_xdp_adjust_head(xdp, -decision->room) < 0)
 		return -1;
 	packet = edge_xdp_view(xdp);
@@ -91,20 +88,15 @@ __attribute__((noinline)) int edge_xdp_write(struct xdp_md *xdp, const struct fl
 
 PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 {
-	uint32_t length = edge_xdp_length(xdp);
-	struct edge_config *config = edge_table(&edge_config);
 	struct edge_counters *counters = edge_counters_get();
+	uint32_t length = edge_xdp_length(xdp);
+	struct packet packet = edge_xdp_view(xdp);
 	struct decision decision = {0};
 	struct flow flow = {0};
-	struct packet packet = edge_xdp_view(xdp);
-	uint32_t reason;
 
-	if (!config || !counters)
+	if (!counters || edge_xdp_decide(xdp, &flow, (uint32_t)flow_parse(&packet, &flow), &decision) < 0)
 		return XDP_ABORTED;
-	reason = (uint32_t)flow_parse(&packet, &flow);
-	if (edge_xdp_decide(xdp, &flow, reason, &decision) < 0)
-		return XDP_ABORTED;
-	if (unlikely(edge_trace_wanted(config, &flow, &decision)))
+	if (unlikely(edge_trace_wanted(edge_table(edge_config), &flow, &decision)))
 		edge_xdp_event(xdp, EDGE_EVENT_TRACE, length, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))
 		edge_xdp_event(xdp, EDGE_EVENT_NEIGHBOUR, 0, &decision);

@@ -312,6 +312,7 @@ int loader_open(const char *directory, struct loader **ret_loader, struct error 
 		return loader_fail(error, cpus, "counting processors");
 	loader->counter_sets = (uint32_t)cpus;
 	libbpf_set_print(libbpf_print);
+	loader_address_tables();
 	code = directory ? directory_set(loader, directory, error) : 0;
 	if (!code)
 		code = objects_load(loader, error);

@@ -26,5 +26,8 @@ struct loader {
 	void *handler_context;
 };
 
+/* Programs that this process loads from now on have the addresses of tables in them. Any thread. */
+void loader_address_tables(void);
+
 /* Puts why a bpf() call failed into words. */
 int loader_fail(struct error *error, int code, const char *what);

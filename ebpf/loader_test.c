@@ -103,12 +103,12 @@ static void vip_put(const struct edge_tables *tables)
 {
 	struct address vip = address_from_ipv4(__builtin_bswap32(0x0a000032));
 	struct directory_key key = vip_key(&vip, false);
-	uint32_t home = (uint32_t)directory_hash(&key, 0) & ((1u << VIP_DIRECTORY_BITS) - 1);
+	uint32_t home = directory_hash(&key, 0) & ((1u << VIP_DIRECTORY_BITS) - 1);
 
 	tables->vips->rows[1] = (struct vip_row){.address = vip, .links = 1, .flags = VIP_OWNED};
 	tables->vips->directory.entries[0][home] = (struct directory_entry){key, 1, 0};
 	key = link_key(INGRESS, 0);
-	home = (uint32_t)directory_hash(&key, 0) & ((1u << LINK_DIRECTORY_BITS) - 1);
+	home = directory_hash(&key, 0) & ((1u << LINK_DIRECTORY_BITS) - 1);
 	tables->links->rows[1] = (struct link_row){.mac = 0x010000000002ull, .announce = 1, .ifindex = INGRESS};
 	tables->links->directory.entries[0][home] = (struct directory_entry){key, 1, 0};
 }

@@ -129,8 +129,7 @@ PACKET_FUNCTION uint32_t lb_client_settle(const struct lb_tables *lb, struct lb_
 	if (chosen == 0)
 		return 0;
 	word = lb_flow_word(question->client_hash, chosen, question->epoch, LB_FLOW_CLIENT);
-	if (found.word != word)
-		(void)__sync_val_compare_and_swap(found.place, found.word, word);
+	lb_flow_put(&found, word);
 	return chosen;
 }
 
@@ -164,8 +163,7 @@ PACKET_FUNCTION uint32_t lb_flow_settle(const struct lb_tables *lb, struct lb_fl
 	if (question->tcp && question->tcp_flags & (TCP_FIN | TCP_RST))
 		flags |= LB_FLOW_CLOSING;
 	word = lb_flow_word(question->hash, (uint16_t)backend, question->epoch, flags);
-	if (word != found.word)
-		(void)__sync_val_compare_and_swap(found.place, found.word, word);
+	lb_flow_put(&found, word);
 	return backend;
 }
 
@@ -281,22 +279,17 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, struct lb_fl
 		return found.bucket_full ? LB_ANSWER_UNKNOWN : LB_ANSWER_NONE;
 	ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
 	word = lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0));
-	if (word != found.word)
-		(void)__sync_val_compare_and_swap(found.place, found.word, word);
+	lb_flow_put(&found, word);
 	return LB_ANSWER_OURS;
 }
 
 /* The first row of the backends with the endpoint that this packet comes from, 0 for none. */
-PACKET_FUNCTION uint32_t lb_endpoint_find(const struct lb_tables *lb, const struct flow *flow)
+PACKET_INLINE uint32_t lb_endpoint_find(const struct lb_tables *lb, const struct flow *flow)
 {
-	struct directory_key key;
+	bool ipv6 = flow->network == FLOW_IPV6;
+	struct directory_key key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, flow->source_port);
 	uint32_t row;
-	bool ipv6;
 
-	if (!lb || !flow)
-		return 0;
-	ipv6 = flow->network == FLOW_IPV6;
-	key = lb_key(LB_KEY_BACKEND, &flow->source, ipv6, flow->protocol, flow->source_port);
 	row = DIRECTORY_FIND(&lb->backends_by_endpoint, LB_REVERSE_DIRECTORY_BITS, &key);
 	if (row)
 		return row;
@@ -467,9 +460,9 @@ PACKET_INLINE struct lb_exchange lb_write_network(const struct packet *packet, c
 			exchange.pseudo = checksum_exchange_address(forward ? &flow->destination : &flow->source,
 								    &decision->address);
 			if (forward)
-				__builtin_memcpy(ipv6->destination, &decision->address, sizeof(struct address));
+				address_to_wire6(ipv6->destination, &decision->address);
 			else
-				__builtin_memcpy(ipv6->source, &decision->address, sizeof(struct address));
+				address_to_wire6(ipv6->source, &decision->address);
 		}
 	}
 	return exchange;

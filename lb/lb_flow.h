@@ -46,29 +46,51 @@ PACKET_INLINE uint32_t lb_filter_set(uint64_t hash)
 	return (uint32_t)(hash >> 12) & ((1u << LB_FILTER_SET_BITS) - 1);
 }
 
+#define LB_FILTER_ONES 0x0001000100010001ull /* one in each 16-bit part of a word */
+
+/* Not zero when one of the word's parts is. */
+PACKET_INLINE uint64_t lb_filter_zero(uint64_t word)
+{
+	return (word - LB_FILTER_ONES) & ~word & LB_FILTER_ONES << 15;
+}
+
 /* Whether the flow was recorded in this epoch. */
 PACKET_INLINE bool lb_filter_test(const struct lb_filter *filter, uint64_t hash, uint32_t epoch)
 {
-	uint64_t lows = 0x0001000100010001ull;
-	uint64_t difference = load_once(filter->sets[lb_filter_set(hash)]) ^ lb_filter_cell(hash, epoch) * lows;
+	const uint64_t *set = filter->sets[lb_filter_set(hash)];
+	uint64_t cells = lb_filter_cell(hash, epoch) * LB_FILTER_ONES;
 
-	/* Is one of four 16-bit parts zero? */
-	return ((difference - lows) & ~difference & 0x8000800080008000ull) != 0;
+	return (lb_filter_zero(load_once(set[0]) ^ cells) | lb_filter_zero(load_once(set[1]) ^ cells)) != 0;
 }
 
-/* Marks the flow as recorded; a cell of another epoch gives way first. */
+/* A one in each part that is no cell of this epoch. */
+PACKET_INLINE uint64_t lb_filter_stale(uint64_t word, uint32_t epoch)
+{
+	uint64_t other = word >> 12 & 0xf * LB_FILTER_ONES; /* the cells' epochs, without a branch for each of them */
+
+	other ^= (epoch & 0xf) * LB_FILTER_ONES;
+	return (other + 0xf * LB_FILTER_ONES) >> 4 & LB_FILTER_ONES;
+}
+
+/*
+ * Marks the flow as recorded; a cell of another epoch gives way first. A cell that another worker writes to the same word at
+ * the same moment may be lost: one look more for its flow.
+ */
 PACKET_INLINE void lb_filter_mark(struct lb_filter *filter, uint64_t hash, uint32_t epoch)
 {
-	uint16_t *cells = (uint16_t *)&filter->sets[lb_filter_set(hash)];
-	uint16_t cell = (uint16_t)lb_filter_cell(hash, epoch);
-	uint32_t victim = (uint32_t)(hash >> 32) & 3;
+	uint64_t *set = filter->sets[lb_filter_set(hash)];
+	uint32_t which = (uint32_t)(hash >> 32) & 1;
+	uint64_t word = load_once(set[which]), part = lb_filter_stale(word, epoch);
 
-#pragma GCC unroll 4
-	for (uint32_t i = 0; i < 4; i++) {
-		if (load_once(cells[i]) >> 12 != (epoch & 0xf))
-			victim = i;
+	if (unlikely(part == 0)) {
+		which ^= 1;
+		word = load_once(set[which]);
+		part = lb_filter_stale(word, epoch);
 	}
-	store_once(cells[victim & 3], cell);
+	if (unlikely(part == 0))
+		part = 1ull << (hash >> 33 & 3) * 16;
+	part &= -part;
+	store_once(set[which], (word & ~(0xffff * part)) | lb_filter_cell(hash, epoch) * part);
 }
 
 PACKET_INLINE uint64_t *lb_flow_bucket(struct lb_flows *flows, uint64_t hash)
@@ -119,4 +141,15 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 	result.place = &bucket[victim & (LB_FLOW_WAYS - 1)];
 	result.word = load_once(*result.place);
 	return result;
+}
+/*
+ * Writes a flow's word. A change gives way to another worker's (both saw the same packet's flow, and one may have seen its
+ * end); a new flow's word is stored without asking: of two that meet in one place either may lose its record.
+ */
+PACKET_INLINE void lb_flow_put(const struct lb_flow_place *found, uint64_t word)
+{
+	if (!found->found)
+		store_once(*found->place, word);
+	else if (word != found->word)
+		(void)__sync_val_compare_and_swap(found->place, found->word, word);
 }

@@ -169,13 +169,13 @@ static void pass_end(struct lb_program *program)
  */
 static void marks_sweep(struct lb_program *program, uint32_t step, uint32_t now_epoch)
 {
-	uint32_t part = (1u << LB_FILTER_SET_BITS) / LB_SWEEP_STEPS;
-	uint64_t *sets = program->options.filter->sets;
+	uint32_t part = (LB_FILTER_SET_WORDS << LB_FILTER_SET_BITS) / LB_SWEEP_STEPS;
+	uint64_t *words = program->options.filter->sets[0];
 
 	for (uint32_t i = step * part; i < (step + 1) * part; i++) {
-		uint16_t *cells = (uint16_t *)&sets[i];
+		uint16_t *cells = (uint16_t *)&words[i];
 
-		for (uint32_t j = 0; sets[i] && j < 4; j++) {
+		for (uint32_t j = 0; words[i] && j < 4; j++) {
 			uint16_t cell = load_once(cells[j]);
 			uint32_t age = (now_epoch - (cell >> 12)) & 0xf;
 

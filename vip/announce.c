@@ -60,7 +60,7 @@ struct na_packet {
 	struct ipv6_header ip;
 	struct nd_message message;
 	struct nd_link_option option;
-} WIRE;
+} PACKET_WIRE;
 
 #define NA_PAYLOAD_SIZE (sizeof(struct nd_message) + sizeof(struct nd_link_option))
 

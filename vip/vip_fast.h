@@ -13,13 +13,10 @@
 #define VIP_ECHO_HOP_LIMIT 64
 #define VIP_ND_MESSAGE_MAX 88u /* message and 64 bytes of options; verifier: a bound for the checksum loop */
 
-PACKET_FUNCTION uint32_t vip_row_find(const struct vip_tables *tables, const struct address *address, uint32_t ipv6)
+PACKET_INLINE uint32_t vip_row_find(const struct vip_tables *tables, const struct address *address, uint32_t ipv6)
 {
-	struct directory_key key;
+	struct directory_key key = vip_key(address, ipv6);
 
-	if (!tables || !address)
-		return 0;
-	key = vip_key(address, ipv6);
 	return DIRECTORY_FIND(&tables->directory, VIP_DIRECTORY_BITS, &key);
 }
 
@@ -263,13 +260,13 @@ PACKET_INLINE void vip_nd_write(const struct packet *packet, const struct flow *
 	ipv6->payload_length = be16_from(length);
 	ipv6->next_header = PROTOCOL_ICMPV6;
 	ipv6->hop_limit = 255;
-	__builtin_memcpy(ipv6->source, &decision->address, sizeof(struct address));
-	__builtin_memcpy(ipv6->destination, &destination, sizeof(struct address));
+	address_to_wire6(ipv6->source, &decision->address);
+	address_to_wire6(ipv6->destination, &destination);
 	message = (struct nd_message *)(ipv6 + 1);
 	message->type = ICMPV6_NEIGHBOUR_ADVERTISEMENT;
 	message->code = 0;
 	message->flags = be32_from(ND_FLAG_OVERRIDE | (probe ? 0 : ND_FLAG_SOLICITED));
-	__builtin_memcpy(message->target, &decision->address, sizeof(struct address));
+	address_to_wire6(message->target, &decision->address);
 	option = (struct nd_link_option *)(message + 1);
 	option->type = ND_OPTION_TARGET_LINK_ADDRESS;
 	option->length = 1;
@@ -319,8 +316,8 @@ PACKET_INLINE void vip_echo_write(const struct packet *packet, const struct flow
 
 		if (!ipv6)
 			return;
-		__builtin_memcpy(ipv6->source, &flow->destination, sizeof(struct address));
-		__builtin_memcpy(ipv6->destination, &flow->source, sizeof(struct address));
+		address_to_wire6(ipv6->source, &flow->destination);
+		address_to_wire6(ipv6->destination, &flow->source);
 		ipv6->hop_limit = VIP_ECHO_HOP_LIMIT;
 	}
 	reply = flow->network == FLOW_IPV4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY;

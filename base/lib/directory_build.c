@@ -71,7 +71,7 @@ static int entry_insert(struct directory_entry *buffer, uint32_t bits, uint64_t 
 			const struct directory_pair *pair)
 {
 	uint32_t mask = (1u << bits) - 1;
-	uint32_t home = (uint32_t)directory_hash(&pair->key, control);
+	uint32_t home = directory_hash(&pair->key, control);
 
 	for (uint32_t probe = 0; probe < DIRECTORY_PROBES; probe++) {
 		struct directory_entry *entry = &buffer[(home + probe) & mask];

@@ -6,11 +6,11 @@
 
 struct be16 {
 	uint16_t raw;
-};
+} __attribute__((may_alias));
 
 struct be32 {
 	uint32_t raw;
-} __attribute__((packed, aligned(2)));
+} PACKET_WIRE;
 
 PACKET_INLINE uint16_t be16_get(struct be16 value)
 {

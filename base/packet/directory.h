@@ -34,9 +34,9 @@ _Static_assert(sizeof(struct directory_entry) == 32, "two to a cache line");
 		struct directory_entry entries[2][1u << (bits)];    \
 	}
 
-PACKET_INLINE uint64_t directory_hash(const struct directory_key *key, uint64_t control)
+PACKET_INLINE uint32_t directory_hash(const struct directory_key *key, uint64_t control)
 {
-	return hash_finish(hash_word(hash_word(hash_word(control >> 32, key->word[0]), key->word[1]), key->word[2]));
+	return (uint32_t)(hash_three(control >> 32, key->word) >> 32);
 }
 
 /* `entries` are the 2 << bits places of both buffers. Returns the row, 0 for none. */
@@ -45,7 +45,7 @@ PACKET_INLINE uint32_t directory_find(const struct directory_entry *entries, uin
 {
 	uint32_t mask = (1u << bits) - 1;
 	uint32_t base = (uint32_t)(control & 1) << bits;
-	uint32_t home = (uint32_t)directory_hash(key, control);
+	uint32_t home = directory_hash(key, control);
 
 #pragma GCC unroll 8
 	for (uint32_t probe = 0; probe < DIRECTORY_PROBES; probe++) {

@@ -25,11 +25,13 @@ PACKET_INLINE void *packet_header(const struct packet *packet, uint32_t offset, 
 {
 	uint8_t *header;
 
-	value_opaque(offset);
+	if (!__builtin_constant_p(offset))
+		value_opaque(offset);
 	if (offset > PACKET_OFFSET_MAX)
 		return NULL;
 	header = packet->data + offset;
 	if (header + length > packet->end)
-		return NULL;
+		header = NULL;
+	value_opaque(header); /* verifier: the comparison is not repeated elsewhere in another form */
 	return header;
 }

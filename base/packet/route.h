@@ -27,14 +27,12 @@ struct route_table {
 };
 
 /* 1 + the place of the longest matching prefix in `rows[0]` and `rows[1]` seen as one array, 0 for no route. */
-PACKET_FUNCTION uint32_t route_place_find(const struct route_table *table, const struct address *address)
+PACKET_INLINE uint32_t route_place_find(const struct route_table *table, const struct address *address)
 {
 	const struct route_row *rows;
 	uint32_t count, buffer;
 	uint64_t control;
 
-	if (!table || !address)
-		return 0;
 	control = load_once(table->control);
 	buffer = control >> 32 & 1;
 	rows = table->rows[buffer];

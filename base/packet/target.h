@@ -28,6 +28,19 @@
 #define load_once(place) (*(const volatile __typeof__(place) *)&(place))
 #define store_once(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
 
+/*
+ * What lies in a packet starts at an even offset at best. The machines load it at once all the same, but BPF's compiler takes a
+ * word of unknown alignment apart into bytes: it is told that headers are aligned. PACKET_WIRE goes behind a header's
+ * struct, unaligned() is a word at any place, to read or to write.
+ */
+#ifdef __bpf__
+#define PACKET_WIRE __attribute__((may_alias))
+#define unaligned(type, place) (*(__attribute__((may_alias)) type *)(place))
+#else
+#define PACKET_WIRE __attribute__((packed, aligned(2), may_alias))
+#define unaligned(type, place) (((struct { type value; } __attribute__((packed, may_alias)) *)(place))->value)
+#endif
+
 #ifdef __bpf__
 /* verifier: hides a value's origin from the compiler, so that the bound check that follows is kept */
 #define value_opaque(value) __asm__ volatile("" : "+r"(value))

@@ -2,16 +2,11 @@
 /*
  * Headers as they lie on the wire: Ethernet, VLAN tags (802.1Q, 802.1ad), ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200),
  * TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), neighbour discovery (RFC 4861).
- *
- * packed, aligned(2): everything behind an untagged or tagged Ethernet header starts at an even offset only, and plain
- * `packed` makes BPF load byte by byte.
  */
 #pragma once
 
 #include "base/packet/address.h"
 #include "base/packet/byteorder.h"
-
-#define WIRE __attribute__((packed, aligned(2)))
 
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_ARP 0x0806
@@ -23,13 +18,13 @@ struct ethernet_header {
 	uint8_t destination[6];
 	uint8_t source[6];
 	struct be16 ethertype;
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct ethernet_header) == 14, "wire");
 
 struct vlan_tag {
 	struct be16 control; /* priority 3, drop eligible 1, identifier 12 */
 	struct be16 ethertype;
-} WIRE;
+} PACKET_WIRE;
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -44,7 +39,7 @@ struct arp_packet {
 	struct be32 sender_ip;
 	uint8_t target_mac[6];
 	struct be32 target_ip;
-} WIRE;
+} __attribute__((packed, aligned(2))); /* its own layout is not aligned */
 _Static_assert(sizeof(struct arp_packet) == 28, "wire");
 
 #define IPV4_MORE_FRAGMENTS 0x2000
@@ -61,7 +56,7 @@ struct ipv4_header {
 	uint16_t checksum;
 	struct be32 source;
 	struct be32 destination;
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct ipv4_header) == 20, "wire");
 
 struct ipv6_header {
@@ -71,28 +66,28 @@ struct ipv6_header {
 	uint8_t hop_limit;
 	struct be32 source[4];
 	struct be32 destination[4];
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct ipv6_header) == 40, "wire");
 
 /* Hop-by-hop, routing, destination options: length in 8 octets, the first not counted. */
 struct ipv6_extension {
 	uint8_t next_header;
 	uint8_t length;
-} WIRE;
+} PACKET_WIRE;
 
 struct ipv6_routing {
 	uint8_t next_header;
 	uint8_t length;
 	uint8_t type;
 	uint8_t segments_left;
-} WIRE;
+} PACKET_WIRE;
 
 struct ipv6_fragment {
 	uint8_t next_header;
 	uint8_t reserved;
 	struct be16 offset_more; /* offset 13, reserved 2, more 1 */
 	struct be32 identification;
-} WIRE;
+} PACKET_WIRE;
 
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_ICMP 1
@@ -120,7 +115,7 @@ struct tcp_header {
 	struct be16 window;
 	uint16_t checksum;
 	struct be16 urgent;
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct tcp_header) == 20, "wire");
 
 struct udp_header {
@@ -128,7 +123,7 @@ struct udp_header {
 	struct be16 destination_port;
 	struct be16 length;
 	uint16_t checksum;
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct udp_header) == 8, "wire");
 
 #define ICMP_ECHO_REPLY 0
@@ -148,7 +143,7 @@ struct icmp_header {
 	uint16_t checksum;
 	struct be16 identifier;
 	struct be16 sequence;
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct icmp_header) == 8, "wire");
 
 /* Neighbour solicitation and advertisement have one shape. */
@@ -158,7 +153,7 @@ struct nd_message {
 	uint16_t checksum;
 	struct be32 flags; /* advertisement: router, solicited, override */
 	struct be32 target[4];
-} WIRE;
+} PACKET_WIRE;
 _Static_assert(sizeof(struct nd_message) == 24, "wire");
 
 #define ND_FLAG_SOLICITED 0x40000000u
@@ -170,31 +165,30 @@ struct nd_link_option {
 	uint8_t type;
 	uint8_t length; /* in 8 octets */
 	uint8_t mac[6];
-} WIRE;
+} PACKET_WIRE;
 
 /* Any IPv6 address on the wire. */
 PACKET_INLINE struct address address_from_wire6(const struct be32 wire[4])
 {
-	struct address address;
+	return (struct address){{unaligned(uint64_t, wire), unaligned(uint64_t, wire + 2)}};
+}
 
-	__builtin_memcpy(&address, wire, sizeof(address));
-	return address;
+PACKET_INLINE void address_to_wire6(struct be32 wire[4], const struct address *address)
+{
+	unaligned(uint64_t, wire) = address->word[0];
+	unaligned(uint64_t, wire + 2) = address->word[1];
 }
 
 /* A MAC address as one word: the low 48 bits, in memory order. */
 PACKET_INLINE uint64_t mac_word(const uint8_t mac[6])
 {
-	uint16_t part[3];
-
-	__builtin_memcpy(part, mac, sizeof(part));
-	return part[0] | (uint64_t)part[1] << 16 | (uint64_t)part[2] << 32;
+	return unaligned(uint32_t, mac) | (uint64_t)unaligned(uint16_t, mac + 4) << 32;
 }
 
 PACKET_INLINE void mac_store(uint8_t mac[6], uint64_t word)
 {
-	uint16_t part[3] = {(uint16_t)word, (uint16_t)(word >> 16), (uint16_t)(word >> 32)};
-
-	__builtin_memcpy(mac, part, sizeof(part));
+	unaligned(uint32_t, mac) = (uint32_t)word;
+	unaligned(uint16_t, mac + 4) = (uint16_t)(word >> 32);
 }
 
 #define MAC_WORD_MASK 0xffffffffffffull

@@ -13,8 +13,8 @@
 struct host_native {
 	struct bench_host host; /* first */
 	struct edge_memory *memory;
-	uint8_t buffer[HEADROOM + BENCH_SAVED_BYTES] __attribute__((aligned(64)));
-	uint8_t saved[BENCH_SAVED_BYTES];
+	uint8_t buffer[HEADROOM + sizeof((struct bench_case){}.frame)] __attribute__((aligned(64)));
+	struct bench_config config;
 	uint32_t turn;
 	uint32_t random;
 };
@@ -64,18 +64,18 @@ static __attribute__((noinline)) enum verdict empty_handle(struct packet *packet
 	return VERDICT_PASS;
 }
 
-static void client_vary(struct host_native *self, const struct bench_config *config, uint8_t *frame)
+static void client_vary(struct host_native *self, uint8_t *frame)
 {
 	uint32_t client, address;
 	uint16_t port;
 
-	if (config->flows == 0)
+	if (self->config.flows == 0)
 		return;
-	client = bench_client_next(config, &self->turn, &self->random);
-	address = __builtin_bswap32(config->source_base + client);
+	client = bench_client_next(&self->config, &self->turn, &self->random);
+	address = __builtin_bswap32(self->config.source_base + client);
 	port = bench_client_port(client);
-	memcpy(frame + config->source_offset, &address, sizeof(address));
-	memcpy(frame + config->port_offset, &port, sizeof(port));
+	memcpy(frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
+	memcpy(frame + BENCH_PORT_OFFSET, &port, sizeof(port));
 }
 
 static enum verdict run_once(struct host_native *self, enum bench_program program, const struct bench_case *bench)
@@ -88,13 +88,12 @@ static enum verdict run_once(struct host_native *self, enum bench_program progra
 		return empty_handle(&packet);
 	if (program == BENCH_SWAP)
 		return swap_handle(&packet);
-	memcpy(self->saved, frame, sizeof(self->saved));
-	client_vary(self, &bench->vary, frame);
-	self->memory->config.epoch_override += bench->vary.new_epochs;
+	client_vary(self, frame);
+	self->memory->config.epoch_override += self->config.new_epochs;
 	if (program == BENCH_EDGE)
 		verdict = edge_handle(&self->host.tables, bench->link, &packet);
-	__asm__ volatile("" : : : "memory"); /* without it the compiler would take both copies away */
-	memcpy(frame, self->saved, sizeof(self->saved));
+	__asm__ volatile("" : : : "memory"); /* without it the compiler would take the variation away */
+	bench_frame_put(frame, &self->config);
 	return verdict;
 }
 
@@ -113,6 +112,8 @@ static int native_time(struct bench_host *host, enum bench_program program, cons
 	struct host_native *self = (struct host_native *)host;
 	double start;
 
+	self->config = bench->vary;
+	memcpy(self->config.frame, bench->frame, BENCH_FRAME_BYTES);
 	memcpy(self->buffer + HEADROOM, bench->frame, sizeof(bench->frame));
 	start = thread_ns();
 	for (uint32_t i = 0; i < repeat; i++)

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define BENCH_ROUNDS 51u
+#define BENCH_ROUNDS 21u
 
 /* The middle one of some values, and the quartiles. */
 struct bench_spread {
