@@ -21,12 +21,16 @@ PACKET_INLINE void edge_report(void *context, edge_report_load *load, uint32_t i
 	event->ifindex = ifindex;
 	event->length = length;
 	event->decision = *decision;
-	/* verifier: the bounds below hold for this copy */
-	value_opaque(captured);
 	if (captured > EDGE_EVENT_BYTES)
 		captured = EDGE_EVENT_BYTES;
-	if (captured == 0 || load(context, event->bytes, captured) < 0)
-		captured = 0;
+	if (captured) {
+		/* verifier: from 1 to the most, in a form that Linux 6.1 keeps */
+		captured--;
+		value_opaque(captured);
+		captured = (captured & (EDGE_EVENT_BYTES - 1)) + 1;
+		if (load(context, event->bytes, captured) < 0)
+			captured = 0;
+	}
 	event->captured = captured;
 	bpf_ringbuf_submit(event, 0);
 }

@@ -4,7 +4,7 @@
 
 #include "base/packet/verdict.h"
 
-#define EDGE_EVENT_BYTES 256u
+#define EDGE_EVENT_BYTES 256u /* a power of two: verifier */
 
 enum edge_event_kind {
 	EDGE_EVENT_TRACE,     /* a packet, as it came, and what was decided */

@@ -126,7 +126,7 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 		vip_drop(decision, reason);
 	else if (service)
 		lb_forward_decide(&view, packet, flow, (uint16_t)service, ingress->ifindex, decision);
-	else
+	else if (vip) /* it is; verifier: Linux 6.1 does not see that it was looked up where there is no service */
 		edge_vip_decide(flow, vip, link, decision);
 }
 

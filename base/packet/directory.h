@@ -47,6 +47,7 @@ PACKET_INLINE uint32_t directory_find(const struct directory_entry *entries, uin
 	uint32_t base = (uint32_t)(control & 1) << bits;
 	uint32_t home = directory_hash(key, control);
 
+	value_opaque(base); /* verifier: added, not or-ed, for Linux 6.1 keeps no bounds through a 32-bit "or" */
 #pragma GCC unroll 8
 	for (uint32_t probe = 0; probe < DIRECTORY_PROBES; probe++) {
 		const struct directory_entry *entry = &entries[base + ((home + probe) & mask)];
