@@ -118,14 +118,14 @@ done
 class Guest:
     """A running machine. `namespace`: where the other end of its NIC is, the tap `tap`."""
 
-    def __init__(self, namespace, image, device, mac, tap="tap0", memory_mib=1024):
+    def __init__(self, namespace, image, device, mac, tap="tap0", memory_mib=1024, processors=2):
         self.directory = namespace.directory
         self.log = self.directory / "console"
         control = self.directory / "control"
         namespace.ip(f"tuntap add {tap} mode tap", f"link set {tap} up")
         kernel = next(kernel_directory().glob("boot/vmlinuz-*"))
         self.process = namespace.start(
-            "qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-accel", "tcg", "-smp", "2", "-m", memory_mib, "-nodefaults", "-nographic",
+            "qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-accel", "tcg", "-smp", processors, "-m", memory_mib, "-nodefaults", "-nographic",
             "-no-reboot", "-kernel", kernel, "-initrd", image.write(), "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0",
             "-serial", f"file:{self.log}", "-serial", f"unix:{control},server=on,wait=off",
             "-netdev", f"tap,id=lan,ifname={tap},script=no,downscript=no", "-device", f"{device},netdev=lan,mac={mac}",

@@ -24,14 +24,14 @@ def machine_on(machine):
     """machine_on(device, modules…): a node n1 that is a machine of its own, on the LAN of a site."""
     started = []
     with edge_site.Site() as site:
-        def start(device, *modules):
+        def start(device, *modules, processors=2):
             image = guest.Image(site.lan.directory)
             image.modules(*modules)
             image.put(edge_site.BUILD / "ctrl/daemon/selvaged", "/usr/sbin/selvaged")
             image.put(edge_site.BUILD / "ctrl/cli/selvage", "/usr/bin/selvage")
             image.text("/etc/selvage/selvage.yaml", CONFIG)
             image.text("/www/index.html", "the machine itself\n")
-            node = guest.Guest(site.lan, image, device, "02:00:00:00:00:01")
+            node = guest.Guest(site.lan, image, device, "02:00:00:00:00:01", processors=processors)
             started.append(node)
             site.lan.ip("link set tap0 master br0")
             node.address4, node.address6 = f"{edge_site.LAN4}1", f"{edge_site.LAN6}1"
@@ -69,9 +69,13 @@ def ping(client, to, port, count=50):
     return names
 
 
-def test_xdp_on_a_virtio_nic(machine_on, measured):
-    """Native XDP in the driver of a real (emulated) NIC: balances what comes from outside, and leaves the machine reachable by it."""
-    site, node = machine_on(VIRTIO, "virtio_pci", "virtio_net", "cls_bpf", "sch_ingress")
+@pytest.mark.parametrize("device, modules, engine, processors", [
+    (VIRTIO, ("virtio_pci", "virtio_net"), "xdp-native", 1),
+    ("e1000e", ("e1000e",), "xdp-generic", 2),  # its driver has no XDP
+], ids=["virtio", "e1000e"])
+def test_xdp_on_a_nic(machine_on, measured, device, modules, engine, processors):
+    """XDP on a real (emulated) NIC: balances what comes from outside, and leaves the machine reachable by the same NIC."""
+    site, node = machine_on(device, *modules, "cls_bpf", "sch_ingress", processors=processors)
     backends = [site.add_backend(f"b{i}", 20 + i, node) for i in (1, 2)]
     client = site.add_client()
     for backend in backends:
@@ -81,7 +85,7 @@ def test_xdp_on_a_virtio_nic(machine_on, measured):
     measured("kernel of the guest", node.run("uname -r").strip())
     web = manifests.service("web", 200, ["80/TCP:8080", "7000/UDP"])
     apply(node, manifests.stream(manifests.POOL, manifests.advertisement(), web, *manifests.slices(web, backends)))
-    assert '"xdp-native"' in node.run("selvage status -o json"), node.run("selvage status; cat /run/log")
+    assert f'"{engine}"' in node.run("selvage status -o json"), node.run("selvage status; cat /run/log")
     for vip, own in zip(manifests.vips(200), (node.address4, node.address6)):
         bracketed = f"[{vip}]" if ":" in vip else vip
         names = set()
