@@ -24,7 +24,8 @@ struct engine {
 	const char *name; /* "native" */
 	struct edge_tables tables; /* borrowed by whoever writes them with edge_program.h */
 	uint32_t counter_sets;
-	uint32_t headroom; /* of native: bytes that a packet may grow by in front; for tests of too few */
+	uint32_t headroom; /* of native and dpdk: bytes that a packet may grow by in front; for tests of too few */
+	uint32_t segments[2]; /* of dpdk: bytes in the first and in each further segment of a frame; 0: as many as fit */
 	int (*run)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
 		   struct engine_outcome *ret_outcome, struct error *error);
 	int (*time)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length, uint32_t repeat,
@@ -65,3 +66,9 @@ static inline void engine_freep(struct engine **engine)
 
 /* The packet program as this process' own code. NULL: no memory. Empty tables: every packet passes. */
 struct engine *engine_native_new(void);
+
+/*
+ * The packet program as DPDK's workers run it, over mbufs, without a NIC and without privileges. Starts DPDK's environment in
+ * this process when it is the first one. Frames have at most 65536 bytes.
+ */
+must_check int engine_dpdk_new(struct engine **ret_engine, struct error *error);

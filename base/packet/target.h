@@ -21,8 +21,10 @@
 #define PACKET_FUNCTION static inline
 #endif
 
+#ifndef likely /* DPDK's headers have the same two */
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
+#endif
 
 /* One aligned load or store of a word that another thread or CPU may be writing. */
 #define load_once(place) (*(const volatile __typeof__(place) *)&(place))

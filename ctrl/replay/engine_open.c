@@ -14,6 +14,6 @@ int engine_open(const char *name, struct engine **ret_engine, struct error *erro
 	if (strcmp(name, "xdp") == 0)
 		return engine_xdp_new(ret_engine, error);
 	if (strcmp(name, "dpdk") == 0)
-		return error_set(error, ENOTSUP, "this build has no DPDK engine; native and xdp give the same packets");
+		return engine_dpdk_new(ret_engine, error);
 	return error_set(error, EINVAL, "there is no engine \"%s\"; write native, xdp or dpdk", name);
 }

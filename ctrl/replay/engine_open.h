@@ -4,5 +4,5 @@
 
 #include "dataplane/engine.h"
 
-/* -EINVAL: there is no engine of this name; -ENOTSUP: there is, but not in this build. */
+/* -EINVAL: there is no engine of this name. */
 must_check int engine_open(const char *name, struct engine **ret_engine, struct error *error);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random frames through two engines, which must agree in everything: the decision whole, the bytes that leave, and in the end
- * the tables that packets write. `engines_diff VECTORS FRAMES [SEED]`.
+ * Random frames through all engines, which must agree in everything: the decision whole, the bytes that leave, and in the end
+ * the tables that packets write. DPDK gets them in random segments. `engines_diff VECTORS FRAMES [SEED]`.
  *
- * It sees what the two targets make of one source, and nothing that is wrong in the source: that is what tests/vectors is for.
+ * It sees what the targets make of one source, and nothing that is wrong in the source: that is what tests/vectors is for.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct side {
 
 struct diff {
 	const char *vectors;
-	struct side native, xdp;
+	struct side native, xdp, dpdk;
 	struct frames frames;
 	uint64_t seed, now_ms;
 	uint64_t count, answers;
@@ -64,7 +64,9 @@ static int site_use(const struct diff *diff, struct side *side, const char *chan
 
 static int sites_use(struct diff *diff, const char *change)
 {
-	return site_use(diff, &diff->native, change) < 0 ? -1 : site_use(diff, &diff->xdp, change);
+	if (site_use(diff, &diff->native, change) < 0 || site_use(diff, &diff->xdp, change) < 0)
+		return -1;
+	return site_use(diff, &diff->dpdk, change);
 }
 
 static void hex_print(const char *what, const uint8_t *bytes, uint32_t length)
@@ -97,26 +99,47 @@ static void outcome_show(const struct side *side)
 		hex_print("  leaves", side->outcome.bytes, side->outcome.length);
 }
 
+/* In one segment, or cut anywhere, the rest in pieces of at least a few bytes. */
+static void segments_choose(struct diff *diff, uint32_t length)
+{
+	uint32_t *segments = diff->dpdk.engine->segments;
+
+	segments[0] = length && frames_random(&diff->frames, 4) ? 1 + frames_random(&diff->frames, length) : 0;
+	segments[1] = frames_random(&diff->frames, 2) ? 4 + frames_random(&diff->frames, 200) : 0;
+}
+
+static int engine_agrees(struct diff *diff, struct side *side, const uint8_t *frame, uint32_t length, uint32_t ifindex)
+{
+	struct error error = {0};
+
+	if (engine_run(side->engine, ifindex, frame, length, &side->outcome, &error) < 0)
+		return complain("running a frame", &error);
+	if (outcomes_equal(&diff->native.outcome, &side->outcome))
+		return 0;
+	fprintf(stderr, "engines_diff: frame %llu of seed %llu, by interface %u, segments of %u and %u bytes:\n",
+		(unsigned long long)diff->count, (unsigned long long)diff->seed, ifindex, side->engine->segments[0],
+		side->engine->segments[1]);
+	hex_print("  frame", frame, length);
+	outcome_show(&diff->native);
+	outcome_show(side);
+	return -1;
+}
+
 static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t length, uint32_t ifindex)
 {
 	const struct decision *decision = &diff->native.outcome.decision;
 	struct error error = {0};
 
-	if (engine_run(diff->native.engine, ifindex, frame, length, &diff->native.outcome, &error) < 0 ||
-	    engine_run(diff->xdp.engine, ifindex, frame, length, &diff->xdp.outcome, &error) < 0)
+	if (engine_run(diff->native.engine, ifindex, frame, length, &diff->native.outcome, &error) < 0)
 		return complain("running a frame", &error);
 	diff->count++;
 	diff->verdicts[decision->verdict & (VERDICT_COUNT - 1)]++;
 	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
 	diff->answers += decision->action == ACTION_NAT_REVERSE && decision->verdict != VERDICT_DROP;
-	if (outcomes_equal(&diff->native.outcome, &diff->xdp.outcome))
-		return 0;
-	fprintf(stderr, "engines_diff: frame %llu of seed %llu, by interface %u:\n", (unsigned long long)diff->count,
-		(unsigned long long)diff->seed, ifindex);
-	hex_print("  frame", frame, length);
-	outcome_show(&diff->native);
-	outcome_show(&diff->xdp);
-	return -1;
+	segments_choose(diff, length);
+	return engine_agrees(diff, &diff->xdp, frame, length, ifindex) < 0 ?
+		       -1 :
+		       engine_agrees(diff, &diff->dpdk, frame, length, ifindex);
 }
 
 /* A random frame, and often, when it went to a backend, that one's answer. */
@@ -137,19 +160,20 @@ static int exchange_compare(struct diff *diff)
 }
 
 /* What packets wrote into the tables. */
-static int tables_compare(const struct diff *diff)
+static int tables_compare(const struct diff *diff, const struct side *side)
 {
-	const struct edge_tables *native = &diff->native.engine->tables, *xdp = &diff->xdp.engine->tables;
+	const struct edge_tables *native = &diff->native.engine->tables, *other = &side->engine->tables;
 	const char *different = NULL;
 
-	if (memcmp(native->flows, xdp->flows, sizeof(*native->flows)) != 0)
+	if (memcmp(native->flows, other->flows, sizeof(*native->flows)) != 0)
 		different = "flows";
-	else if (memcmp(native->filter, xdp->filter, sizeof(*native->filter)) != 0)
+	else if (memcmp(native->filter, other->filter, sizeof(*native->filter)) != 0)
 		different = "filter";
-	else if (memcmp(native->neighbours, xdp->neighbours, sizeof(*native->neighbours)) != 0)
+	else if (memcmp(native->neighbours, other->neighbours, sizeof(*native->neighbours)) != 0)
 		different = "neighbours";
 	if (different)
-		fprintf(stderr, "engines_diff: seed %llu: the tables of %s differ\n", (unsigned long long)diff->seed, different);
+		fprintf(stderr, "engines_diff: seed %llu: the tables of %s differ between native and %s\n",
+			(unsigned long long)diff->seed, different, side->engine->name);
 	return different ? -1 : 0;
 }
 
@@ -171,11 +195,12 @@ static int run(struct diff *diff, uint64_t count)
 			diff->now_ms += frames_random(&diff->frames, EDGE_EPOCH_MS);
 			site_set_time_ms(diff->native.site, diff->native.engine, diff->now_ms);
 			site_set_time_ms(diff->xdp.site, diff->xdp.engine, diff->now_ms);
+			site_set_time_ms(diff->dpdk.site, diff->dpdk.engine, diff->now_ms);
 		}
 		if (exchange_compare(diff) < 0)
 			return -1;
 	}
-	return tables_compare(diff);
+	return tables_compare(diff, &diff->xdp) < 0 ? -1 : tables_compare(diff, &diff->dpdk);
 }
 
 static void report(const struct diff *diff, double seconds)
@@ -212,8 +237,11 @@ int main(int argc, char **argv)
 	result = engine_open("native", &diff.native.engine, &error);
 	if (result == 0)
 		result = engine_open("xdp", &diff.xdp.engine, &error);
+	if (result == 0)
+		result = engine_open("dpdk", &diff.dpdk.engine, &error);
 	if (result < 0) {
 		engine_freep(&diff.native.engine);
+		engine_freep(&diff.xdp.engine);
 		printf("%s: %s\n", result == -EPERM ? "SKIP" : "engines_diff", error.text);
 		return result == -EPERM ? 77 : 1;
 	}
@@ -222,7 +250,9 @@ int main(int argc, char **argv)
 		report(&diff, difftime(time(NULL), start));
 	site_free(diff.native.site);
 	site_free(diff.xdp.site);
+	site_free(diff.dpdk.site);
 	engine_freep(&diff.native.engine);
 	engine_freep(&diff.xdp.engine);
+	engine_freep(&diff.dpdk.engine);
 	return result < 0 ? 1 : 0;
 }

@@ -94,8 +94,8 @@ class Replay(unittest.TestCase):
     def test_xdp(self):
         self.check_engine("xdp")
 
-    def test_dpdk_is_not_built_in(self):
-        self.assert_refused(self.run_program("--out", self.output, engine="dpdk"), 1, "no DPDK engine")
+    def test_dpdk(self):
+        self.check_engine("dpdk")
 
     def test_wrong_calls(self):
         self.assert_refused(self.run_program(engine="fpga"), 2, "there is no engine \"fpga\"")

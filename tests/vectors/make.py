@@ -540,7 +540,7 @@ def nat():
     passed("fragment to the node", "the kernel's to reassemble", ether() / IP(src=CLIENT4, dst=NODE4, frag=2, proto=17) / Raw(bytes(16)))
     case("no room in front", "a host that cannot give it",
          step(ether() / IP(src=CLIENT4, dst="192.0.2.107", ttl=64) / UDP(sport=1040, dport=80), "drop", "lb", "room_failed",
-              "198.51.100.21:80", headroom=0), engines=["native"])
+              "198.51.100.21:80", headroom=0), engines=["native", "dpdk"])
 
 
 def sum_to_zero(packet, address, port, reverse=False):

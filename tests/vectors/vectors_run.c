@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The golden packets through an engine: `vectors_run ENGINE DIRECTORY...`. Each case begins on the tables as the scenario's
+ * The golden packets through an engine: `vectors_run ENGINE[:FIRST,MORE] DIRECTORY...`, for DPDK with so many bytes in the
+ * first and in each further segment. Each case begins on the tables as the scenario's
  * manifests say; what earlier cases left behind (flows, neighbours) is theirs, and the oracle sees to it that they differ.
  *
  * Fails when a packet fares otherwise than its cases.json says, or when a drop reason has no golden packet in all of the
@@ -20,6 +21,8 @@
 
 struct run {
 	struct engine *engine;
+	char engine_name[16];
+	uint32_t segments[2]; /* of DPDK's packets */
 	struct site *site;
 	const char *directory;
 	const char *case_name;
@@ -257,7 +260,7 @@ static void case_run(struct run *run, json_t *item)
 	}
 }
 
-static void scenario_run(struct run *run, const char *engine_name)
+static void scenario_run(struct run *run)
 {
 	char path[512];
 	json_t *scenario, *item;
@@ -267,12 +270,13 @@ static void scenario_run(struct run *run, const char *engine_name)
 
 	snprintf(path, sizeof(path), "%s/cases.json", run->directory);
 	scenario = json_load_file(path, 0, &where);
-	if (!scenario || engine_open(engine_name, &run->engine, &error) < 0) {
+	if (!scenario || engine_open(run->engine_name, &run->engine, &error) < 0) {
 		fprintf(stderr, "%s: %s\n", path, scenario ? error.text : where.text);
 		run->failures++;
 		json_decref(scenario);
 		return;
 	}
+	memcpy(run->engine->segments, run->segments, sizeof(run->segments));
 	run->manifests = json_object_get(scenario, "manifests");
 	run->case_name = "the manifests";
 	run->step = 0;
@@ -294,10 +298,12 @@ int main(int argc, char **argv)
 	struct error error = {0};
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: vectors_run native|xdp DIRECTORY...\n");
+		fprintf(stderr, "usage: vectors_run native|xdp|dpdk[:FIRST,MORE] DIRECTORY...\n");
 		return 2;
 	}
-	if (engine_open(argv[1], &run.engine, &error) == -EPERM) {
+	if (sscanf(argv[1], "%15[a-z]:%u,%u", run.engine_name, &run.segments[0], &run.segments[1]) < 1)
+		return 2;
+	if (engine_open(run.engine_name, &run.engine, &error) == -EPERM) {
 		printf("SKIP: %s\n", error.text);
 		return 77;
 	}
@@ -305,7 +311,7 @@ int main(int argc, char **argv)
 	run.engine = NULL;
 	for (int i = 2; i < argc; i++) {
 		run.directory = argv[i];
-		scenario_run(&run, argv[1]);
+		scenario_run(&run);
 	}
 	for (int reason = 1; reason < DROP_COUNT; reason++) {
 		if (!run.reasons[reason]) {

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The packet program over an mbuf: what a worker of selvage-dpdk and the DPDK engine of replay both run. Fetch, make room,
+ * count; sending is the caller's. One thread for each set of counters.
+ */
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include "edge/edge_event.h"
+#include "edge/edge_fast.h"
+
+/*
+ * So much of a packet lies in its first segment before it is looked at: all that packet_header() reaches, so that a packet
+ * in several segments fares as one in a single one does. What lies behind is packet.beyond.
+ */
+#define PIPELINE_LINEAR (PACKET_OFFSET_MAX + 1u + 64u)
+
+/* Brings bytes of later segments into the first one until it holds `wanted` or all; false when it has no room for them. */
+static inline bool pipeline_gather(struct rte_mbuf *mbuf, uint32_t wanted)
+{
+	while (mbuf->data_len < wanted && mbuf->next) {
+		struct rte_mbuf *next = mbuf->next;
+		uint16_t take = (uint16_t)RTE_MIN(wanted - mbuf->data_len, (uint32_t)next->data_len);
+
+		if (rte_pktmbuf_tailroom(mbuf) < take)
+			return false;
+		rte_memcpy(rte_pktmbuf_mtod_offset(mbuf, uint8_t *, mbuf->data_len), rte_pktmbuf_mtod(next, uint8_t *), take);
+		mbuf->data_len = (uint16_t)(mbuf->data_len + take);
+		next->data_off = (uint16_t)(next->data_off + take);
+		next->data_len = (uint16_t)(next->data_len - take);
+		if (next->data_len == 0) {
+			mbuf->next = next->next;
+			mbuf->nb_segs--;
+			rte_pktmbuf_free_seg(next);
+		}
+	}
+	return true;
+}
+
+static inline struct packet pipeline_view(const struct rte_mbuf *mbuf)
+{
+	uint8_t *data = rte_pktmbuf_mtod(mbuf, uint8_t *);
+
+	return (struct packet){data, data + mbuf->data_len, mbuf->pkt_len - mbuf->data_len};
+}
+
+/* Moves the packet's start; false when there is no place for it. */
+static inline bool pipeline_make_room(struct rte_mbuf *mbuf, int32_t room)
+{
+	if (room >= 0)
+		return rte_pktmbuf_prepend(mbuf, (uint16_t)room) != NULL;
+	return -room < mbuf->data_len && rte_pktmbuf_adj(mbuf, (uint16_t)-room) != NULL;
+}
+
+/* Tells user space of a packet, as it came, and of what was decided. */
+typedef void pipeline_report(void *context, enum edge_event_kind kind, uint32_t ifindex, const struct rte_mbuf *mbuf,
+			     const struct decision *decision);
+
+/*
+ * Judges the packet, rewrites it when it leaves, and counts it. `report` NULL: nobody wants to hear. The verdict in
+ * `decision`, which must be zero, is the host's last word.
+ */
+static __rte_always_inline void pipeline_run(const struct edge_tables *tables, const struct edge_ingress *ingress,
+					     struct rte_mbuf *mbuf, pipeline_report *report, void *context,
+					     struct decision *decision)
+{
+	uint32_t length = mbuf->pkt_len;
+	struct lb_exchange exchange;
+	struct flow flow = {0};
+	struct packet packet;
+
+	if (unlikely(mbuf->next) && !pipeline_gather(mbuf, PIPELINE_LINEAR)) {
+		decision->verdict = VERDICT_DROP;
+		decision->reason = DROP_room_failed;
+		edge_count(tables->counters, decision, length);
+		return;
+	}
+	packet = pipeline_view(mbuf);
+	edge_decide(tables, &packet, ingress, &flow, decision);
+	if (report && unlikely(edge_trace_wanted(tables->config, &flow, decision)))
+		report(context, EDGE_EVENT_TRACE, ingress->ifindex, mbuf, decision);
+	if (report && unlikely(decision->flags & DECISION_EVENT))
+		report(context, EDGE_EVENT_NEIGHBOUR, ingress->ifindex, mbuf, decision);
+	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
+		if (unlikely(decision->room != 0) && !pipeline_make_room(mbuf, decision->room)) {
+			decision->verdict = VERDICT_DROP;
+			decision->reason = DROP_room_failed;
+		} else {
+			packet = pipeline_view(mbuf);
+			exchange = edge_write(&packet, &flow, decision);
+			lb_write_checksum(&packet, &exchange);
+		}
+	}
+	edge_count(tables->counters, decision, length);
+}
