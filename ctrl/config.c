@@ -188,7 +188,7 @@ static void node_read(struct yaml_reader *reader, const struct yaml_node *value,
 static const char *const engine_names[] = {
 	[CONFIG_ENGINE_XDP_NATIVE] = "xdp-native",
 	[CONFIG_ENGINE_XDP_GENERIC] = "xdp-generic",
-	"dpdk",
+	[CONFIG_ENGINE_DPDK] = "dpdk",
 };
 
 static void interface_name_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
@@ -215,11 +215,7 @@ static void interface_engine_read(struct yaml_reader *reader, const struct yaml_
 	struct config_interface *interface = target;
 	size_t engine;
 
-	if (!yaml_get_choice(reader, value, key, engine_names, array_length(engine_names), &engine))
-		return;
-	if (engine > CONFIG_ENGINE_XDP_GENERIC)
-		yaml_problem_at(reader, value, "the engine dpdk is not built into this version; use xdp-native or xdp-generic");
-	else
+	if (yaml_get_choice(reader, value, key, engine_names, array_length(engine_names), &engine))
 		interface->engine = (enum config_engine)engine;
 }
 
@@ -683,6 +679,15 @@ void config_done(struct config *config)
 	free(config->api_allowed_uids);
 	free(config->api_allowed_gids);
 	*config = (struct config){};
+}
+
+bool config_wants_dpdk(const struct config *config)
+{
+	for (size_t i = 0; i < config->interface_count; i++) {
+		if (config->interfaces[i].engine == CONFIG_ENGINE_DPDK)
+			return true;
+	}
+	return false;
 }
 
 bool config_is_workload_interface(const struct config *config, const char *name)

@@ -21,8 +21,7 @@
 #define CONFIG_RUN_DIRECTORY_DEFAULT "/run/selvage"
 #define CONFIG_STATE_DIRECTORY_DEFAULT "/var/lib/selvage"
 
-/* An engine that this build does not have ("dpdk") is refused by config_load(). */
-enum config_engine { CONFIG_ENGINE_XDP_NATIVE, CONFIG_ENGINE_XDP_GENERIC };
+enum config_engine { CONFIG_ENGINE_XDP_NATIVE, CONFIG_ENGINE_XDP_GENERIC, CONFIG_ENGINE_DPDK };
 
 struct config_label {
 	char *key;
@@ -32,7 +31,10 @@ struct config_label {
 /* A NIC: the packet program runs on what it receives, and VIPs are announced on it. */
 struct config_interface {
 	char *name;
-	/* XDP_NATIVE: generic is the fallback if the driver has none; XDP_GENERIC: generic from the start. */
+	/*
+	 * XDP_NATIVE: generic is the fallback if the driver has none; XDP_GENERIC: generic from the start; DPDK: the interface is
+	 * a port of selvage-dpdk in the same run directory.
+	 */
 	enum config_engine engine;
 };
 
@@ -89,4 +91,6 @@ void config_done(struct config *config);
 
 /* Whether a link of this name is a workload interface: it matches a pattern and is not one of the NICs. */
 bool config_is_workload_interface(const struct config *config, const char *name);
+/* Whether some interface has the engine DPDK. */
+bool config_wants_dpdk(const struct config *config);
 const char *config_engine_name(enum config_engine engine);

@@ -89,6 +89,7 @@ static void everything_that_is_written_is_taken(void **state)
 				   "interfaces:\n"
 				   "- name: eth0\n"
 				   "- {name: eth1.100, engine: xdp-generic}\n"
+				   "- {name: edge0, engine: dpdk}\n"
 				   "workloadInterfaces: [\"veth*\", pod0]\n"
 				   "runDirectory: /tmp/run/\n"
 				   "stateDirectory: /tmp/state\n"
@@ -109,7 +110,9 @@ static void everything_that_is_written_is_taken(void **state)
 	assert_string_equal(config.labels[0].key, "topology.kubernetes.io/zone");
 	assert_string_equal(config.labels[1].value, "12");
 	assert_string_equal(config.labels[2].value, "");
-	assert_int_equal(config.interface_count, 2);
+	assert_int_equal(config.interface_count, 3);
+	assert_int_equal(config.interfaces[2].engine, CONFIG_ENGINE_DPDK);
+	assert_true(config_wants_dpdk(&config));
 	assert_int_equal(config.interfaces[0].engine, CONFIG_ENGINE_XDP_NATIVE);
 	assert_string_equal(config.interfaces[1].name, "eth1.100");
 	assert_int_equal(config.interfaces[1].engine, CONFIG_ENGINE_XDP_GENERIC);
@@ -188,7 +191,6 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"interfaces:\n- name: eth0\n- name: eth0\n", "3:9", "listed twice"},
 		{"interfaces:\n- name: a/b\n", "2:9", "not the name of an interface"},
 		{"interfaces:\n- name: sixteen-letters-\n", "2:9", "not the name of an interface"},
-		{"interfaces:\n- {name: eth0, engine: dpdk}\n", "2:24", "dpdk is not built into this version"},
 		{"interfaces:\n- {name: eth0, engine: fast}\n", "2:24", "xdp-native, xdp-generic or dpdk"},
 		{"interfaces:\n- eth0\n", "2:3", "must be a mapping"},
 		{"workloadInterfaces: [a/b]\n", "1:22", "veth*"},

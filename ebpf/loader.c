@@ -35,7 +35,7 @@ int loader_fail(struct error *error, int code, const char *what)
  * log2 of the kernel's ticks in an epoch, rounded to the nearest: the coarse clock advances by one tick, and says how long
  * that is. HZ 100: 10.24 s, 250 and 1000: 8.192 s, 300: 6.83 s.
  */
-static uint32_t epoch_shift(void)
+void loader_epoch_length(uint32_t *ret_shift, uint32_t *ret_tick_ns)
 {
 	struct timespec tick = {0};
 	uint64_t ticks;
@@ -47,7 +47,8 @@ static uint32_t epoch_shift(void)
 	/* 2^shift is nearest when ticks lies below 2^(shift + 1/2) */
 	while ((2ull << (2 * shift)) < ticks * ticks)
 		shift++;
-	return shift;
+	*ret_shift = shift;
+	*ret_tick_ns = (uint32_t)tick.tv_nsec;
 }
 
 static bool map_is_internal(const struct bpf_map *map)
@@ -161,8 +162,10 @@ int loader_share_maps(const struct loader *loader, struct bpf_object *object, st
 
 static int objects_load(struct loader *loader, struct error *error)
 {
-	uint32_t shift = epoch_shift();
+	uint32_t shift, tick_ns;
 	int code;
+
+	loader_epoch_length(&shift, &tick_ns);
 
 	libbpf_warning[0] = 0;
 	loader->xdp = edge_xdp__open();
@@ -244,6 +247,7 @@ static int tables_map(struct loader *loader, struct error *error)
 	static_assert(array_length(maps) * sizeof(void *) == sizeof(struct edge_tables), "every table, in its order");
 	static_assert(array_length(maps) == array_length(loader->sizes), "every table");
 	for (size_t i = 0; i < array_length(maps); i++) {
+		loader->table_fds[i] = bpf_map__fd(maps[i]);
 		memory[i] = table_map(maps[i], &loader->sizes[i]);
 		if (!memory[i]) {
 			int code = errno;
@@ -310,7 +314,7 @@ int loader_open(const char *directory, struct loader **ret_loader, struct error 
 		return error_set(error, ENOMEM, "no memory");
 	if (cpus < 0)
 		return loader_fail(error, cpus, "counting processors");
-	loader->counter_sets = (uint32_t)cpus;
+	loader->counter_sets = (uint32_t)cpus + (directory ? LOADER_WORKER_SETS : 0);
 	libbpf_set_print(libbpf_print);
 	loader_address_tables();
 	code = directory ? directory_set(loader, directory, error) : 0;
@@ -358,6 +362,11 @@ const struct edge_tables *loader_tables(const struct loader *loader)
 uint32_t loader_counter_sets(const struct loader *loader)
 {
 	return loader->counter_sets;
+}
+
+int loader_table_fd(const struct loader *loader, size_t index)
+{
+	return loader->table_fds[index];
 }
 
 uint32_t loader_epoch(const struct loader *loader)

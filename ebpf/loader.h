@@ -56,6 +56,15 @@ enum loader_found loader_found(const struct loader *loader);
 /* The tables, mapped; `counters` is the first of loader_counter_sets() in a row. Until loader_close(). */
 const struct edge_tables *loader_tables(const struct loader *loader);
 uint32_t loader_counter_sets(const struct loader *loader);
+/*
+ * Of those, the last LOADER_WORKER_SETS are no processor's but free for the workers of another engine on the same tables; none
+ * without a directory.
+ */
+#define LOADER_WORKER_SETS 16u
+/* The descriptor of table number `index` in the order of struct edge_tables, for another process to map. Borrowed. */
+int loader_table_fd(const struct loader *loader, size_t index);
+/* What an epoch is: 2^shift of the kernel's ticks of so many nanoseconds. */
+void loader_epoch_length(uint32_t *ret_shift, uint32_t *ret_tick_ns);
 
 /* The epoch that the programs see now; edge_config.epoch_override not regarded. */
 uint32_t loader_epoch(const struct loader *loader);

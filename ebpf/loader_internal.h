@@ -21,6 +21,7 @@ struct loader {
 	uint32_t counter_sets;
 	struct edge_tables tables;
 	size_t sizes[10]; /* of the mappings in `tables`, in its order */
+	int table_fds[10]; /* owned by the objects */
 	struct ring_buffer *ring;
 	loader_event_handler *handler; /* during loader_events_consume() */
 	void *handler_context;

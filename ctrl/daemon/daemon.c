@@ -262,7 +262,9 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	    (result = run_directory_lock(daemon, error)) < 0 ||
 	    (result = store_sqlite_open(&store_options, &daemon->store, error)) < 0)
 		return result;
-	result = programmer_xdp(config->bpffs_directory, &daemon->programmer, error);
+	result = config_wants_dpdk(config) ?
+			 programmer_dpdk(config->bpffs_directory, config->run_directory, &daemon->programmer, error) :
+			 programmer_xdp(config->bpffs_directory, &daemon->programmer, error);
 	if (result < 0)
 		return error_prefix(error, -result, "starting the packet program");
 	log_info("%s", found_text(programmer_found(daemon->programmer)));

@@ -119,7 +119,9 @@ void daemon_interfaces_find(struct daemon *daemon)
 
 		if (interface)
 			interface_follow(daemon, interface,
-					 wanted->engine == CONFIG_ENGINE_XDP_GENERIC ? PROGRAMMER_XDP_GENERIC : PROGRAMMER_XDP_NATIVE);
+					 wanted->engine == CONFIG_ENGINE_DPDK	     ? PROGRAMMER_DPDK :
+					 wanted->engine == CONFIG_ENGINE_XDP_GENERIC ? PROGRAMMER_XDP_GENERIC :
+										       PROGRAMMER_XDP_NATIVE);
 	}
 	workloads_find(daemon);
 	for (size_t i = 0; i < daemon->interface_count; i++) {
@@ -140,7 +142,8 @@ static const char *mode_name(enum programmer_mode mode)
 {
 	static const char *const names[] = {[PROGRAMMER_XDP_NATIVE] = "xdp-native",
 					    [PROGRAMMER_XDP_GENERIC] = "xdp-generic",
-					    [PROGRAMMER_WORKLOAD] = "tc"};
+					    [PROGRAMMER_WORKLOAD] = "tc",
+					    [PROGRAMMER_DPDK] = "dpdk"};
 
 	return names[mode];
 }

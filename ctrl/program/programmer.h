@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one interface through which the control daemon hands wanted tables to an engine. Behind it: XDP (programmer_xdp()),
- * or plain memory for tests (programmer_fake()).
+ * XDP and DPDK on the same tables (programmer_dpdk()), or plain memory for tests (programmer_fake()).
  *
  * A daemon that stops calls programmer_close(), which leaves the engine running as it is; the next one adopts that and
  * programmer_apply() changes only what differs. One thread.
@@ -20,6 +20,7 @@ enum programmer_mode {
 	PROGRAMMER_XDP_NATIVE,  /* the XDP engine in the driver; generic where the driver cannot */
 	PROGRAMMER_XDP_GENERIC,
 	PROGRAMMER_WORKLOAD,    /* the veth of a local workload: tc ingress */
+	PROGRAMMER_DPDK,        /* a NIC of selvage-dpdk, by the TAP that stands for it; programmer_dpdk() only */
 };
 
 struct programmer_interface {
@@ -31,7 +32,7 @@ struct programmer_interface {
 struct programmer_attachment {
 	uint32_t ifindex;
 	int code;           /* 0, or -errno: then packets of this interface do not reach the engine, and `text` says why */
-	const char *mode;   /* what it is now: "xdp-native", "xdp-generic", "tc", "fake"; a constant */
+	const char *mode;   /* what it is now: "xdp-native", "xdp-generic", "tc", "dpdk", "fake"; a constant */
 	bool changed;       /* false: it was that way before */
 	char text[256];     /* why it failed, or why the mode is not the wanted one; empty when all is well */
 };
@@ -69,6 +70,13 @@ struct programmer {
  * (`ebpf/loader.h`, loader_mount()).
  */
 must_check int programmer_xdp(const char *directory, struct programmer **ret_programmer, struct error *error);
+
+/*
+ * The XDP engine with a selvage-dpdk at its side, which is found at its socket in the run directory, now or whenever it comes;
+ * until then attaching its interfaces fails and says so.
+ */
+must_check int programmer_dpdk(const char *bpffs_directory, const char *run_directory, struct programmer **ret_programmer,
+			       struct error *error);
 
 /* Tables in this process' memory and nothing behind them. Its epoch stands still until programmer_fake_epoch_set(). */
 must_check int programmer_fake(struct programmer **ret_programmer, struct error *error);

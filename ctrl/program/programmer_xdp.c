@@ -5,13 +5,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ctrl/program/programmer.h"
-#include "ebpf/loader.h"
+#include "ctrl/program/programmer_xdp.h"
 
 struct programmer_xdp {
 	struct programmer programmer;
 	struct edge_host host;
 	struct loader *loader;
+	void (*wait_also)(void *context); /* NULL: nobody else */
+	void *wait_context;
 };
 
 static const struct programmer_xdp *programmer_xdp_of(const struct programmer *programmer)
@@ -56,6 +57,8 @@ static void xdp_quiesce(const struct edge_host *host)
 
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
 		loader_quiesce(self->loader);
+	if (self->wait_also)
+		self->wait_also(self->wait_context);
 }
 
 static enum loader_mode mode_of(enum programmer_mode mode)
@@ -143,6 +146,19 @@ static const struct programmer_operations xdp_operations = {
 	.remove = xdp_remove,
 	.close = xdp_close,
 };
+
+const struct loader *programmer_xdp_loader(const struct programmer *programmer)
+{
+	return programmer_xdp_of(programmer)->loader;
+}
+
+void programmer_xdp_wait_also(struct programmer *programmer, void (*wait)(void *context), void *context)
+{
+	struct programmer_xdp *self = (struct programmer_xdp *)programmer;
+
+	self->wait_also = wait;
+	self->wait_context = context;
+}
 
 int programmer_xdp(const char *directory, struct programmer **ret_programmer, struct error *error)
 {

@@ -40,8 +40,21 @@ def machine():
 
 
 @pytest.fixture
-def site(machine):
-    with edge_site.Site() as site:
+def engine():
+    """Of the nodes' NICs. A module with ENGINES has each of its tests run on all of them."""
+    return "xdp-native"
+
+
+def pytest_generate_tests(metafunc):
+    if "site" in metafunc.fixturenames and hasattr(metafunc.module, "ENGINES"):
+        metafunc.parametrize("engine", metafunc.module.ENGINES)
+
+
+@pytest.fixture
+def site(machine, engine):
+    if engine == "dpdk" and not (edge_site.BUILD / "dataplane/selvage-dpdk").exists():
+        pytest.skip(f"{edge_site.BUILD}/dataplane/selvage-dpdk is not built")
+    with edge_site.Site(engine=engine) as site:
         yield site
         nodes = [each for each in site.namespaces.values() if isinstance(each, edge_site.Node)]
         for node in nodes:
@@ -50,6 +63,8 @@ def site(machine):
             # a sanitizer's complaint, a leak: the status tells
             if node.daemon and node.daemon.returncode != -signal.SIGKILL:
                 assert node.stop_daemon() == 0, node.log()[-4000:]
+            if node.dataplane and node.dataplane.returncode != -signal.SIGKILL:
+                assert node.stop_dataplane() == 0, node.log()[-4000:]
 
 
 @pytest.fixture

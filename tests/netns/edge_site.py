@@ -316,18 +316,55 @@ class Node(Namespace):
     def __init__(self, site, short, number, labels, extra):
         super().__init__(site, short)
         self.number, self.address4, self.address6 = number, f"{LAN4}{number}", f"{LAN6}{number}"
-        self.daemon, self.program = None, BUILD / "ctrl/daemon/selvaged"
+        self.daemon, self.program, self.engine = None, BUILD / "ctrl/daemon/selvaged", site.engine
+        self.dataplane, self.dataplane_program = None, BUILD / "dataplane/selvage-dpdk"
         self.run_directory, self.state_directory = self.directory / "run", self.directory / "state"
         self.socket_path = self.run_directory / "selvage.sock"
         self.log_path = self.directory / "log"
         self.config_path = self.directory / "selvage.yaml"
-        site.wire(self, number, [f"{self.address4}/24", f"{self.address6}/64"])
+        addresses = [f"{self.address4}/24", f"{self.address6}/64"]
+        site.wire(self, number, addresses if self.engine != "dpdk" else [])
         self.mac = f"02:00:00:00:00:{number:02x}"
+        if self.engine == "dpdk":
+            self.give_nic_away(addresses)
         self.sysctl(ipv4__ip_forward=1, ipv6__conf__all__forwarding=1, ipv4__conf__all__send_redirects=0,
                     ipv4__conf_DEV_send_redirects=0)
         self.configure(labels, **extra)
 
-    def configure(self, labels, engine="xdp-native", interfaces=("eth0",), more=""):
+    # --- DPDK: the cable's end is selvage-dpdk's, and eth0 the TAP that stands for it
+
+    def give_nic_away(self, addresses):
+        self.ip("link set eth0 down", "link set eth0 name nic0", "link set nic0 addrgenmode none", "link set nic0 up")
+        self.sysctl(ipv6__conf__nic0__disable_ipv6=1)
+        self.start_dataplane()
+        self.ip(*(f"address add {address} dev eth0{' nodad' if ':' in address else ''}" for address in addresses))
+
+    def start_dataplane(self, *more, device="net_af_xdp,iface=nic0", wait=True):
+        if not self.dataplane_program.exists():
+            raise Failure(f"{self.dataplane_program} is not built")
+        with open(self.log_path, "a") as log:
+            self.dataplane = self.start(self.dataplane_program, "--no-huge", "--run-directory", self.run_directory,
+                                        "--port", f"eth0={device}", *more, stdout=log, stderr=log)
+        if wait:
+            def running():
+                if self.dataplane.poll() is not None:
+                    raise Failure(f"selvage-dpdk ended with {self.dataplane.returncode}:\n{self.log()[-3000:]}")
+                return f"selvage-dpdk: running with" in self.log()[seen:]
+            seen = 0
+            wait_for(running, 30, lambda: f"selvage-dpdk to run; the log ends:\n{self.log()[-3000:]}")
+        return self.dataplane
+
+    def stop_dataplane(self):
+        self.dataplane.terminate()
+        try:
+            return self.dataplane.wait(20)
+        except subprocess.TimeoutExpired:
+            raise Failure("selvage-dpdk did not end within 20 s of SIGTERM") from None
+
+    # --- selvaged
+
+    def configure(self, labels, engine=None, interfaces=("eth0",), more=""):
+        engine = engine or self.engine
         lines = [f"{key}: {json.dumps(value)}" for key, value in labels.items()]
         self.config_path.write_text(f"""node:
   name: {self.short}
@@ -448,9 +485,10 @@ metrics: {{address: "127.0.0.1:9480"}}
 
 
 class Site:
-    """Context manager. `keep`: leave everything running at the end of the block."""
+    """Context manager. `keep`: leave everything running at the end of the block. `engine`: of the nodes' NICs."""
 
-    def __init__(self, prefix=None, keep=False):
+    def __init__(self, prefix=None, keep=False, engine="xdp-native"):
+        self.engine = engine
         self.prefix = prefix or f"svt{os.getpid()}"
         self.directory = pathlib.Path(tempfile.gettempdir()) / self.prefix
         self.keep, self.processes, self.namespaces = keep, [], {}

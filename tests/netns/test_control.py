@@ -321,7 +321,7 @@ def test_deleting_takes_the_virtual_ip_away(node):
 def test_bad_configuration(site, tmp_path):
     path = tmp_path / "selvage.yaml"
     for text, says in (("interfaces: eth0\n", f"{path}:1:13"), ("node: {name: a, nmae: b}\n", f"{path}:1:"), ("a\n", str(path)),
-                       ("interfaces:\n- {name: eth0, engine: dpdk}\n", "dpdk")):
+                       ("interfaces:\n- {name: eth0, engine: fast}\n", "dpdk")):
         path.write_text(text)
         done = edge_site.run(edge_site.BUILD / "ctrl/daemon/selvaged", "--config", path, check=False)
         assert done.returncode == 1 and done.stderr.startswith("selvaged: ") and says in done.stderr, done.stderr

@@ -10,6 +10,7 @@ import pytest
 import edge_site
 import manifests
 
+ENGINES = ["xdp-native", "dpdk"]
 INTERVAL_MS, TIMEOUT_MS, FALL = 200, 100, 2
 FAST_MS = 100  # the interval of a backend in doubt: a quarter of the interval, at least this (ctrl/health/README.md)
 CHECKS = {"health-interval-ms": INTERVAL_MS, "health-timeout-ms": TIMEOUT_MS, "health-rise": 2, "health-fall": FALL}

@@ -9,6 +9,7 @@ import pytest
 
 import manifests
 
+ENGINES = ["xdp-native", "dpdk"]
 CHECKS = {"health-interval-ms": 200, "health-timeout-ms": 200}
 
 
