@@ -75,3 +75,9 @@ PACKET_INLINE uint32_t edge_clock_epoch(void)
 {
 	return (uint32_t)(bpf_jiffies64() >> edge_epoch_shift);
 }
+
+/* Ticks of EDGE_TRACE_TICK_MS. */
+PACKET_INLINE uint32_t edge_clock_tick(void)
+{
+	return (uint32_t)(bpf_jiffies64() >> (edge_epoch_shift - EDGE_TRACE_TICK_BITS));
+}

@@ -5,7 +5,6 @@
  */
 #include <linux/pkt_cls.h>
 
-#include "ebpf/edge_report.h"
 #include "ebpf/edge_xdp.h"
 
 #define PACKET_TYPE_HOST 0
@@ -27,10 +26,12 @@ PACKET_INLINE long edge_tc_load(void *skb, void *bytes, uint32_t length)
 	return bpf_skb_load_bytes(skb, 0, bytes, length);
 }
 
-PACKET_INLINE void edge_tc_event(struct __sk_buff *skb, enum edge_event_kind kind, uint32_t length,
-				 const struct decision *decision)
+__attribute__((noinline)) int edge_tc_trace(struct __sk_buff *skb, const struct flow *flow, const struct decision *decision)
 {
-	edge_report(skb, edge_tc_load, skb->ifindex, kind, length, decision);
+	if (!flow || !decision)
+		return -1;
+	edge_report_trace(skb, edge_tc_load, skb->ifindex, flow, (struct edge_report){.length = skb->len, .decision = decision});
+	return 0;
 }
 
 /* The checksum may be partial (only the pseudo header's sum is in the field): the helper knows which. */
@@ -98,7 +99,7 @@ __attribute__((noinline)) int edge_tc_write(struct __sk_buff *skb, const struct 
 SEC("tc")
 int edge_tc(struct __sk_buff *skb)
 {
-	struct edge_config *config = edge_table(edge_config);
+	const struct edge_config *config = edge_table(edge_config);
 	struct edge_counters *counters = edge_counters_get();
 	struct decision decision = {0};
 	uint32_t length = skb->len;
@@ -110,14 +111,16 @@ int edge_tc(struct __sk_buff *skb)
 	reason = edge_tc_parse(skb, &flow);
 	if (reason < 0 || edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0)
 		return TC_ACT_SHOT;
-	if (unlikely(edge_trace_wanted(config, &flow, &decision)))
-		edge_tc_event(skb, EDGE_EVENT_TRACE, length, &decision);
+	if (unlikely(config->trace))
+		edge_tc_trace(skb, &flow, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))
-		edge_tc_event(skb, EDGE_EVENT_NEIGHBOUR, 0, &decision);
+		edge_report_neighbour(skb, edge_tc_load, skb->ifindex, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
 	    edge_tc_write(skb, &flow, &decision) < 0) {
 		decision.verdict = VERDICT_DROP;
 		decision.reason = DROP_room_failed;
+		if (unlikely(config->trace))
+			edge_tc_trace(skb, &flow, &decision);
 	}
 	edge_count(counters, &decision, length);
 	if (decision.verdict == VERDICT_PASS)

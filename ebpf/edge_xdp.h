@@ -15,10 +15,15 @@ PACKET_INLINE long edge_xdp_load(void *xdp, void *bytes, uint32_t length)
 	return bpf_xdp_load_bytes(xdp, 0, bytes, length);
 }
 
-PACKET_INLINE void edge_xdp_event(struct xdp_md *xdp, enum edge_event_kind kind, uint32_t length,
-				  const struct decision *decision)
+/* verifier: what is done for no ordinary packet is a function of its own, so that it costs the others one branch. */
+__attribute__((noinline)) int edge_xdp_trace(struct xdp_md *xdp, const struct flow *flow, const struct decision *decision,
+					     uint32_t length)
 {
-	edge_report(xdp, edge_xdp_load, xdp->ingress_ifindex, kind, length, decision);
+	if (!flow || !decision)
+		return -1;
+	edge_report_trace(xdp, edge_xdp_load, xdp->ingress_ifindex, flow,
+			  (struct edge_report){.length = length, .decision = decision});
+	return 0;
 }
 
 PACKET_INLINE struct packet edge_xdp_view(struct xdp_md *xdp)
@@ -88,6 +93,7 @@ PACKET_INLINE int edge_xdp_write(struct xdp_md *xdp, const struct flow *flow, co
 
 PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 {
+	const struct edge_config *config = edge_table(edge_config);
 	struct edge_counters *counters = edge_counters_get();
 	uint32_t length = edge_xdp_length(xdp);
 	struct packet packet = edge_xdp_view(xdp);
@@ -96,14 +102,16 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 
 	if (!counters || edge_xdp_decide(xdp, &flow, (uint32_t)flow_parse(&packet, &flow), &decision) < 0)
 		return XDP_ABORTED;
-	if (unlikely(edge_trace_wanted(edge_table(edge_config), &flow, &decision)))
-		edge_xdp_event(xdp, EDGE_EVENT_TRACE, length, &decision);
+	if (unlikely(config->trace))
+		edge_xdp_trace(xdp, &flow, &decision, length);
 	if (unlikely(decision.flags & DECISION_EVENT))
-		edge_xdp_event(xdp, EDGE_EVENT_NEIGHBOUR, 0, &decision);
+		edge_report_neighbour(xdp, edge_xdp_load, xdp->ingress_ifindex, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
 	    edge_xdp_write(xdp, &flow, &decision) < 0) {
 		decision.verdict = VERDICT_DROP;
 		decision.reason = DROP_room_failed;
+		if (unlikely(config->trace))
+			edge_xdp_trace(xdp, &flow, &decision, length);
 	}
 	edge_count(counters, &decision, length);
 	if (decision.verdict == VERDICT_PASS)

@@ -278,9 +278,10 @@ static void tables_unmap(struct loader *loader)
 static int event_received(void *context, void *data, size_t size)
 {
 	struct loader *loader = context;
+	const struct edge_event *event = data;
 
-	if (loader->handler && size >= sizeof(struct edge_event))
-		loader->handler(data, loader->handler_context);
+	if (loader->handler && size >= sizeof(*event) && size >= edge_event_size(event->captured))
+		loader->handler(event, loader->handler_context);
 	return 0;
 }
 

@@ -148,6 +148,53 @@ static void frame_that_the_kernel_refuses_is_an_error(void **state)
 	assert_int_equal(loader_test_run(*state, frame, LOADER_FRAME_MAX, INGRESS, false, &run, &error), 0);
 }
 
+static uint64_t hidden_sum(const struct loader *loader)
+{
+	uint64_t hidden = 0;
+
+	for (uint32_t set = 0; set < loader_counter_sets(loader); set++)
+		hidden += loader_tables(loader)->counters[set].trace_hidden;
+	return hidden;
+}
+
+/* What is above the limit leaves no record, and is counted; the next tick has its own. */
+static void trace_is_limited(void **state)
+{
+	static struct loader_run run;
+	struct loader *loader = *state;
+	struct edge_config *config = loader_tables(loader)->config;
+	struct error error = {0};
+	uint32_t recorded = 0, hidden = 0;
+
+	config->trace_limit = 3;
+	while (hidden == 0 || recorded < 7) {
+		int code = loader_test_run(loader, arp_request, sizeof(arp_request), INGRESS, true, &run, &error);
+
+		assert_true(code == 0 || code == -EIO);
+		recorded += code == 0;
+		hidden += code != 0;
+		assert_true(recorded + hidden < 10000000);
+	}
+	assert_int_equal(hidden_sum(loader), hidden);
+	assert_true(hidden > 0);
+}
+
+static void trace_takes_as_much_as_is_asked_for(void **state)
+{
+	static struct loader_run run;
+	static uint8_t frame[3000] = {[12] = 0x88, [13] = 0xb5};
+	const uint32_t asked[] = {0, 60, 256, 257, 1500, 2500, 3000, 65535}, given[] = {256, 60, 256, 257, 1500, 2500, 3000, 3000};
+	struct loader *loader = *state;
+	struct error error = {0};
+
+	for (size_t i = 0; i < array_length(asked); i++) {
+		loader_tables(loader)->config->trace_snaplen = asked[i];
+		assert_int_equal(loader_test_run(loader, frame, sizeof(frame), INGRESS, true, &run, &error), 0);
+		assert_int_equal(run.event.captured, given[i]);
+		assert_int_equal(run.event.length, sizeof(frame));
+	}
+}
+
 static void epoch_is_the_programs_own(void **state)
 {
 	static struct loader_run run;
@@ -183,6 +230,8 @@ int main(void)
 		cmocka_unit_test(programs_keep_their_budget),
 		cmocka_unit_test_setup_teardown(frame_is_run_as_from_any_interface, setup, teardown),
 		cmocka_unit_test_setup_teardown(frame_that_the_kernel_refuses_is_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(trace_is_limited, setup, teardown),
+		cmocka_unit_test_setup_teardown(trace_takes_as_much_as_is_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(epoch_is_the_programs_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(quiesce_returns, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_attached_without_pins, setup, teardown),

@@ -193,6 +193,18 @@ PACKET_INLINE struct lb_exchange edge_write(const struct packet *packet, const s
 	return exchange;
 }
 
+/* Drops, beginnings of flows, and what tells of an error: ICMP errors and resets that a function decided. */
+PACKET_INLINE bool edge_is_interesting(const struct flow *flow, const struct decision *decision)
+{
+	if (decision->verdict == VERDICT_DROP || decision->flags & DECISION_NEW_FLOW)
+		return true;
+	if (decision->verdict == VERDICT_PASS)
+		return false;
+	if (flow->protocol == PROTOCOL_TCP)
+		return flow->tcp_flags & TCP_RST;
+	return (flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6) && edge_is_icmp_error(flow);
+}
+
 /* Whether the operator asked to see this packet. */
 PACKET_INLINE bool edge_trace_wanted(const struct edge_config *config, const struct flow *flow,
 				     const struct decision *decision)
@@ -203,6 +215,8 @@ PACKET_INLINE bool edge_trace_wanted(const struct edge_config *config, const str
 		return false;
 	if (config->trace & EDGE_TRACE_DECISIONS && decision->verdict == VERDICT_PASS)
 		return false;
+	if (config->trace & EDGE_TRACE_INTERESTING && !edge_is_interesting(flow, decision))
+		return false;
 	if (config->trace_protocol && config->trace_protocol != flow->protocol)
 		return false;
 	if (config->trace_port && config->trace_port != be16_get(flow->source_port) &&
@@ -210,6 +224,26 @@ PACKET_INLINE bool edge_trace_wanted(const struct edge_config *config, const str
 		return false;
 	return address_is_zero(&config->trace_address) || address_equal(&config->trace_address, &flow->source) ||
 	       address_equal(&config->trace_address, &flow->destination);
+}
+
+/*
+ * Whether one more packet may be reported in this tick of the clock; else it is counted as hidden, so that a flood of drops
+ * that somebody watches costs each of them a few instructions. `tick`: the host's clock in EDGE_TRACE_TICK_MS.
+ */
+PACKET_INLINE bool edge_trace_admit(const struct edge_config *config, struct edge_counters *counters, uint32_t tick)
+{
+	if (!config->trace_limit)
+		return true;
+	if (counters->trace_tick != tick) {
+		counters->trace_tick = tick;
+		counters->trace_count = 0;
+	}
+	if (counters->trace_count >= config->trace_limit) {
+		counters->trace_hidden++;
+		return false;
+	}
+	counters->trace_count++;
+	return true;
 }
 
 /* `length`: the frame's as it came. */
@@ -228,6 +262,7 @@ PACKET_INLINE void edge_count(struct edge_counters *counters, const struct decis
 
 		if (decision->action == ACTION_NAT_REVERSE) {
 			count->answers++;
+			count->answer_bytes += length;
 		} else {
 			count->packets++;
 			count->bytes += length;

@@ -188,6 +188,15 @@ void edge_program_totals(const struct edge_program *program, struct edge_totals 
 	*ret_totals = totals;
 }
 
+uint64_t edge_program_trace_hidden(const struct edge_program *program)
+{
+	uint64_t hidden = 0;
+
+	for (uint32_t set = 0; set < program->counter_sets; set++)
+		hidden += load_once(program->tables.counters[set].trace_hidden);
+	return hidden;
+}
+
 static void backend_count_add(const struct edge_program *program, uint16_t row, struct edge_backend_count *count)
 {
 	for (uint32_t set = 0; set < program->counter_sets; set++) {
@@ -197,7 +206,32 @@ static void backend_count_add(const struct edge_program *program, uint16_t row, 
 		count->bytes += load_once(part->bytes);
 		count->flows += load_once(part->flows);
 		count->answers += load_once(part->answers);
+		count->answer_bytes += load_once(part->answer_bytes);
 	}
+}
+
+uint16_t edge_program_service_row(const struct edge_program *program, const struct lb_service_wanted *service)
+{
+	return lb_program_service_row(program->lb, service);
+}
+
+uint16_t edge_program_backend_row(const struct edge_program *program, const struct lb_service_wanted *service,
+				  const struct lb_backend_wanted *backend)
+{
+	uint16_t service_row = lb_program_service_row(program->lb, service);
+
+	return service_row ? lb_program_backend_row(program->lb, service_row, backend) : 0;
+}
+
+bool edge_program_backend_count(const struct edge_program *program, const struct lb_service_wanted *service,
+				const struct lb_backend_wanted *backend, struct edge_backend_count *ret_count)
+{
+	uint16_t row = edge_program_backend_row(program, service, backend);
+
+	*ret_count = (struct edge_backend_count){0};
+	if (row)
+		backend_count_add(program, row, ret_count);
+	return row != 0;
 }
 
 bool edge_program_service_status(const struct edge_program *program, const struct lb_service_wanted *service,
@@ -228,7 +262,7 @@ bool edge_program_backend_status(const struct edge_program *program, const struc
 				 const struct lb_backend_wanted *backend, struct edge_backend_status *ret_status)
 {
 	uint16_t service_row = lb_program_service_row(program->lb, service);
-	uint16_t row = service_row ? lb_program_backend_row(program->lb, service_row, backend) : 0;
+	uint16_t row = edge_program_backend_row(program, service, backend);
 	uint64_t ring = program->tables.lb->services[service_row].ring;
 	struct lb_backend_flows flows = lb_program_backend_flows(program->lb, row);
 	struct edge_backend_status status = {

@@ -89,6 +89,9 @@ struct edge_totals {
 
 void edge_program_totals(const struct edge_program *program, struct edge_totals *ret_totals);
 
+/* Packets that a trace asked for and was not told of, of all counter sets. */
+uint64_t edge_program_trace_hidden(const struct edge_program *program);
+
 struct edge_backend_status {
 	uint16_t row;
 	enum lb_backend_state state; /* as packets see it */
@@ -112,3 +115,10 @@ bool edge_program_service_status(const struct edge_program *program, const struc
 				 struct edge_service_status *ret_status);
 bool edge_program_backend_status(const struct edge_program *program, const struct lb_service_wanted *service,
 				 const struct lb_backend_wanted *backend, struct edge_backend_status *ret_status);
+
+/* The rows alone, and a backend's counts alone, which cost no look at the ring; 0 and false: no such row in the tables. */
+uint16_t edge_program_service_row(const struct edge_program *program, const struct lb_service_wanted *service);
+uint16_t edge_program_backend_row(const struct edge_program *program, const struct lb_service_wanted *service,
+				  const struct lb_backend_wanted *backend);
+bool edge_program_backend_count(const struct edge_program *program, const struct lb_service_wanted *service,
+				const struct lb_backend_wanted *backend, struct edge_backend_count *ret_count);

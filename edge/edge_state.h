@@ -21,6 +21,11 @@
 #define EDGE_TRACE_ON 0x01         /* report packets to user space */
 #define EDGE_TRACE_DROPS 0x02      /* only dropped ones */
 #define EDGE_TRACE_DECISIONS 0x04  /* only those that a function decided: nothing that merely passes */
+#define EDGE_TRACE_INTERESTING 0x08 /* only drops, beginnings of flows, and decided packets that tell of an error */
+
+/* A limit on reported packets is counted over this part of an epoch: an eighth of a second. */
+#define EDGE_TRACE_TICK_BITS 6u
+#define EDGE_TRACE_TICK_MS (EDGE_EPOCH_MS >> EDGE_TRACE_TICK_BITS)
 
 /* writer: ctrl, readers: workers */
 struct edge_config {
@@ -31,7 +36,9 @@ struct edge_config {
 	struct address trace_address; /* source or destination; all zero: any */
 	uint32_t trace_port;          /* source or destination, host order; 0: any */
 	uint32_t ingress_override;    /* the interface to use instead of the packet's own, for replay; 0: its own */
-	uint32_t unused[6];
+	uint32_t trace_snaplen;       /* bytes of a packet that are reported; 0: EDGE_EVENT_BYTES */
+	uint32_t trace_limit;         /* packets that a worker reports in a tick; 0: no limit */
+	uint32_t unused[4];
 };
 _Static_assert(sizeof(struct edge_config) == 64, "one cache line");
 
@@ -40,15 +47,21 @@ struct edge_backend_count {
 	uint64_t bytes;
 	uint64_t flows;   /* new flows */
 	uint64_t answers; /* packets translated back */
+	uint64_t answer_bytes;
+	uint64_t unused[3];
 };
+_Static_assert(sizeof(struct edge_backend_count) == 64, "one cache line");
 
 /* One for each CPU or worker: plain additions, no atomics. writer: its worker, reader: ctrl */
 struct edge_counters {
 	uint64_t verdicts[FUNCTION_COUNT][VERDICT_COUNT];
 	uint64_t drops[DROP_COUNT];
 	uint64_t bytes_in;
-	uint64_t unused[17];
-	struct edge_backend_count backends[LB_BACKEND_ROWS];
+	uint64_t trace_hidden; /* packets that a trace asked for and did not get: above its limit, or the ring was full */
+	uint32_t trace_tick;   /* the one that trace_count is of */
+	uint32_t trace_count;  /* reported in it */
+	uint64_t unused[15];
+	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
 };
 
 /* Pointers to the tables: a packet's context, and user space's hold on an engine. */

@@ -66,6 +66,8 @@ struct api_trace_filter {
 	uint32_t protocol;      /* 0: any */
 	uint32_t port;          /* host order; 0: any */
 	struct address address; /* all zero: any */
+	uint32_t snaplen;       /* bytes of each packet; 0: as many as its headers need */
+	uint32_t rate;          /* packets a second that each worker reports at most; 0: no limit */
 };
 
 struct api_explain_question {
@@ -164,3 +166,5 @@ struct api_trace_packet {
 
 /* Hands it to every subscriber whose filter holds. Never waits: a subscriber that reads too slowly loses records, and is told. */
 void api_trace_publish(struct api *api, const struct api_trace_packet *packet);
+/* How many packets the packet program has chosen and not reported, since ever; subscribers are told of what is new. */
+void api_trace_hidden(struct api *api, uint64_t total);

@@ -204,7 +204,8 @@ static bool filtered(const char *text)
 									      .reason = DROP_service_no_backend}};
 	static const uint8_t frame[42] = {[12] = 8, [14] = 0x45, [17] = 28, [22] = 64, 17, 0, 0, 10, 0, 0, 1, 192, 0, 2, 10, 0x13,
 					  0x88, 0x1b, 0x58, 0, 8};
-	const struct api_trace_packet reported = {.event = &event, .interface = "eth0", .service = "default/web"};
+	const struct api_trace_packet reported = {.event = &event, .interface = "eth0", .service = "default/web:http",
+						  .backend = "10.0.0.21:7000"};
 	struct trace_packet packet;
 	struct trace_filter *filter;
 	struct error error;
@@ -221,14 +222,23 @@ static bool filtered(const char *text)
 
 static void test_filter(void **state)
 {
-	static const char *const yes[] = {"", "udp", "ip", "host 10.0.0.1", "src host 10.0.0.1", "dst 192.0.2.10", "net 10.0.0.0/8",
-					  "port 7000", "src port 5000", "port 6000-8000", "drops", "decisions", "function lb",
-					  "reason service_no_backend", "interface eth0", "service default/web", "not tcp", "!tcp",
-					  "tcp or udp", "udp and not (tcp or arp)", "tcp and arp or udp", "proto 17", "!(tcp)"};
-	static const char *const no[] = {"tcp", "ip6", "arp", "src port 7000", "dst host 10.0.0.1", "net 10.1.0.0/16", "new", "pass",
-					 "reason route_none", "vlan 7", "backend 10.0.0.1:1", "udp and tcp", "not udp", "port 1"};
-	static const char *const bad[] = {"(", "udp tcp", "port", "port x", "port 70000", "port 9-8", "host", "host 1.2.3", "net",
-					  "not", "udp and", "reason nope", "function x", "src", "udp)", "frob", "host 10.0.0.0/8"};
+	static const char *const yes[] = {
+		"", "udp", "ip", "host 10.0.0.1", "src host 10.0.0.1", "dst 192.0.2.10", "net 10.0.0.0/8", "port 7000",
+		"src port 5000", "port 6000-8000", "portrange 6000-8000", "drops", "drop", "verdict drop", "decisions", "function lb",
+		"reason service_no_backend", "interface eth0", "interface eth*", "service default/web", "service web",
+		"service default/web:http", "service web:http", "backend 10.0.0.21:7000", "backend 10.0.0.21", "not tcp", "!tcp",
+		"tcp or udp", "tcp||udp", "udp&&not(tcp or arp)", "udp and not (tcp or arp)", "tcp and arp or udp", "proto 17",
+		"proto udp", "!(tcp)", "udp port 7000", "udp dst port 7000 and drops", "ip host 10.0.0.1", "not tcp port 7000",
+		"interesting", "ip and (udp src port 5000)", "new or interesting", "net 10.0.0.1"};
+	static const char *const no[] = {
+		"tcp", "ip6", "arp", "src port 7000", "dst host 10.0.0.1", "net 10.1.0.0/16", "new", "pass", "verdict tx",
+		"reason route_none", "vlan 7", "backend 10.0.0.1:1", "backend 10.0.0.21:7001", "backend 10.0.0.22", "udp and tcp",
+		"not udp", "port 1", "udp port 1", "service default/we", "service other/web", "service webs", "service web:https",
+		"interface veth*", "not interesting", "proto tcp", "src net 192.0.2.0/24", "portrange 7001-8000"};
+	static const char *const bad[] = {
+		"(", ")", "()", "udp tcp", "port", "port x", "port 70000", "port 9-8", "port 1-", "host", "host 1.2.3", "net", "not",
+		"udp and", "and udp", "reason nope", "reason", "function x", "src", "udp)", "frob", "host 10.0.0.0/8", "udp & tcp",
+		"backend x", "verdict maybe", "interface", "interface )", "service", "proto xyz", "proto 256", "vlan 4096", "udp port"};
 	struct trace_filter *filter;
 	struct error error;
 
@@ -242,6 +252,84 @@ static void test_filter(void **state)
 	for (size_t i = 0; i < array_length(bad); i++)
 		if (trace_filter_parse(bad[i], &filter, &error) != -EINVAL)
 			fail_msg("%s", bad[i]);
+}
+
+/* An error names the place, and what would be right there. */
+static void test_filter_errors(void **state)
+{
+	static const struct {
+		const char *text, *place, *advice;
+	} cases[] = {
+		{"udp and prt 80", "column 9, at \"prt 80\"", "did you mean \"port\"?"},
+		{"10.0.0.1", "column 1", "write \"host 10.0.0.1\""},
+		{"tcp and 10.0.0.0/8", "column 9", "write \"net 10.0.0.0/8\""},
+		{"host 10.0.0.0/8", "column 6", "\"net\""},
+		{"80", "column 1", "\"port 80\""},
+		{"reason service_no_backends", "column 8", "did you mean \"service_no_backend\"?"},
+		{"reason nope", "column 8", "selvage drops --all"},
+		{"function lbb", "column 10", "parse vip lb"},
+		{"verdict dropped", "column 9", "pass, tx, redirect or drop"},
+		{"udp and", "at the end", "something is missing"},
+		{"(udp or tcp", "at the end", "a closing parenthesis is missing"},
+		{"(udp tcp)", "column 6", "\"and\" or \"or\""},
+		{"udp tcp", "column 5", "\"and\" or \"or\""},
+		{"port 70000", "column 6", "from 0 to 65535"},
+	};
+	struct trace_filter *filter;
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		struct error error = {0};
+
+		assert_int_equal(trace_filter_parse(cases[i].text, &filter, &error), -EINVAL);
+		if (!strstr(error.text, cases[i].place) || !strstr(error.text, cases[i].advice))
+			fail_msg("\"%s\" gives \"%s\"", cases[i].text, error.text);
+	}
+}
+
+/* A packet of a flow that goes on is not interesting, one that begins or resets it is. */
+static void test_interesting(void **state)
+{
+	static const uint8_t head[54] = {[12] = 8, [14] = 0x45, [17] = 40, [22] = 64, 6, 0, 0, 10, 0, 0, 1, 192, 0, 2, 10, 0x13,
+					 0x88, 0x1b, 0x58, [46] = 0x50, 0x10};
+	struct edge_event event = {.length = 54, .captured = 54, .decision = {.verdict = VERDICT_TX, .function = FUNCTION_LB}};
+	const struct api_trace_packet reported = {.event = &event};
+	struct trace_packet packet;
+
+	(void)state;
+	memcpy(event.bytes, head, sizeof(head));
+	trace_packet_read(&reported, &packet);
+	assert_false(trace_packet_interesting(&packet));
+	event.decision.flags = DECISION_NEW_FLOW;
+	assert_true(trace_packet_interesting(&packet));
+	event.decision.flags = 0;
+	event.bytes[47] = 0x04;
+	trace_packet_read(&reported, &packet);
+	assert_true(trace_packet_interesting(&packet));
+	event.decision.verdict = VERDICT_PASS;
+	assert_false(trace_packet_interesting(&packet));
+}
+
+/* More of a packet than the struct itself holds. */
+static void test_long_event(void **state)
+{
+	const uint32_t length = 1500;
+	_cleanup_(freep) struct edge_event *event = calloc(1, edge_event_size(length));
+	const struct api_trace_packet reported = {.event = event};
+	uint8_t *bytes = (uint8_t *)event + offsetof(struct edge_event, bytes);
+	struct trace_packet packet;
+	json_t *json;
+
+	(void)state;
+	event->length = event->captured = length;
+	memset(bytes, 0xab, length);
+	trace_packet_read(&reported, &packet);
+	json = trace_packet_json(&packet, EDGE_EVENT_BYTES_MAX);
+	assert_int_equal(strlen(json_string_value(json_object_get(json, "bytes"))), 2 * length);
+	json_decref(json);
+	json = trace_packet_json(&packet, 64);
+	assert_int_equal(strlen(json_string_value(json_object_get(json, "bytes"))), 2 * 64);
+	json_decref(json);
 }
 
 static void test_filter_depth(void **state)
@@ -270,7 +358,7 @@ static void test_coarse_filter(void **state)
 	(void)state;
 	assert_int_equal(trace_filter_parse("udp and (drops and port 7000) and host 10.0.0.1", &filter, NULL), 0);
 	coarse = trace_filter_coarse(filter);
-	assert_int_equal(coarse.flags, EDGE_TRACE_ON | EDGE_TRACE_DROPS);
+	assert_int_equal(coarse.flags, EDGE_TRACE_ON | EDGE_TRACE_DROPS | EDGE_TRACE_INTERESTING | EDGE_TRACE_DECISIONS);
 	assert_int_equal(coarse.protocol, 17);
 	assert_int_equal(coarse.port, 7000);
 	assert_false(address_is_zero(&coarse.address));
@@ -281,6 +369,14 @@ static void test_coarse_filter(void **state)
 	assert_int_equal(coarse.protocol, 0);
 	assert_int_equal(coarse.port, 0);
 	trace_filter_free(filter);
+	/* what both sides of an "or" have in common */
+	assert_int_equal(trace_filter_parse("new or drops", &filter, NULL), 0);
+	coarse = trace_filter_coarse(filter);
+	assert_int_equal(coarse.flags, EDGE_TRACE_ON | EDGE_TRACE_INTERESTING | EDGE_TRACE_DECISIONS);
+	trace_filter_free(filter);
+	assert_int_equal(trace_filter_parse("tx or pass", &filter, NULL), 0);
+	assert_int_equal(trace_filter_coarse(filter).flags, EDGE_TRACE_ON);
+	trace_filter_free(filter);
 }
 
 int main(void)
@@ -288,7 +384,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request_head), cmocka_unit_test(test_bad_heads), cmocka_unit_test(test_patches),
 		cmocka_unit_test(test_selectors), cmocka_unit_test(test_keys), cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_filter), cmocka_unit_test(test_filter_depth), cmocka_unit_test(test_coarse_filter),
+		cmocka_unit_test(test_filter), cmocka_unit_test(test_filter_errors), cmocka_unit_test(test_interesting),
+		cmocka_unit_test(test_long_event), cmocka_unit_test(test_filter_depth), cmocka_unit_test(test_coarse_filter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,10 +2,13 @@
 #include "ctrl/api/trace_filter.h"
 
 #include <ctype.h>
+#include <fnmatch.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/lib/address_text.h"
 #include "base/lib/verdict_text.h"
+#include "base/lib/word_distance.h"
 #include "edge/edge_state.h"
 
 /* After objects.h, see trace_packet.c. */
@@ -32,6 +35,7 @@ enum term_kind {
 	TERM_REASON,
 	TERM_FUNCTION,
 	TERM_NEW,
+	TERM_INTERESTING,
 };
 
 enum side { SIDE_BOTH, SIDE_SOURCE, SIDE_DESTINATION };
@@ -41,7 +45,7 @@ struct term {
 	enum side side;
 	struct term *left, *right;
 	uint32_t first, last; /* a number, or a range */
-	struct prefix prefix;
+	struct prefix prefix; /* a backend's address too */
 	char text[WORD_MAX];
 };
 
@@ -53,6 +57,7 @@ struct trace_filter {
 
 struct parser {
 	struct trace_filter *filter;
+	const char *text;
 	const char *rest;
 	const char *start; /* of the word, for messages */
 	char word[WORD_MAX]; /* the next one; empty at the end */
@@ -62,10 +67,19 @@ struct parser {
 
 static struct term *parse_or(struct parser *parser);
 
-static struct term *fail(struct parser *parser, const char *what)
+/* Always NULL, after a message with the place. */
+static struct term *fail(struct parser *parser, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static struct term *fail(struct parser *parser, const char *format, ...)
 {
+	va_list arguments;
+	char what[300];
+
+	va_start(arguments, format);
+	vsnprintf(what, sizeof(what), format, arguments);
+	va_end(arguments);
 	if (*parser->word)
-		error_set(parser->error, EINVAL, "filter: at \"%.60s\": %s", parser->start, what);
+		error_set(parser->error, EINVAL, "filter: column %zu, at \"%.40s\": %s",
+			  (size_t)(parser->start - parser->text) + 1, parser->start, what);
 	else
 		error_set(parser->error, EINVAL, "filter: at the end: %s", what);
 	return NULL;
@@ -77,7 +91,9 @@ static void advance(struct parser *parser)
 
 	parser->rest += strspn(parser->rest, " \t\n");
 	parser->start = parser->rest;
-	length = strcspn(parser->rest, " \t\n()!");
+	length = strcspn(parser->rest, " \t\n()!&|");
+	if (!length)
+		length = strspn(parser->rest, "&|");
 	if (!length && *parser->rest)
 		length = 1;
 	snprintf(parser->word, sizeof(parser->word), "%.*s", (int)(length < WORD_MAX ? length : WORD_MAX - 1), parser->rest);
@@ -97,7 +113,7 @@ static struct term *term_new(struct parser *parser, enum term_kind kind)
 	struct trace_filter *filter = parser->filter;
 
 	if (filter->count == TERMS_MAX)
-		return fail(parser, "the expression is too long");
+		return fail(parser, "the expression is too long: it may have %d parts", TERMS_MAX);
 	filter->terms[filter->count].kind = kind;
 	return &filter->terms[filter->count++];
 }
@@ -126,15 +142,15 @@ static struct term *numbers_parse(struct parser *parser, enum term_kind kind, ui
 	if (!term)
 		return NULL;
 	if (!number_read(&text, maximum, &term->first))
-		return fail(parser, what);
+		return fail(parser, "%s", what);
 	term->last = term->first;
 	if (kind == TERM_PORT && *text == '-') {
 		text++;
 		if (!number_read(&text, maximum, &term->last) || term->last < term->first)
-			return fail(parser, what);
+			return fail(parser, "%s", what);
 	}
 	if (*text)
-		return fail(parser, what);
+		return fail(parser, "%s", what);
 	advance(parser);
 	return term;
 }
@@ -145,8 +161,11 @@ static struct term *prefix_word_parse(struct parser *parser, bool host)
 
 	if (!term)
 		return NULL;
-	if (prefix_parse(parser->word, &term->prefix) < 0 || (host && strchr(parser->word, '/')))
-		return fail(parser, host ? "an address is expected" : "a prefix is expected, such as 10.0.0.0/8");
+	if (host && strchr(parser->word, '/'))
+		return fail(parser, "an address is expected; a prefix goes with \"net\"");
+	if (prefix_parse(parser->word, &term->prefix) < 0)
+		return fail(parser, host ? "an address is expected, such as 10.0.0.5 or 2001:db8::5" :
+					   "a prefix is expected, such as 10.0.0.0/8 or 2001:db8::/32");
 	advance(parser);
 	return term;
 }
@@ -157,41 +176,99 @@ static struct term *text_parse(struct parser *parser, enum term_kind kind, const
 
 	if (!term)
 		return NULL;
-	if (!*parser->word)
-		return fail(parser, what);
+	if (!*parser->word || strspn(parser->word, "()!&|"))
+		return fail(parser, "%s", what);
 	strcpy(term->text, parser->word);
 	advance(parser);
 	return term;
 }
 
-static struct term *reason_parse(struct parser *parser)
+static struct term *backend_parse(struct parser *parser)
 {
-	struct term *term = term_new(parser, TERM_REASON);
+	struct term *term = term_new(parser, TERM_BACKEND);
+	uint16_t port = 0;
 
 	if (!term)
 		return NULL;
-	for (term->first = 1; term->first < DROP_COUNT; term->first++) {
-		if (strcmp(drop_name((enum drop_reason)term->first), parser->word) == 0) {
+	if (endpoint_parse(parser->word, &term->prefix.address, &port) < 0 &&
+	    address_parse(parser->word, &term->prefix.address) < 0)
+		return fail(parser, "a backend is expected: ADDRESS:PORT, [IPV6]:PORT or ADDRESS");
+	term->first = port;
+	advance(parser);
+	return term;
+}
+
+/* One of the words, whose place in the list becomes the term's number; `first` of them is the first that may be named. */
+static struct term *named_parse(struct parser *parser, enum term_kind kind, const char *const *names, uint32_t first,
+				const char *what)
+{
+	struct term *term = term_new(parser, kind);
+	const char *nearest;
+
+	if (!term)
+		return NULL;
+	for (uint32_t i = first; names[i]; i++) {
+		if (strcmp(names[i], parser->word) == 0) {
+			term->first = term->last = i;
 			advance(parser);
 			return term;
 		}
 	}
-	return fail(parser, "this is not the name of a drop reason; `selvage drops --all` lists them");
+	nearest = word_nearest(parser->word, names + first);
+	if (nearest)
+		return fail(parser, "%s; did you mean \"%s\"?", what, nearest);
+	return fail(parser, "%s", what);
+}
+
+static struct term *reason_parse(struct parser *parser)
+{
+	const char *names[DROP_COUNT + 1] = {"none"};
+
+	for (int reason = 1; reason < DROP_COUNT; reason++)
+		names[reason] = drop_name((enum drop_reason)reason);
+	return named_parse(parser, TERM_REASON, names, 1, "the name of a drop reason is expected; `selvage drops --all` lists them");
 }
 
 static struct term *function_parse(struct parser *parser)
 {
-	struct term *term = term_new(parser, TERM_FUNCTION);
+	const char *names[FUNCTION_COUNT + 1] = {NULL};
+	char what[200] = "a function is expected:";
 
-	if (!term)
-		return NULL;
-	for (term->first = 0; term->first < FUNCTION_COUNT; term->first++) {
-		if (strcmp(function_name((enum function)term->first), parser->word) == 0) {
-			advance(parser);
+	for (int function = 0; function < FUNCTION_COUNT; function++) {
+		size_t used = strlen(what);
+
+		names[function] = function_name((enum function)function);
+		snprintf(what + used, sizeof(what) - used, " %s", names[function]);
+	}
+	return named_parse(parser, TERM_FUNCTION, names, 0, what);
+}
+
+static struct term *verdict_parse(struct parser *parser)
+{
+	const char *names[VERDICT_COUNT + 1] = {NULL};
+
+	for (int verdict = 0; verdict < VERDICT_COUNT; verdict++)
+		names[verdict] = verdict_name((enum verdict)verdict);
+	return named_parse(parser, TERM_VERDICT, names, 0, "a verdict is expected: pass, tx, redirect or drop");
+}
+
+static struct term *protocol_parse(struct parser *parser)
+{
+	static const struct {
+		const char *name;
+		uint32_t number;
+	} names[] = {{"tcp", PROTOCOL_TCP}, {"udp", PROTOCOL_UDP}, {"icmp", PROTOCOL_ICMP}, {"icmp6", PROTOCOL_ICMPV6}};
+
+	for (size_t i = 0; i < array_length(names); i++) {
+		if (accept_word(parser, names[i].name, names[i].name)) {
+			struct term *term = term_new(parser, TERM_PROTOCOL);
+
+			if (term)
+				term->first = term->last = names[i].number;
 			return term;
 		}
 	}
-	return fail(parser, "a function is expected: parse, vip or lb");
+	return numbers_parse(parser, TERM_PROTOCOL, 255, "a protocol is expected: tcp, udp, icmp, icmp6, or IP's number from 0 to 255");
 }
 
 static const struct {
@@ -213,7 +290,35 @@ static const struct {
 	{"redirect", TERM_VERDICT, VERDICT_REDIRECT},
 	{"decisions", TERM_DECISIONS, 0},
 	{"new", TERM_NEW, 0},
+	{"interesting", TERM_INTERESTING, 0},
 };
+
+/* The other words that an expression may have, for those who nearly wrote one. */
+static const char *const words[] = {"src", "dst", "host", "net", "port", "portrange", "proto", "vlan", "interface", "service",
+				    "backend", "verdict", "reason", "function", "and", "or", "not"};
+
+static struct term *unknown_word(struct parser *parser)
+{
+	const char *known[array_length(words) + array_length(constants) + 1] = {NULL}, *nearest;
+	struct prefix prefix;
+
+	if (!*parser->word)
+		return fail(parser, "something is missing, such as \"tcp\", \"port 80\" or \"drops\"");
+	if (strchr("()!&|", *parser->word))
+		return fail(parser, "a condition is expected here, such as \"tcp\", \"port 80\" or \"drops\"");
+	if (prefix_parse(parser->word, &prefix) == 0)
+		return fail(parser, "write \"%s %s\"", strchr(parser->word, '/') ? "net" : "host", parser->word);
+	if (isdigit((unsigned char)*parser->word))
+		return fail(parser, "this is not known; a port is written \"port 80\"");
+	for (size_t i = 0; i < array_length(words); i++)
+		known[i] = words[i];
+	for (size_t i = 0; i < array_length(constants); i++)
+		known[array_length(words) + i] = constants[i].word;
+	nearest = word_nearest(parser->word, known);
+	if (nearest)
+		return fail(parser, "this word is not known; did you mean \"%s\"?", nearest);
+	return fail(parser, "this word is not known; `selvage trace --help` lists those that are");
+}
 
 /* What may follow "src" and "dst". */
 static struct term *sided_parse(struct parser *parser)
@@ -227,14 +332,40 @@ static struct term *sided_parse(struct parser *parser)
 		term = prefix_word_parse(parser, true);
 	else if (accept_word(parser, "net", "net"))
 		term = prefix_word_parse(parser, false);
-	else if (accept_word(parser, "port", "port"))
-		term = numbers_parse(parser, TERM_PORT, 65535, "a port is expected, or a range of them");
+	else if (accept_word(parser, "port", "portrange"))
+		term = numbers_parse(parser, TERM_PORT, 65535, "a port from 0 to 65535 is expected, or a range such as 6000-6010");
 	else if (side != SIDE_BOTH)
 		term = prefix_word_parse(parser, true);
 	else
-		return fail(parser, *parser->word ? "this word is not known" : "something is missing");
+		return unknown_word(parser);
 	if (term)
 		term->side = side;
+	return term;
+}
+
+/* As in tcpdump's language "udp port 53" is one condition. */
+static bool protocol_goes_on(const struct parser *parser, enum term_kind kind)
+{
+	static const char *const following[] = {"src", "dst", "host", "net", "port", "portrange"};
+
+	if (kind != TERM_PROTOCOL && kind != TERM_NETWORK)
+		return false;
+	for (size_t i = 0; i < array_length(following); i++) {
+		if (strcmp(parser->word, following[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* NULL when either is. */
+static struct term *both(struct parser *parser, struct term *left, struct term *right)
+{
+	struct term *term = left && right ? term_new(parser, TERM_AND) : NULL;
+
+	if (term) {
+		term->left = left;
+		term->right = right;
+	}
 	return term;
 }
 
@@ -246,19 +377,21 @@ static struct term *parse_primitive(struct parser *parser)
 
 			if (term)
 				term->first = term->last = constants[i].number;
-			return term;
+			return term && protocol_goes_on(parser, constants[i].kind) ? both(parser, term, sided_parse(parser)) : term;
 		}
 	}
 	if (accept_word(parser, "proto", "proto"))
-		return numbers_parse(parser, TERM_PROTOCOL, 255, "an IP protocol's number is expected");
+		return protocol_parse(parser);
 	if (accept_word(parser, "vlan", "vlan"))
-		return numbers_parse(parser, TERM_VLAN, 4095, "a VLAN's number is expected");
+		return numbers_parse(parser, TERM_VLAN, 4095, "a VLAN's number from 0 to 4095 is expected");
 	if (accept_word(parser, "interface", "interface"))
-		return text_parse(parser, TERM_INTERFACE, "an interface's name is expected");
+		return text_parse(parser, TERM_INTERFACE, "an interface's name is expected, such as eth0 or veth*");
 	if (accept_word(parser, "service", "service"))
-		return text_parse(parser, TERM_SERVICE, "a service is expected: NAMESPACE/NAME");
+		return text_parse(parser, TERM_SERVICE, "a service is expected: NAME, NAMESPACE/NAME or NAMESPACE/NAME:PORT");
 	if (accept_word(parser, "backend", "backend"))
-		return text_parse(parser, TERM_BACKEND, "a backend is expected: ADDRESS:PORT");
+		return backend_parse(parser);
+	if (accept_word(parser, "verdict", "verdict"))
+		return verdict_parse(parser);
 	if (accept_word(parser, "reason", "reason"))
 		return reason_parse(parser);
 	if (accept_word(parser, "function", "function"))
@@ -273,7 +406,7 @@ static struct term *parse_not(struct parser *parser)
 	struct term *term;
 
 	if (++parser->depth > DEPTH_MAX)
-		return fail(parser, "the expression is nested too deeply");
+		return fail(parser, "the expression is nested too deeply: at most %d levels", DEPTH_MAX);
 	if (accept_word(parser, "not", "!")) {
 		term = term_new(parser, TERM_NOT);
 		if (term && !(term->left = parse_not(parser)))
@@ -281,7 +414,7 @@ static struct term *parse_not(struct parser *parser)
 	} else if (accept_word(parser, "(", "(")) {
 		term = parse_or(parser);
 		if (term && !accept_word(parser, ")", ")"))
-			term = fail(parser, "a closing parenthesis is missing");
+			term = fail(parser, *parser->word ? "\")\", \"and\" or \"or\" is expected here" : "a closing parenthesis is missing");
 	} else {
 		term = parse_primitive(parser);
 	}
@@ -294,13 +427,7 @@ static struct term *parse_and(struct parser *parser)
 	struct term *left = parse_not(parser);
 
 	while (left && accept_word(parser, "and", "&&")) {
-		struct term *both = term_new(parser, TERM_AND);
-
-		if (!both)
-			return NULL;
-		both->left = left;
-		both->right = parse_not(parser);
-		left = both->right ? both : NULL;
+		left = both(parser, left, parse_not(parser));
 	}
 	return left;
 }
@@ -324,7 +451,7 @@ static struct term *parse_or(struct parser *parser)
 int trace_filter_parse(const char *text, struct trace_filter **ret_filter, struct error *error)
 {
 	struct trace_filter *filter = calloc(1, sizeof(*filter));
-	struct parser parser = {.filter = filter, .rest = text ? text : "", .error = error};
+	struct parser parser = {.filter = filter, .text = text ? text : "", .rest = text ? text : "", .error = error};
 
 	if (!filter)
 		abort();
@@ -367,9 +494,25 @@ static bool port_matches(const struct term *term, const struct trace_packet *pac
 				     (term->side != SIDE_SOURCE && within(packet->destination_port, term)));
 }
 
-static bool text_matches(const struct term *term, const char *text)
+/* `key` is NAMESPACE/NAME:PORT; what the operator left out is any. */
+static bool service_matches(const struct term *term, const char *key)
 {
-	return text && strcmp(term->text, text) == 0;
+	size_t length = strlen(term->text);
+
+	if (!key)
+		return false;
+	if (!strchr(term->text, '/') && strchr(key, '/'))
+		key = strchr(key, '/') + 1;
+	return strncmp(term->text, key, length) == 0 && (key[length] == '\0' || key[length] == ':');
+}
+
+static bool backend_matches(const struct term *term, const char *name)
+{
+	struct address address;
+	uint16_t port = 0;
+
+	return name && (endpoint_parse(name, &address, &port) == 0 || address_parse(name, &address) == 0) &&
+	       address_equal(&address, &term->prefix.address) && (term->first == 0 || term->first == port);
 }
 
 static bool term_matches(const struct term *term, const struct trace_packet *packet)
@@ -394,11 +537,11 @@ static bool term_matches(const struct term *term, const struct trace_packet *pac
 	case TERM_VLAN:
 		return packet->vlan == term->first;
 	case TERM_INTERFACE:
-		return text_matches(term, packet->reported->interface);
+		return packet->reported->interface && fnmatch(term->text, packet->reported->interface, 0) == 0;
 	case TERM_SERVICE:
-		return text_matches(term, packet->reported->service);
+		return service_matches(term, packet->reported->service);
 	case TERM_BACKEND:
-		return text_matches(term, packet->reported->backend);
+		return backend_matches(term, packet->reported->backend);
 	case TERM_VERDICT:
 		return decision->verdict == term->first;
 	case TERM_DECISIONS:
@@ -409,6 +552,8 @@ static bool term_matches(const struct term *term, const struct trace_packet *pac
 		return decision->function == term->first;
 	case TERM_NEW:
 		return decision->flags & DECISION_NEW_FLOW;
+	case TERM_INTERESTING:
+		return trace_packet_interesting(packet);
 	}
 	return false;
 }
@@ -418,21 +563,39 @@ bool trace_filter_matches(const struct trace_filter *filter, const struct trace_
 	return !filter->root || term_matches(filter->root, packet);
 }
 
+/* The flags that hold of every packet that a term lets through; a narrower one brings the wider along. */
+static uint32_t coarse_flags(const struct term *term)
+{
+	const uint32_t interesting = EDGE_TRACE_INTERESTING | EDGE_TRACE_DECISIONS;
+
+	switch (term->kind) {
+	case TERM_REASON:
+		return EDGE_TRACE_DROPS | interesting;
+	case TERM_VERDICT:
+		if (term->first == VERDICT_DROP)
+			return EDGE_TRACE_DROPS | interesting;
+		return term->first == VERDICT_PASS ? 0 : EDGE_TRACE_DECISIONS;
+	case TERM_INTERESTING:
+	case TERM_NEW:
+		return interesting;
+	case TERM_DECISIONS:
+		return EDGE_TRACE_DECISIONS;
+	case TERM_OR:
+		return coarse_flags(term->left) & coarse_flags(term->right);
+	case TERM_AND:
+		return coarse_flags(term->left) | coarse_flags(term->right);
+	default:
+		return 0;
+	}
+}
+
 /* Only what stands in a chain of "and" holds for every packet that matches. */
 static void coarse_add(const struct term *term, struct api_trace_filter *coarse)
 {
-	bool drop = term->kind == TERM_REASON || (term->kind == TERM_VERDICT && term->first == VERDICT_DROP);
-	bool decided = term->kind == TERM_DECISIONS ||
-		       (term->kind == TERM_VERDICT && (term->first == VERDICT_TX || term->first == VERDICT_REDIRECT));
-
 	if (term->kind == TERM_AND) {
 		coarse_add(term->left, coarse);
 		coarse_add(term->right, coarse);
 	}
-	if (drop)
-		coarse->flags |= EDGE_TRACE_DROPS;
-	if (decided)
-		coarse->flags |= EDGE_TRACE_DECISIONS;
 	if (term->kind == TERM_PROTOCOL)
 		coarse->protocol = term->first;
 	if (term->kind == TERM_PORT && term->first == term->last)
@@ -445,7 +608,9 @@ struct api_trace_filter trace_filter_coarse(const struct trace_filter *filter)
 {
 	struct api_trace_filter coarse = {.flags = EDGE_TRACE_ON};
 
-	if (filter->root)
+	if (filter->root) {
+		coarse.flags |= coarse_flags(filter->root);
 		coarse_add(filter->root, &coarse);
+	}
 	return coarse;
 }

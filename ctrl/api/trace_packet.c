@@ -6,19 +6,16 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/verdict_text.h"
-#include "edge/edge_event.h"
-
-#include "base/packet/flow.h"
+#include "edge/edge_fast.h"
 
 /* Reads the headers of a frame of which only the beginning was kept. */
 static enum drop_reason frame_parse(const struct edge_event *event, struct flow *flow)
 {
-	uint32_t captured = event->captured < EDGE_EVENT_BYTES ? event->captured : EDGE_EVENT_BYTES;
-	uint8_t *bytes = (uint8_t *)event->bytes; /* parsing writes nothing */
-	struct packet packet = {.data = bytes, .end = bytes + captured};
+	uint8_t *bytes = (uint8_t *)edge_event_data(event); /* parsing writes nothing */
+	struct packet packet = {.data = bytes, .end = bytes + event->captured};
 
-	if (event->length > captured)
-		packet.beyond = event->length - captured;
+	if (event->length > event->captured)
+		packet.beyond = event->length - event->captured;
 	return flow_parse(&packet, flow);
 }
 
@@ -69,12 +66,15 @@ const char *trace_packet_protocol(const struct trace_packet *packet, char buffer
 
 char *hex_format(const uint8_t *bytes, size_t length)
 {
+	static const char digits[] = "0123456789abcdef";
 	char *text = malloc(2 * length + 1);
 
 	if (!text)
 		abort();
-	for (size_t i = 0; i < length; i++)
-		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	for (size_t i = 0; i < length; i++) {
+		text[2 * i] = digits[bytes[i] >> 4];
+		text[2 * i + 1] = digits[bytes[i] & 0xf];
+	}
 	text[2 * length] = '\0';
 	return text;
 }
@@ -128,11 +128,19 @@ static void addresses_set(json_t *json, const struct trace_packet *packet)
 		json_object_set_new(json, "icmpType", json_integer(packet->icmp_type));
 }
 
-json_t *trace_packet_json(const struct trace_packet *packet)
+bool trace_packet_interesting(const struct trace_packet *packet)
+{
+	struct flow flow = {.network = packet->network, .protocol = packet->protocol, .icmp_type = packet->icmp_type,
+			    .tcp_flags = packet->tcp_flags};
+
+	return edge_is_interesting(&flow, &packet->reported->event->decision);
+}
+
+json_t *trace_packet_json(const struct trace_packet *packet, uint32_t snaplen)
 {
 	const struct edge_event *event = packet->reported->event;
-	size_t captured = event->captured < EDGE_EVENT_BYTES ? event->captured : EDGE_EVENT_BYTES;
-	_cleanup_(freep) char *hex = hex_format(event->bytes, captured);
+	size_t captured = event->captured < snaplen ? event->captured : snaplen;
+	_cleanup_(freep) char *hex = hex_format(edge_event_data(event), captured);
 	char number[TRACE_TEXT_SIZE];
 	json_t *json = json_pack("{s:I, s:I, s:s, s:s, s:s}", "timeNs", (json_int_t)packet->reported->time_unix_ns, "length",
 				 (json_int_t)event->length, "verdict", verdict_name(event->decision.verdict), "function",

@@ -22,8 +22,10 @@ struct trace_packet {
 void trace_packet_read(const struct api_trace_packet *reported, struct trace_packet *ret_packet);
 /* "tcp", "udp", "icmp", "icmp6", "arp", or the number. */
 const char *trace_packet_protocol(const struct trace_packet *packet, char buffer[static TRACE_TEXT_SIZE]);
-/* One line of the stream; docs/api.md lists its keys. */
-json_t *trace_packet_json(const struct trace_packet *packet);
+/* One line of the stream, with at most `snaplen` bytes of the packet; docs/api.md lists its keys. */
+json_t *trace_packet_json(const struct trace_packet *packet, uint32_t snaplen);
+/* What edge_is_interesting() says of a packet while it is being decided. */
+bool trace_packet_interesting(const struct trace_packet *packet);
 /* Two digits a byte; to be freed by the caller. */
 char *hex_format(const uint8_t *bytes, size_t length);
 /* Spaces and colons are skipped; -EINVAL if it is not pairs of digits, -E2BIG beyond `size`. */

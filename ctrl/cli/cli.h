@@ -26,7 +26,12 @@ struct cli {
 	size_t file_count;
 	bool recursive, all, dry_run, ignore_not_found;
 	const char *filter, *write_file, *packet, *in_file, *interface, *node;
-	uint64_t count;
+	bool interesting, watch;
+	uint64_t count;   /* 0: not given, as of the others below */
+	uint64_t snaplen; /* bytes */
+	uint64_t rate;    /* packets a second */
+	uint64_t times;
+	uint64_t interval_ms;
 };
 
 struct cli_verb {

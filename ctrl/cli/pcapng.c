@@ -63,6 +63,9 @@ static int block_write(struct pcapng *pcapng, struct block *block, uint32_t type
 	if (fwrite(&type, 4, 1, pcapng->file) != 1 || fwrite(&length, 4, 1, pcapng->file) != 1 ||
 	    fwrite(block->bytes, block->length, 1, pcapng->file) != 1 || fwrite(&length, 4, 1, pcapng->file) != 1)
 		return error_set(error, EIO, "write the capture: %s", strerror(errno));
+	/* a reader at the other end of a pipe shall see each packet at once, and one of the file whole blocks */
+	if (fflush(pcapng->file) != 0)
+		return error_set(error, EIO, "write the capture: %s", strerror(errno));
 	return 0;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The `selvage` program: finds the verb, reads its options, runs it. */
 #include <getopt.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "base/lib/word_distance.h"
 #include "ctrl/api/api.h"
 #include "ctrl/cli/cli.h"
 
@@ -32,7 +34,8 @@ static const struct cli_verb verbs[] = {
 	 verb_backend_undrain},
 	{"drops", "", "Why packets were dropped: reason, count, sentence", "selvage drops --all", "oa", verb_drops},
 	{"trace", "", "Packets as they are decided, a line each",
-	 "selvage trace --filter 'udp and port 7000 and drops' -c 10 -w drops.pcapng", "oFcw", verb_trace},
+	 "selvage trace --filter 'udp port 7000 and drops' -c 10 -w drops.pcapng\n"
+	 "  selvage trace --interesting -w - | wireshark -k -i -", "oFcwSEr", verb_trace},
 	{"explain", "--packet HEX | --in PCAP", "What happens to a packet on the live tables, and why",
 	 "selvage explain --in one.pcap --interface eth0", "opiX", verb_explain},
 	{"metrics", "", "The metrics as Prometheus reads them", "selvage metrics", "", verb_metrics},
@@ -40,7 +43,7 @@ static const struct cli_verb verbs[] = {
 };
 
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
-       OPTION_IGNORE_NOT_FOUND, OPTION_VERSION };
+       OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE };
 
 static const struct {
 	struct option option;
@@ -57,10 +60,19 @@ static const struct {
 	{{"ignore-not-found", no_argument, NULL, OPTION_IGNORE_NOT_FOUND}, 'I', "--ignore-not-found        it is fine if it is not there"},
 	{{"all", no_argument, NULL, OPTION_ALL}, 'a', "--all                     reasons that never happened too"},
 	{{"filter", required_argument, NULL, OPTION_FILTER}, 'F',
-	 "--filter EXPRESSION       which packets: host, net, port (src, dst), tcp, udp, icmp, arp, drops,\n"
-	 "                            decisions, reason NAME, service NS/NAME, interface NAME, new; and, or, not"},
+	 "--filter EXPRESSION       which packets: [src|dst] host ADDRESS, net PREFIX, port NUMBER[-NUMBER];\n"
+	 "                            tcp, udp, icmp, icmp6, arp, ip, ip6, proto NUMBER, vlan NUMBER;\n"
+	 "                            drops, decisions, pass, tx, redirect, reason NAME, function NAME;\n"
+	 "                            interface NAME, service [NS/]NAME[:PORT], backend ADDRESS[:PORT],\n"
+	 "                            new, interesting; and, or, not, parentheses"},
+	{{"interesting", no_argument, NULL, OPTION_INTERESTING}, 'E',
+	 "--interesting             only drops, beginnings of flows, ICMP errors and resets; with --rate 100"},
+	{{"rate", required_argument, NULL, OPTION_RATE}, 'r',
+	 "--rate NUMBER             show at most so many packets a second and processor, and count the rest"},
+	{{"snaplen", required_argument, NULL, OPTION_SNAPLEN}, 'S',
+	 "--snaplen BYTES           keep so many bytes of each packet; with -w all, else 256"},
 	{{"count", required_argument, NULL, 'c'}, 'c', "-c, --count NUMBER        stop after so many packets"},
-	{{"write", required_argument, NULL, 'w'}, 'w', "-w, --write FILE          write a pcapng file, verdicts in the packets' comments"},
+	{{"write", required_argument, NULL, 'w'}, 'w', "-w, --write FILE          write a pcapng file, verdicts in the packets' comments; - for standard output"},
 	{{"packet", required_argument, NULL, OPTION_PACKET}, 'p', "--packet HEX              the frame, from its Ethernet header on"},
 	{{"in", required_argument, NULL, OPTION_IN}, 'i', "--in PCAP                 every packet of a capture"},
 	{{"interface", required_argument, NULL, OPTION_INTERFACE}, 'X', "--interface NAME          where the packet comes in"},
@@ -92,32 +104,6 @@ static void verb_help_print(const struct cli_verb *verb)
 }
 
 /* --- the verb ---------------------------------------------------------------------------------------------------------- */
-
-/* Levenshtein's distance, for words of a sane length. */
-static unsigned int word_distance(const char *a, const char *b)
-{
-	unsigned int row[32];
-	size_t length = strlen(b);
-
-	if (length >= array_length(row) || strlen(a) >= array_length(row))
-		return 99;
-	for (unsigned int j = 0; j <= length; j++)
-		row[j] = j;
-	for (unsigned int i = 1; a[i - 1]; i++) {
-		unsigned int diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= length; j++) {
-			unsigned int substitute = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-			if (substitute < row[j])
-				row[j] = substitute;
-		}
-	}
-	return row[length];
-}
 
 static const char *suggestion(const char *word)
 {
@@ -218,13 +204,13 @@ static int output_parse(const char *text, enum cli_output *ret_output)
 	return cli_misuse("-o %s: the formats are json, yaml, wide and name", text);
 }
 
-static int count_parse(const char *text, uint64_t *ret_count)
+static int number_parse(const char *option, const char *text, uint64_t maximum, uint64_t *ret_number)
 {
 	char *end;
 
-	*ret_count = strtoull(text, &end, 10);
-	if (end == text || *end || !*ret_count || *text == '-' || *ret_count > 1000000000)
-		return cli_misuse("-c %s: a number from 1 to 1000000000 is expected", text);
+	*ret_number = strtoull(text, &end, 10);
+	if (end == text || *end || !*ret_number || *text == '-' || *ret_number > maximum)
+		return cli_misuse("%s %s: a number from 1 to %" PRIu64 " is expected", option, text, maximum);
 	return 0;
 }
 
@@ -242,7 +228,14 @@ static int option_set(struct cli *cli, int letter, const char *value)
 	case 'o':
 		return output_parse(value, &cli->output);
 	case 'c':
-		return count_parse(value, &cli->count);
+		return number_parse("-c", value, 1000000000, &cli->count);
+	case OPTION_SNAPLEN:
+		return number_parse("--snaplen", value, 65535, &cli->snaplen);
+	case OPTION_RATE:
+		return number_parse("--rate", value, 1000000, &cli->rate);
+	case OPTION_INTERESTING:
+		cli->interesting = true;
+		return 0;
 	case 'R':
 		cli->recursive = true;
 		return 0;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ctrl/api/trace_filter.h"
 #include "ctrl/cli/cli.h"
@@ -11,6 +12,9 @@
 #include "ctrl/cli/pcapng.h"
 
 #define FRAME_BYTES_MAX 65535
+#define SNAPLEN_WHOLE 65535    /* for captures */
+#define SNAPLEN_LINE 256       /* enough for a line */
+#define RATE_INTERESTING 100   /* packets a second and processor, unless --rate says otherwise */
 
 /* Ends the reading: the stream's read is interrupted, and what was written is complete. */
 static volatile sig_atomic_t interrupted;
@@ -110,6 +114,20 @@ static int capture_add(struct pcapng *pcapng, const json_t *packet, struct error
 	return pcapng_write(pcapng, &record, error);
 }
 
+/* What is said between packets; on standard output only for a reader of JSON, who sees each line. */
+static void said_print(const struct cli *cli, const json_t *said, const char *line)
+{
+	if (json_object_get(said, "lost"))
+		cli_fail("trace: %" PRId64 " packets were lost: more came than were read", json_number(said, "lost"));
+	if (!json_object_get(said, "notShown"))
+		return;
+	if (cli->output == OUTPUT_JSON)
+		puts(line);
+	else
+		fprintf(stderr, "(%" PRId64 " more not shown)\n", json_number(said, "notShown"));
+	fflush(stdout);
+}
+
 static int packets_follow(const struct cli *cli, struct client *client, struct pcapng *pcapng, struct error *error)
 {
 	uint64_t count = 0;
@@ -119,16 +137,15 @@ static int packets_follow(const struct cli *cli, struct client *client, struct p
 	while ((status = client_read_line(client, &line, error)) == 0 && line) {
 		json_t *packet = json_loads(line, 0, NULL);
 
-		if (json_object_get(packet, "lost"))
-			cli_fail("trace: %" PRId64 " packets were lost: more came than were read", json_number(packet, "lost"));
+		said_print(cli, packet, line);
 		if (json_object_get(packet, "verdict")) {
 			count++;
-			if (cli->output == OUTPUT_JSON)
-				puts(line);
-			else if (!pcapng || cli->write_file == NULL)
-				line_print(packet);
 			if (pcapng)
 				status = capture_add(pcapng, packet, error);
+			else if (cli->output == OUTPUT_JSON)
+				puts(line);
+			else
+				line_print(packet);
 			fflush(stdout);
 		}
 		json_decref(packet);
@@ -136,7 +153,8 @@ static int packets_follow(const struct cli *cli, struct client *client, struct p
 			break;
 	}
 	if (pcapng)
-		fprintf(stderr, "%" PRIu64 " packets written to %s\n", count, cli->write_file);
+		fprintf(stderr, "%" PRIu64 " packet%s written to %s\n", count, count == 1 ? "" : "s",
+			strcmp(cli->write_file, "-") == 0 ? "standard output" : cli->write_file);
 	return interrupted ? 0 : status;
 }
 
@@ -168,28 +186,65 @@ static int trace_run(const struct cli *cli, const char *path, FILE *file)
 	return status < 0 ? cli_fail("trace: %s", error.text) : EXIT_SUCCESS;
 }
 
+/* NULL after a message. A stream that somebody else reads while it is written must be written packet by packet. */
+static FILE *capture_open(const struct cli *cli)
+{
+	FILE *file;
+
+	if (strcmp(cli->write_file, "-") == 0) {
+		if (isatty(STDOUT_FILENO)) {
+			cli_fail("trace: -w -: standard output is a terminal; send it to a program: … -w - | wireshark -k -i -");
+			return NULL;
+		}
+		file = fdopen(dup(STDOUT_FILENO), "w");
+	} else {
+		file = fopen(cli->write_file, "we");
+	}
+	if (!file)
+		cli_fail("trace: open %s: %s", cli->write_file, strerror(errno));
+	return file;
+}
+
+/* The path with the question; to be freed by the caller. */
+static char *path_make(const struct cli *cli)
+{
+	_cleanup_(freep) char *expression = NULL, *filter = NULL;
+	uint64_t snaplen = cli->snaplen ? cli->snaplen : cli->write_file ? SNAPLEN_WHOLE : SNAPLEN_LINE;
+	uint64_t rate = cli->rate ? cli->rate : cli->interesting ? RATE_INTERESTING : 0;
+	char count[32] = "", limit[32] = "", *path = NULL;
+	bool any = cli->filter && cli->filter[strspn(cli->filter, " \t\n")];
+
+	if (asprintf(&expression, cli->interesting && any ? "interesting and (%s)" : "%s",
+		     any ? cli->filter : cli->interesting ? "interesting" : "") < 0)
+		abort();
+	filter = cli_escape(expression);
+	if (cli->count)
+		snprintf(count, sizeof(count), "&count=%" PRIu64, cli->count);
+	if (rate)
+		snprintf(limit, sizeof(limit), "&rate=%" PRIu64, rate);
+	if (asprintf(&path, "/selvage/v1/trace?filter=%s&snaplen=%" PRIu64 "%s%s", filter, snaplen, count, limit) < 0)
+		abort();
+	return path;
+}
+
 int verb_trace(const struct cli *cli, int argument_count, char **arguments)
 {
 	const struct sigaction action = {.sa_handler = interrupt};
-	_cleanup_(freep) char *filter = cli_escape(cli->filter ? cli->filter : ""), *path = NULL;
+	_cleanup_(freep) char *path = NULL;
 	_cleanup_(fclosep) FILE *file = NULL;
 	struct trace_filter *parsed;
 	struct error error = {0};
-	char count[32] = "";
 
 	if (argument_count)
 		return cli_misuse("trace: \"%s\" is not expected; packets are chosen by --filter", arguments[0]);
+	if (cli->write_file && cli->output == OUTPUT_JSON)
+		return cli_misuse("trace: -w writes a capture and -o json writes lines; take one of them");
 	if (trace_filter_parse(cli->filter, &parsed, &error) < 0)
 		return cli_misuse("%s", error.text);
 	trace_filter_free(parsed);
-	if (cli->write_file && strcmp(cli->write_file, "-") == 0)
-		return cli_misuse("trace: -w needs a file");
-	if (cli->write_file && !(file = fopen(cli->write_file, "we")))
-		return cli_fail("trace: open %s: %s", cli->write_file, strerror(errno));
-	if (cli->count)
-		snprintf(count, sizeof(count), "&count=%" PRIu64, cli->count);
-	if (asprintf(&path, "/selvage/v1/trace?filter=%s%s", filter, count) < 0)
-		abort();
+	if (cli->write_file && !(file = capture_open(cli)))
+		return EXIT_FAILURE;
+	path = path_make(cli);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	return trace_run(cli, path, file);

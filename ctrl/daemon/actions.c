@@ -331,6 +331,14 @@ json_t *daemon_explain(void *context, const struct api_explain_question *questio
 	return json;
 }
 
+/* A rate of packets a second as the packet program counts them. */
+static uint32_t trace_limit(uint32_t rate)
+{
+	uint64_t limit = ((uint64_t)rate * EDGE_TRACE_TICK_MS + 999) / 1000;
+
+	return rate && !limit ? 1 : (uint32_t)limit;
+}
+
 int daemon_trace_set(void *context, const struct api_trace_filter *filter, struct error *error)
 {
 	struct daemon *daemon = context;
@@ -341,6 +349,8 @@ int daemon_trace_set(void *context, const struct api_trace_filter *filter, struc
 	config->trace_protocol = filter->protocol;
 	config->trace_port = filter->port;
 	config->trace_address = filter->address;
+	config->trace_snaplen = filter->snaplen;
+	config->trace_limit = trace_limit(filter->rate);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	store_once(config->trace, filter->flags);
 	return 0;

@@ -73,6 +73,7 @@ static void sweep(evutil_socket_t fd, short what, void *context)
 	struct daemon *daemon = context;
 	struct edge_sweep_stats stats;
 
+	api_trace_hidden(daemon->api, edge_program_trace_hidden(programmer_program(daemon->programmer)));
 	programmer_sweep_step(daemon->programmer, &stats);
 	if (!stats.complete)
 		return;

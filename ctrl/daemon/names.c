@@ -17,9 +17,8 @@ const char *daemon_service_name(void *context, uint16_t row)
 
 	for (size_t i = 0; row && i < result->service_count; i++) {
 		const struct lb_service_wanted *wanted = &result->wanted.services[result->services[i].wanted];
-		struct edge_service_status status;
 
-		if (edge_program_service_status(programmer_program(daemon->programmer), wanted, &status) && status.row == row)
+		if (edge_program_service_row(programmer_program(daemon->programmer), wanted) == row)
 			return result->services[i].key;
 	}
 	return NULL;
@@ -34,11 +33,7 @@ const char *daemon_backend_name(void *context, uint16_t row)
 		const struct lb_service_wanted *wanted = &result->wanted.services[result->services[i].wanted];
 
 		for (size_t b = 0; b < wanted->backend_count; b++) {
-			struct edge_backend_status status;
-
-			if (edge_program_backend_status(programmer_program(daemon->programmer), wanted, &wanted->backends[b],
-							&status) &&
-			    status.row == row)
+			if (edge_program_backend_row(programmer_program(daemon->programmer), wanted, &wanted->backends[b]) == row)
 				return wanted->backends[b].name;
 		}
 	}

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators see of packets: trace, captures, explain, drops, top; told from real traffic."""
+import json
+import signal
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.utils import PcapNgReader
+
+import edge_site
+import manifests
+
+VIP4, VIP6 = manifests.vips(200)
+CLIENT4 = "192.0.2.101"
+
+
+@pytest.fixture
+def node(site):
+    """One node with a UDP service of two backends, on the LAN and on the machine."""
+    node = site.add_node()
+    node.client = site.add_client()
+    backends = [site.add_backend("b1", 21, node), node.workload("w1", 1)]
+    for backend in backends:
+        backend.serve(backend.short, udp=["7000"])
+    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "udp", "health-expect": "pong",
+                                                         "health-interval-ms": 200, "health-timeout-ms": 200})
+    node.start_daemon()
+    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), echo, manifests.slices(echo, backends)))
+    node.wait_backends("echo", up=4)
+    node.client.run("ping", "-c", "1", VIP4)
+    return node
+
+
+class Reader:
+    """A verb that goes on, and the lines that it has printed."""
+
+    def __init__(self, node, *words):
+        self.process = node.start(edge_site.BUILD / "ctrl/cli/selvage", "--socket", node.socket_path, *words,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.lines = []
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.decode())
+
+    def json(self):
+        return [json.loads(line) for line in list(self.lines)]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        errors = self.process.stderr.read().decode()
+        status = self.process.wait(10)
+        self.thread.join(10)
+        return status, errors
+
+
+def traced(node):
+    """Whether the packet program reports packets now: only then is nothing missed."""
+    return int.from_bytes(edge_site.map_bytes(node.run_directory / "bpf" / "edge_config")[8:12], "little") != 0
+
+
+def ask(node, port=7000, length=100, source=5000):
+    with node.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        udp.bind((CLIENT4, source))
+        udp.sendto(b"0 0".ljust(length), (VIP4, port))
+
+
+def options(data):
+    """Options of a pcapng block, by code."""
+    found = {}
+    while data and data[:2] != b"\0\0":
+        code, length = struct.unpack("<HH", data[:4])
+        found[code] = data[4:4 + length]
+        data = data[4 + (length + 3) // 4 * 4:]
+    return found
+
+
+def comments(capture):
+    """(interface, comment) of every packet: draft-ietf-opsawg-pcapng, sections 4.2 and 4.3; options 1 and 2."""
+    data, names, found = capture.read_bytes(), [], []
+    while data:
+        kind, length = struct.unpack("<II", data[:8])
+        body = data[8:length - 4]
+        assert struct.unpack("<I", data[length - 4:length])[0] == length
+        if kind == 1:
+            names.append(options(body[8:])[2].decode())
+        if kind == 6:
+            interface, _, _, captured, _ = struct.unpack("<5I", body[:20])
+            found.append((names[interface], options(body[20 + (captured + 3) // 4 * 4:])[1].decode()))
+        data = data[length:]
+    return found
+
+
+# --- captures ------------------------------------------------------------------------------------------------------------
+
+
+def test_captures_hold_whole_packets_names_and_comments(node, tmp_path):
+    capture = tmp_path / "out.pcapng"
+    trace = Reader(node, "trace", "--filter", f"udp and host {CLIENT4} and port 5000", "-w", capture, "-c", "4")
+    edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+    ask(node, length=1400)
+    edge_site.wait_for(lambda: capture.stat().st_size > 2900, 10, "the request and its answer")
+    ask(node, port=7009, length=1)
+    ask(node, port=7009, length=1)
+    assert trace.process.wait(10) == 0, trace.stop()
+    packets = list(PcapNgReader(str(capture)))
+    assert [len(each) for each in packets[:2]] == [1442, len(packets[1])] and len(packets) == 4
+    request, answer = packets[:2]
+    assert request[IP].dst == VIP4 and bytes(request[UDP].payload) == b"0 0".ljust(1400), "as it came, before it is rewritten"
+    assert answer[IP].dst == CLIENT4 and answer[IP].src in ("192.0.2.21", "10.77.1.2")
+    first, second, closed = comments(capture)[:3]
+    assert first[0] == "eth0" and second[0] in ("eth0", "vethw1")
+    assert "(lb) service default/echo:p7000-udp backend " in first[1] and first[1].startswith(("redirect", "tx"))
+    assert "new flow" in first[1] and "new flow" not in second[1]
+    assert closed == ("eth0", "drop vip_port_closed (vip): The virtual IP has no service on this protocol and port.")
+    # other people's programs read it too
+    told = edge_site.run("tcpdump", "-nn", "-r", capture).stdout
+    assert told.count(f"{VIP4}.7009") == 2 and "(1400)" in told and "truncated" not in told
+
+
+def test_a_capture_goes_to_standard_output(node, tmp_path):
+    trace = subprocess.Popen([edge_site.BUILD / "ctrl/cli/selvage", "--socket", node.socket_path, "trace", "--filter", "port 7009",
+                              "--snaplen", "60", "-c", "2", "-w", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    reader = subprocess.Popen(["tcpdump", "-nn", "-l", "-r", "-"], stdin=trace.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+    ask(node, port=7009, length=500)
+    # what is written is seen before the trace has ended
+    line = edge_site.read_line(reader, 10, "tcpdump's line")
+    assert f"{CLIENT4}.5000 > {VIP4}.7009" in line and "(500)" in line
+    ask(node, port=7009, length=500)
+    assert trace.wait(10) == 0 and reader.wait(10) == 0
+    assert "2 packets written to standard output" in trace.stderr.read().decode()
+
+
+def test_filters_choose_and_are_refused(node):
+    def first(expression, source, port=7000):
+        trace = Reader(node, "trace", "--filter", expression, "-o", "json", "-c", "1")
+        edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+        ask(node, port=7010, source=source)  # never the right one
+        ask(node, port=port, source=source)
+        assert trace.process.wait(10) == 0, trace.stop()
+        trace.thread.join(10)
+        packet, = trace.json()
+        return packet
+    backend = first("service default/echo and src host 192.0.2.101", 5001)["backend"]
+    packet = first(f"service echo:p7000-udp and backend {backend} and not new and udp src port 5001", 5001)
+    assert packet["backend"] == backend and packet["service"] == "default/echo:p7000-udp" and "newFlow" not in packet
+    assert first("new and interface eth* and function lb and not net 10.0.0.0/8", 5002)["newFlow"] is True
+    assert first("verdict drop and reason vip_port_closed and port 7011-7012", 5003, port=7012)["destinationPort"] == 7012
+    bad = node.selvage("trace", "--filter", "udp and prt 7", check=False)
+    assert bad.returncode == 2 and 'column 9, at "prt 7": this word is not known; did you mean "port"?' in bad.stderr
+
+
+# --- interesting ones ----------------------------------------------------------------------------------------------------
+
+
+def test_interesting_packets_of_a_flood_are_few(node, measured):
+    """A flood of drops: a few are told, the rest is counted; packets of flows that go on are neither."""
+    count, rate = 30000, 40
+    with node.client.client("udp-flows", VIP4, 7000, flows=5, interval_ms=10) as flows:
+        flows.until(lambda report: report["received"] >= 20, 10, "20 answers")
+        trace = Reader(node, "trace", "--interesting", "--rate", str(rate), "-o", "json")
+        edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+        edge_site.wait_for(lambda: flows.report()["received"] >= 100, 10, "100 answers")
+        with node.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            for _ in range(count):
+                udp.sendto(b"x", (VIP4, 7009))
+        told = lambda: ([each for each in trace.json() if each.get("reason") == "vip_port_closed"],
+                        sum(each.get("notShown", 0) for each in trace.json()))
+        edge_site.wait_for(lambda: len(told()[0]) + told()[1] >= count, 10, lambda: f"all to be told or counted: {told()[1]}")
+        shown, hidden = told()
+        flows.stop()
+    measured("drops in the flood", count)
+    measured("of them shown", len(shown))
+    assert len(shown) + hidden == count, "every one is shown or counted"
+    assert 0 < len(shown) < count / 10
+    assert not [each for each in trace.json() if each.get("verdict") in ("redirect", "tx") and "newFlow" not in each]
+    assert trace.stop()[0] == 0
+    edge_site.wait_for(lambda: not traced(node), 10, "the packet program to stop telling")
