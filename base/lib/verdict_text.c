@@ -13,6 +13,12 @@ static const char *const drop_sentences[DROP_COUNT] = {
 #undef DROP
 };
 
+static const char *const drop_advices[DROP_COUNT] = {
+#define ADVICE(name, sentence) [DROP_##name] = sentence,
+#include "base/lib/drop_advice.def"
+#undef ADVICE
+};
+
 const char *verdict_name(enum verdict verdict)
 {
 	static const char *const names[VERDICT_COUNT] = {"pass", "tx", "redirect", "drop"};
@@ -35,4 +41,12 @@ const char *drop_name(enum drop_reason reason)
 const char *drop_sentence(enum drop_reason reason)
 {
 	return reason < DROP_COUNT ? drop_sentences[reason] : "invalid";
+}
+
+const char *drop_advice(enum drop_reason reason)
+{
+	if (reason == DROP_NONE || reason >= DROP_COUNT)
+		return NULL;
+	return drop_advices[reason] ? drop_advices[reason] :
+				      "Noise, or a broken sender: `selvage trace --filter drops` shows who sends such packets.";
 }

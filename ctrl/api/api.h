@@ -90,7 +90,11 @@ struct api_explain_question {
  *             "state":"up"|"down"|"draining"|"unknown","drained":false,"weight":1,"share":0.33,
  *             "check":"http","reason":"http: status 200","sinceSeconds":12,"latencyUs":300,
  *             "flows":17,"packets":1000,"bytes":64000,"nextHop":"resolved"}
- *   DROP     {"reason":"vip_not_owned","count":17,"sentence":"…"}
+ *   DROP     {"reason":"vip_not_owned","count":17,"sentence":"what it means","advice":"what to do next"}
+ *   COUNTERS {"node":"edge1","ready":true,"timeUs":…(CLOCK_MONOTONIC of the moment),"bytes":…,
+ *             "verdicts":{"pass":…,"tx":…,"redirect":…,"drop":…},"drops":[DROP…, all],
+ *             "backends":[{"service":"default/web:http","vip":"192.0.2.10","protocol":"TCP","backend":"10.0.0.21:7000",
+ *                          "packets":…,"bytes":…,"answers":…,"answerBytes":…,"newFlows":…}]}
  *   STATUS   {"node":"edge1","version":"0.1.0","uptimeSeconds":12,"revision":17,"ready":true,"hashSeed":…,
  *             "interfaces":[{"name":"eth0","engine":"xdp-generic","wanted":"xdp-native","up":true,"mac":"…",
  *                            "addresses":["10.0.0.1/24"],"workload":false,"message":"why not as wanted, or empty"}],
@@ -118,6 +122,7 @@ struct api_backend {
 	/* [BACKEND…] of a service, or of all with both NULL. NULL when there is no such service. */
 	json_t *(*backends)(void *context, const char *namespace_name, const char *service);
 	json_t *(*drops)(void *context); /* [DROP…], all reasons, in the order of drops.def */
+	json_t *(*counters)(void *context); /* COUNTERS: they only grow, but for an engine that begins anew */
 
 	/* Appends OpenMetrics text (openmetrics.h helps), without "# EOF". */
 	void (*metrics)(void *context, struct evbuffer *text);

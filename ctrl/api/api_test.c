@@ -158,7 +158,7 @@ static int server_run(int port_pipe)
 						     .history_revisions = 20};
 	struct api_options options = {.socket_path = socket_path, .socket_mode = 0666, .metrics_enabled = true};
 	struct api_backend backend = {.check = fake_check, .status = fake_status, .vips = fake_items, .services = fake_items,
-				      .backends = fake_backends, .drops = fake_items, .metrics = fake_metrics,
+				      .backends = fake_backends, .drops = fake_items, .counters = fake_status, .metrics = fake_metrics,
 				      .ready = fake_ready, .explain = fake_explain, .trace_set = fake_trace_set,
 				      .backend_drain = fake_drain, .vip_move = fake_move};
 	struct error error;
@@ -570,6 +570,7 @@ static void test_verbs(void **state)
 	assert_int_equal(call("POST", "/selvage/v1/vips/192.0.2.10/move", "{\"node\":\"edge2\"}", NULL), 200);
 	assert_int_equal(call("POST", "/selvage/v1/vips/192.0.2.10/move", "7", NULL), 422);
 	assert_int_equal(call("GET", "/selvage/v1/vips/192.0.2.10/move", "", NULL), 405);
+	assert_int_equal(call("GET", "/selvage/v1/counters", "", NULL), 200);
 	assert_int_equal(call("GET", "/selvage/v1/nothing", "", NULL), 404);
 	assert_int_equal(call("POST", "/selvage/v1/explain", "{\"packets\":[{\"bytes\":\"000102030405060708090a0b0c0d\"}]}", &json),
 			 200);

@@ -64,6 +64,11 @@ static void drops_handle(struct api *api, struct http_exchange *exchange)
 	reply_items(exchange, api->backend.drops(api->backend.context));
 }
 
+static void counters_handle(struct api *api, struct http_exchange *exchange)
+{
+	reply_json(exchange, 200, api->backend.counters(api->backend.context));
+}
+
 static void all_backends_handle(struct api *api, struct http_exchange *exchange)
 {
 	json_t *items = api->backend.backends(api->backend.context, NULL, NULL);
@@ -182,6 +187,7 @@ static const struct {
 	{"GET", "services", services_handle, false},
 	{"GET", "backends", all_backends_handle, false},
 	{"GET", "drops", drops_handle, false},
+	{"GET", "counters", counters_handle, false},
 	{"GET", "metrics", metrics_verb_handle, false},
 	/* Packets are other people's traffic: seeing them is a right of those who may write. */
 	{"GET", "trace", trace_handle, true},

@@ -55,6 +55,8 @@ const char *cli_namespace(const struct cli *cli);
 /* `body` may be NULL. A new reference, or NULL after a message that begins with `what` (or after a 404 that is to be ignored). */
 json_t *cli_request(const struct cli *cli, const char *what, const char *method, const char *path, const json_t *body);
 json_t *cli_get(const struct cli *cli, const char *what, const char *path);
+/* Quietly: 0 with a new reference in `ret_json`, or -errno with a sentence. */
+must_check int cli_try(const struct cli *cli, const char *path, json_t **ret_json, struct error *error);
 /* The `items` of a view, or NULL after a message; with -n only those of the namespace. */
 json_t *cli_items(const struct cli *cli, const char *what, const char *path);
 /* The API's path of a kind's collection, or of one object; to be freed by the caller. */
@@ -96,4 +98,4 @@ typedef int cli_run(const struct cli *cli, int argument_count, char **arguments)
 
 cli_run verb_apply, verb_diff, verb_get, verb_describe, verb_delete, verb_status, verb_drops, verb_metrics, verb_version,
 	verb_service_list, verb_service_backends, verb_vip_list, verb_vip_move, verb_backend_drain, verb_backend_undrain,
-	verb_trace, verb_explain;
+	verb_trace, verb_explain, verb_top;

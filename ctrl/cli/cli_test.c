@@ -10,6 +10,7 @@
 #include "ctrl/cli/cli.h"
 #include "ctrl/cli/line_diff.h"
 #include "ctrl/cli/pcapng.h"
+#include "ctrl/cli/rates.h"
 #include "ctrl/cli/table.h"
 
 struct memory_file {
@@ -152,11 +153,99 @@ static void test_durations(void **state)
 	assert_true(age_seconds("2020-01-01T00:00:00Z") > 0);
 }
 
+static json_t *counters(int ready, int64_t time_us, int64_t packets, int64_t drops)
+{
+	return json_pack("{s:b, s:I, s:I, s:{s:I, s:I}, s:[{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}], s:[{s:s, s:I}, {s:s, s:I}]}",
+			 "ready", ready, "timeUs", time_us, "bytes", packets * 100, "verdicts", "tx", packets, "drop", drops,
+			 "backends", "service", "default/web:80", "vip", "192.0.2.10", "backend", "10.0.0.21:7000", "packets",
+			 packets, "bytes", packets * 100, "answers", packets / 2, "answerBytes", packets * 10, "newFlows",
+			 packets / 10, "drops", "reason", "route_none", "count", drops, "reason", "source_invalid", "count",
+			 (int64_t)7);
+}
+
+/* NULL when there is nothing to compare. */
+static json_t *looked(struct rates *rates, json_t *taken)
+{
+	json_t *answer = rates_look(rates, taken);
+
+	json_decref(taken);
+	return answer;
+}
+
+static double real_at(const json_t *object, const char *key)
+{
+	return json_real_value(json_object_get(object, key));
+}
+
+static void test_rates(void **state)
+{
+	_cleanup_(rates_freep) struct rates *rates = rates_new();
+	const json_t *service, *drop;
+	json_t *answer;
+
+	(void)state;
+	assert_null(looked(rates, counters(1, 1000000, 1000, 50)));
+	answer = looked(rates, counters(1, 3000000, 1400, 60));
+	assert_true(real_at(answer, "seconds") == 2);
+	assert_true(real_at(answer, "packetsPerSecond") == 205);
+	assert_true(real_at(answer, "droppedPerSecond") == 5);
+	assert_true(real_at(answer, "bitsPerSecond") == 160000);
+	assert_true(real_at(answer, "newFlowsPerSecond") == 20);
+	service = json_array_get(json_object_get(answer, "services"), 0);
+	assert_true(real_at(service, "packetsPerSecond") == 200 && real_at(service, "bitsPerSecond") == 160000);
+	assert_true(real_at(service, "answersPerSecond") == 100 && real_at(service, "answerBitsPerSecond") == 16000);
+	assert_true(real_at(json_array_get(json_object_get(service, "backends"), 0), "packetsPerSecond") == 200);
+	assert_int_equal(json_array_size(json_object_get(answer, "drops")), 1); /* the other one did not happen */
+	drop = json_array_get(json_object_get(answer, "drops"), 0);
+	assert_int_equal(json_number(drop, "new"), 10);
+	json_decref(answer);
+}
+
+/* A daemon that starts, a packet program that begins anew, a backend that was not seen for a while. */
+static void test_rates_over_restarts(void **state)
+{
+	_cleanup_(rates_freep) struct rates *rates = rates_new();
+	json_t *answer, *without = counters(1, 5000000, 1500, 50);
+
+	(void)state;
+	assert_null(looked(rates, counters(1, 1000000, 1000, 50)));
+	assert_null(looked(rates, counters(0, 2000000, 0, 0)));
+	answer = looked(rates, counters(1, 3000000, 1200, 50));
+	assert_true(real_at(answer, "seconds") == 2 && real_at(answer, "packetsPerSecond") == 100);
+	json_decref(answer);
+	json_object_set_new(without, "backends", json_array());
+	answer = looked(rates, without);
+	assert_int_equal(json_array_size(json_object_get(answer, "services")), 0);
+	json_decref(answer);
+	answer = looked(rates, counters(1, 6000000, 1600, 50));
+	assert_true(real_at(json_array_get(json_object_get(answer, "services"), 0), "packetsPerSecond") == 400);
+	json_decref(answer);
+	answer = looked(rates, counters(1, 7000000, 30, 4));
+	assert_true(real_at(answer, "packetsPerSecond") == 34 && real_at(answer, "droppedPerSecond") == 4);
+	json_decref(answer);
+	assert_null(looked(rates, counters(1, 500000, 30, 4))); /* the machine's clock began anew */
+}
+
+static void test_rate_texts(void **state)
+{
+	static const struct {
+		double rate;
+		const char *text;
+	} cases[] = {{0, "0"}, {0.25, "0.25"}, {7, "7"}, {12.34, "12.3"}, {999, "999"}, {999.7, "1.00k"}, {12345, "12.3k"},
+		     {123456, "123k"}, {9.87e6, "9.87M"}, {2.5e9, "2.50G"}};
+	char text[RATE_TEXT_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++)
+		assert_string_equal(rate_format(cases[i].rate, text), cases[i].text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table), cmocka_unit_test(test_yaml_is_read_back), cmocka_unit_test(test_diff),
-		cmocka_unit_test(test_pcapng), cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_pcapng), cmocka_unit_test(test_durations), cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_rates_over_restarts), cmocka_unit_test(test_rate_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

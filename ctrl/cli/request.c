@@ -92,6 +92,28 @@ json_t *cli_get(const struct cli *cli, const char *what, const char *path)
 	return cli_request(cli, what, "GET", path, NULL);
 }
 
+int cli_try(const struct cli *cli, const char *path, json_t **ret_json, struct error *error)
+{
+	const struct client_request request = {.method = "GET", .path = path};
+	_cleanup_(client_freep) struct client *client = NULL;
+	_cleanup_(freep) char *answer = NULL;
+	int status = client_open(cli->socket, &request, &client, error);
+	json_t *json;
+	size_t length;
+
+	if (status == 0)
+		status = client_read_all(client, &answer, &length, error);
+	if (status < 0)
+		return status;
+	if (client_status(client) != 200)
+		return error_set(error, EPROTO, "the daemon answered with status %d", client_status(client));
+	json = json_loadb(answer, length, 0, NULL);
+	if (!json)
+		return error_set(error, EPROTO, "the daemon's answer is not JSON");
+	*ret_json = json;
+	return 0;
+}
+
 json_t *cli_items(const struct cli *cli, const char *what, const char *path)
 {
 	json_t *answer = cli_get(cli, what, path), *items, *item, *kept;

@@ -32,7 +32,9 @@ static const struct cli_verb verbs[] = {
 	 "selvage backend drain web 10.0.0.21:7000", "n", verb_backend_drain},
 	{"backend undrain", "SERVICE ADDRESS[:PORT]", "Take a drained backend back", "selvage backend undrain web 10.0.0.21:7000", "n",
 	 verb_backend_undrain},
-	{"drops", "", "Why packets were dropped: reason, count, sentence", "selvage drops --all", "oa", verb_drops},
+	{"top", "", "Live rates: packets, bits and new flows by service and backend, drops by reason", "selvage top -n 10 --interval 2",
+	 "otV", verb_top},
+	{"drops", "", "Why packets were dropped: reason, count, what is new, what to do", "selvage drops --watch", "oaWtV", verb_drops},
 	{"trace", "", "Packets as they are decided, a line each",
 	 "selvage trace --filter 'udp port 7000 and drops' -c 10 -w drops.pcapng\n"
 	 "  selvage trace --interesting -w - | wireshark -k -i -", "oFcwSEr", verb_trace},
@@ -43,7 +45,8 @@ static const struct cli_verb verbs[] = {
 };
 
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
-       OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE };
+       OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE, OPTION_TIMES,
+       OPTION_INTERVAL, OPTION_WATCH };
 
 static const struct {
 	struct option option;
@@ -73,6 +76,9 @@ static const struct {
 	 "--snaplen BYTES           keep so many bytes of each packet; with -w all, else 256"},
 	{{"count", required_argument, NULL, 'c'}, 'c', "-c, --count NUMBER        stop after so many packets"},
 	{{"write", required_argument, NULL, 'w'}, 'w', "-w, --write FILE          write a pcapng file, verdicts in the packets' comments; - for standard output"},
+	{{"watch", no_argument, NULL, OPTION_WATCH}, 'W', "--watch                   again and again, until interrupted"},
+	{{"times", required_argument, NULL, OPTION_TIMES}, 't', "-n, --times NUMBER        so often, in plain lines"},
+	{{"interval", required_argument, NULL, OPTION_INTERVAL}, 'V', "--interval SECONDS        between two times"},
 	{{"packet", required_argument, NULL, OPTION_PACKET}, 'p', "--packet HEX              the frame, from its Ethernet header on"},
 	{{"in", required_argument, NULL, OPTION_IN}, 'i', "--in PCAP                 every packet of a capture"},
 	{{"interface", required_argument, NULL, OPTION_INTERFACE}, 'X', "--interface NAME          where the packet comes in"},
@@ -214,6 +220,17 @@ static int number_parse(const char *option, const char *text, uint64_t maximum, 
 	return 0;
 }
 
+static int interval_parse(const char *text, uint64_t *ret_interval_ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0.1 && seconds <= 3600))
+		return cli_misuse("--interval %s: seconds from 0.1 to 3600 are expected", text);
+	*ret_interval_ms = (uint64_t)(seconds * 1000 + 0.5);
+	return 0;
+}
+
 static int option_set(struct cli *cli, int letter, const char *value)
 {
 	switch (letter) {
@@ -233,6 +250,13 @@ static int option_set(struct cli *cli, int letter, const char *value)
 		return number_parse("--snaplen", value, 65535, &cli->snaplen);
 	case OPTION_RATE:
 		return number_parse("--rate", value, 1000000, &cli->rate);
+	case OPTION_TIMES:
+		return number_parse("-n", value, 1000000000, &cli->times);
+	case OPTION_INTERVAL:
+		return interval_parse(value, &cli->interval_ms);
+	case OPTION_WATCH:
+		cli->watch = true;
+		return 0;
 	case OPTION_INTERESTING:
 		cli->interesting = true;
 		return 0;
@@ -301,7 +325,12 @@ static int options_read(struct cli *cli, const struct cli_verb *verb, int count,
 	known[array_length(options)] = (struct option){0};
 	while ((letter = getopt_long(count, arguments, "f:n:o:c:RAl:w:s:h", known, NULL)) != -1) {
 		const char *name = "";
-		char taken = letter == '?' ? 0 : letter_of(letter, &name);
+		char taken;
+
+		/* where no namespace is asked for, -n is how often */
+		if (letter == 'n' && strchr(verb->options, 't'))
+			letter = OPTION_TIMES;
+		taken = letter == '?' ? 0 : letter_of(letter, &name);
 
 		if (letter == '?') {
 			fprintf(stderr, "(see `selvage %s --help`)\n", verb->name);

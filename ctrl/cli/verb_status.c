@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* status, drops, metrics, version */
+/* status, metrics, version */
 #include <inttypes.h>
 #include <string.h>
 
@@ -68,24 +68,22 @@ static void services_print(const json_t *services)
 	table_print(table, stdout, "");
 }
 
-/* Those above 0, or all. */
-static size_t drops_print(const json_t *drops, bool all)
+/* Those above 0. */
+static void drops_print(const json_t *drops)
 {
 	struct table *table = table_new("DROPPED", "REASON", "WHAT IT MEANS", NULL);
 	json_t *row;
-	size_t i, shown = 0;
+	size_t i;
 
 	json_array_foreach(drops, i, row) {
-		if (!all && !json_number(row, "count"))
-			continue;
 		table_row_begin(table);
 		table_cell(table, "%" PRId64, json_number(row, "count"));
 		table_cell(table, "%s", json_text(row, "reason"));
 		table_cell(table, "%s", json_text(row, "sentence"));
-		shown++;
 	}
 	table_print(table, stdout, "");
-	return shown;
+	if (!json_array_size(drops))
+		puts("No packet was dropped.");
 }
 
 static void alarms_print(const json_t *alarms)
@@ -114,8 +112,7 @@ static void status_print(const json_t *status)
 	puts(json_array_size(vips) ? "" : "No virtual IPs.");
 	services_print(services);
 	puts(json_array_size(services) ? "" : "No services.");
-	if (!drops_print(json_object_get(status, "drops"), false))
-		puts("No packet was dropped.");
+	drops_print(json_object_get(status, "drops"));
 }
 
 int verb_status(const struct cli *cli, int argument_count, char **arguments)
@@ -130,37 +127,6 @@ int verb_status(const struct cli *cli, int argument_count, char **arguments)
 	if (!print_raw(cli, status))
 		status_print(status);
 	json_decref(status);
-	return EXIT_SUCCESS;
-}
-
-/* --- drops ------------------------------------------------------------------------------------------------------------- */
-
-/* What a reader of JSON gets is what a reader of the table sees. */
-static json_t *drops_kept(const json_t *drops, bool all)
-{
-	json_t *kept = json_array(), *row;
-	size_t i;
-
-	json_array_foreach(drops, i, row)
-		if (all || json_number(row, "count"))
-			json_array_append(kept, row);
-	return json_pack("{s:o}", "items", kept);
-}
-
-int verb_drops(const struct cli *cli, int argument_count, char **arguments)
-{
-	json_t *drops, *kept;
-
-	if (no_arguments("drops", argument_count, arguments))
-		return EXIT_USAGE;
-	drops = cli_items(cli, "drops", "/selvage/v1/drops");
-	if (!drops)
-		return EXIT_FAILURE;
-	kept = drops_kept(drops, cli->all);
-	if (!print_raw(cli, kept) && !drops_print(drops, cli->all))
-		puts("No packet was dropped.");
-	json_decref(kept);
-	json_decref(drops);
 	return EXIT_SUCCESS;
 }
 

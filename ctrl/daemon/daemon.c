@@ -197,6 +197,7 @@ static int api_start(struct daemon *daemon, struct error *error)
 		.services = daemon_view_services,
 		.backends = daemon_view_backends,
 		.drops = daemon_view_drops,
+		.counters = daemon_view_counters,
 		.metrics = daemon_metrics,
 		.ready = daemon_ready,
 		.explain = daemon_explain,

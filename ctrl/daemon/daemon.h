@@ -104,6 +104,9 @@ json_t *daemon_view_vips(void *context);
 json_t *daemon_view_services(void *context);
 json_t *daemon_view_backends(void *context, const char *namespace_name, const char *service);
 json_t *daemon_view_drops(void *context);
+/* counters.c */
+json_t *daemon_view_counters(void *context);
+json_t *daemon_drop_json(enum drop_reason reason, uint64_t count);
 /* names.c: how tables' numbers are called; NULL: nothing of that number is known. */
 const char *daemon_interface_name(void *context, uint32_t ifindex);
 const char *daemon_service_name(void *context, uint16_t row);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/lib/verdict_text.h"
 #include "ctrl/daemon/daemon.h"
 
 static json_t *text_list(const char *joined)
@@ -264,9 +263,7 @@ static json_t *drops_json(const struct daemon *daemon, bool all)
 	edge_program_totals(programmer_program(daemon->programmer), &totals);
 	for (int reason = DROP_NONE + 1; reason < DROP_COUNT; reason++) {
 		if (all || totals.drops[reason])
-			json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "reason", drop_name(reason), "count",
-							      (json_int_t)totals.drops[reason], "sentence",
-							      drop_sentence(reason)));
+			json_array_append_new(list, daemon_drop_json((enum drop_reason)reason, totals.drops[reason]));
 	}
 	return list;
 }

@@ -68,7 +68,7 @@ static void server_start(void)
 {
 	struct api_options options = {.socket_path = address.sun_path, .socket_mode = 0600};
 	struct store_sqlite_options store_options = {.clock = &clock_system};
-	struct api_backend backend = {.status = view, .vips = view, .services = view, .backends = backends, .drops = view,
+	struct api_backend backend = {.status = view, .vips = view, .services = view, .backends = backends, .drops = view, .counters = view,
 				      .metrics = metrics, .explain = explain, .backend_drain = drain, .vip_move = move};
 	struct error error = {0};
 

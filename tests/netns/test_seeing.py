@@ -184,3 +184,86 @@ def test_interesting_packets_of_a_flood_are_few(node, measured):
     assert not [each for each in trace.json() if each.get("verdict") in ("redirect", "tx") and "newFlow" not in each]
     assert trace.stop()[0] == 0
     edge_site.wait_for(lambda: not traced(node), 10, "the packet program to stop telling")
+
+
+# --- rates ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def throughput(site):
+    """A TCP and UDP service whose backend is an iperf3."""
+    node = site.add_node()
+    client = site.add_client()
+    worker = node.workload("w1", 1)
+    worker.start("iperf3", "-s", stdout=subprocess.DEVNULL)
+    web = manifests.service("iperf", 200, ["5201/TCP", "5201/UDP"], {"health-check": "none"})
+    node.start_daemon()
+    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), web, manifests.slices(web, [worker])))
+    node.wait_backends("iperf", up=4)
+    edge_site.wait_for(lambda: client.run("nc", "-z", "-w", "1", VIP4, "5201", check=False).returncode == 0, 10, "iperf3 to listen")
+    return node, client
+
+
+def test_top_says_what_iperf3_says(throughput, measured):
+    """50 Mbit/s of UDP to the backend, and as many back, over a restart of the daemon."""
+    node, client = throughput
+    for reverse in ([], ["-R"]):
+        top = Reader(node, "top", "-o", "json", "--interval", "0.5")
+        told = client.run("iperf3", "-u", "-c", VIP4, "-b", "50M", "-l", "1000", "-t", "4", "-J", *reverse, timeout_s=30).stdout
+        if not reverse:
+            node.kill_daemon()
+            node.start_daemon()
+        edge_site.wait_for(lambda: top.json() and top.json()[-1]["packetsPerSecond"] < 100, 10, "top to see the end")
+        assert top.stop()[0] == 0
+        sum_ = json.loads(told)["end"]["sum"]
+        packets, bits = ("answersPerSecond", "answerBitsPerSecond") if reverse else ("packetsPerSecond", "bitsPerSecond")
+        udp = lambda each: next((service for service in each["services"] if service["service"].endswith("-udp")), {packets: 0, bits: 0})
+        total = sum(udp(each)[packets] * each["seconds"] for each in top.json())
+        best = max(udp(each)[bits] for each in top.json())
+        measured(f"packets by top for iperf3's {sum_['packets']}", round(total))
+        assert sum_["packets"] * 0.98 <= total + 1 and total <= sum_["packets"] * 1.02 + 20
+        # iperf3 counts payload: 1000 bytes of a frame's 1042
+        assert 0.8 * 50e6 * 1.042 < best < 1.25 * 50e6 * 1.042
+        assert max(each["newFlowsPerSecond"] for each in top.json()) < 100, "counters before the first look are nobody's news"
+
+
+def test_top_in_lines_and_in_place(node):
+    with node.client.client("udp-flows", VIP4, 7000, flows=5, interval_ms=5) as flows:
+        flows.until(lambda report: report["received"] >= 20, 10, "20 answers")
+        ask(node, port=7009)
+        lines = node.selvage("top", "-n", "2", "--interval", "0.3").stdout
+        assert lines.count("packets/s") == 2 and lines.count("default/echo:p7000-udp") == 2 and "\033" not in lines
+        assert lines.count("10.77.1.2:7000 at 192.0.2.200") == 2
+        # a terminal: script(1) gives it one
+        shown = node.run("timeout", "-s", "INT", "2", "script", "-qec",
+                         f"{edge_site.BUILD}/ctrl/cli/selvage --socket {node.socket_path} top --interval 0.3", "/dev/null", check=False).stdout
+        assert shown.count("\033[H") >= 3 and "default/echo" in shown
+        flows.stop()
+    bad = node.selvage("top", "--interval", "0", check=False)
+    assert bad.returncode == 2 and "seconds" in bad.stderr
+
+
+def test_drops_tell_what_is_new_and_what_to_do(node, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for _ in range(3):
+        ask(node, port=7009)
+    first = json.loads(node.selvage("drops", "-o", "json").stdout)
+    closed = lambda told: next(each for each in told["items"] if each["reason"] == "vip_port_closed")
+    assert closed(first)["count"] == 3 and "new" not in closed(first) and "add it to the service" in closed(first)["advice"]
+    for _ in range(5):
+        ask(node, port=7009)
+    node.kill_daemon()
+    node.start_daemon()
+    second = json.loads(node.selvage("drops", "-o", "json").stdout)
+    assert closed(second)["count"] == 8 and closed(second)["new"] == 5 and closed(second)["perSecond"] > 0
+    text = node.selvage("drops").stdout
+    assert "NEW is since the last look" in text and "What to do" not in text, "nothing is new"
+    ask(node, port=7009)
+    text = node.selvage("drops").stdout
+    assert "What to do:\nvip_port_closed: If the port should be served" in text
+    watch = Reader(node, "drops", "--watch", "--interval", "0.2", "-o", "json")
+    edge_site.wait_for(lambda: watch.lines, 10, "the first line")
+    ask(node, port=7009)
+    edge_site.wait_for(lambda: any(closed(each).get("new") == 1 for each in watch.json()[1:]), 10, "the new drop")
+    assert watch.stop()[0] == 0
+    assert node.selvage("drops", "--interval", "2", check=False).returncode == 2
