@@ -80,7 +80,6 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 	const struct edge_tables *tables = &native->engine.tables;
 	struct edge_ingress ingress = edge_ingress(tables->config, ifindex, 0);
 	uint32_t length = (uint32_t)(packet->end - packet->data);
-	struct lb_exchange exchange;
 	struct flow flow = {0};
 
 	*decision = (struct decision){0};
@@ -90,8 +89,7 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 			decision->verdict = VERDICT_DROP;
 			decision->reason = DROP_room_failed;
 		} else {
-			exchange = edge_write(packet, &flow, decision);
-			lb_write_checksum(packet, &exchange);
+			edge_rewrite(tables, packet, &flow, decision);
 		}
 	}
 	edge_count(tables->counters, decision, length);

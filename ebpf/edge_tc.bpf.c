@@ -79,6 +79,33 @@ __attribute__((noinline)) int edge_tc_decide(struct __sk_buff *skb, struct flow 
 	return 0;
 }
 
+__attribute__((noinline)) int edge_tc_decide_more(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
+{
+	struct edge_ingress ingress;
+	struct packet packet = edge_tc_view(skb);
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
+	edge_decide_more(&tables, &packet, &ingress, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const struct flow *flow, const struct decision *decision)
+{
+	struct edge_tables tables = edge_tables_get();
+	struct packet packet;
+
+	if (!flow || !decision || decision->room < 0)
+		return -1;
+	if (decision->room > 0 && bpf_skb_change_head(skb, (uint32_t)decision->room, 0) < 0)
+		return -1;
+	packet = edge_tc_view(skb);
+	edge_write_more(&tables, &packet, flow, decision);
+	return 0;
+}
+
 /* Makes room and rewrites; negative when there is no room. */
 __attribute__((noinline)) int edge_tc_write(struct __sk_buff *skb, const struct flow *flow,
 					    const struct decision *decision)
@@ -111,12 +138,15 @@ int edge_tc(struct __sk_buff *skb)
 	reason = edge_tc_parse(skb, &flow);
 	if (reason < 0 || edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0)
 		return TC_ACT_SHOT;
+	if (unlikely(decision.flags & DECISION_MORE) && edge_tc_decide_more(skb, &flow, &decision) < 0)
+		return TC_ACT_SHOT;
 	if (unlikely(config->trace))
 		edge_tc_trace(skb, &flow, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))
 		edge_report_neighbour(skb, edge_tc_load, skb->ifindex, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
-	    edge_tc_write(skb, &flow, &decision) < 0) {
+	    (decision.action >= ACTION_FIRST_MORE ? edge_tc_write_more(skb, &flow, &decision) :
+						    edge_tc_write(skb, &flow, &decision)) < 0) {
 		decision.verdict = VERDICT_DROP;
 		decision.reason = DROP_room_failed;
 		if (unlikely(config->trace))

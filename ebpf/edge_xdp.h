@@ -77,12 +77,42 @@ __attribute__((noinline)) int edge_xdp_decide(struct xdp_md *xdp, struct flow *f
 	return 0;
 }
 
+/* What few packets need, in functions of their own: their paths are checked apart, and the others' stay short. */
+__attribute__((noinline)) int edge_xdp_decide_more(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_xdp_view(xdp);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_epoch());
+	edge_decide_more(&tables, &packet, &ingress, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_xdp_write_more(struct xdp_md *xdp, const struct flow *flow, const struct decision *decision)
+{
+	struct edge_tables tables = edge_tables_get();
+	struct packet packet;
+
+	if (!flow || !decision)
+		return -1;
+	if (decision->room != 0 && bpf_xdp_adjust_head(xdp, -decision->room) < 0)
+		return -1;
+	packet = edge_xdp_view(xdp);
+	edge_write_more(&tables, &packet, flow, decision);
+	return 0;
+}
+
 /* Makes room and rewrites; negative when there is no room. */
 PACKET_INLINE int edge_xdp_write(struct xdp_md *xdp, const struct flow *flow, const struct decision *decision)
 {
 	struct lb_exchange exchange;
 	struct packet packet;
 
+	if (unlikely(decision->action >= ACTION_FIRST_MORE))
+		return edge_xdp_write_more(xdp, flow, decision);
 	if (unlikely(decision->room != 0) && bpf_xdp_adjust_head(xdp, -decision->room) < 0)
 		return -1;
 	packet = edge_xdp_view(xdp);
@@ -101,6 +131,8 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 	struct flow flow = {0};
 
 	if (!counters || edge_xdp_decide(xdp, &flow, (uint32_t)flow_parse(&packet, &flow), &decision) < 0)
+		return XDP_ABORTED;
+	if (unlikely(decision.flags & DECISION_MORE) && edge_xdp_decide_more(xdp, &flow, &decision) < 0)
 		return XDP_ABORTED;
 	if (unlikely(config->trace))
 		edge_xdp_trace(xdp, &flow, &decision, length);

@@ -153,12 +153,27 @@ static void tell_egress(struct story *story)
 	     decision->egress.flags & EGRESS_VIA_STACK ? ", by way of the kernel's redirect to a local workload" : "");
 }
 
+/* Of an ICMP error it is the quoted packet's flow that counts. */
+static void tell_error(struct story *story)
+{
+	const struct decision *decision = &story->explanation->decision;
+
+	if (decision->backend == 0)
+		step(story, "It is an ICMP error about an answer of the service %s, of no flow that is known.",
+		     service_name(story, decision->service));
+	else
+		step(story, "It is an ICMP error about a packet between a client and the backend %s of the service %s.",
+		     backend_name(story, decision->backend), service_name(story, decision->service));
+}
+
 static void tell_decision(struct story *story)
 {
 	const struct decision *decision = &story->explanation->decision;
 	char address[ENDPOINT_TEXT_SIZE];
 
-	if (decision->service && decision->action != ACTION_NAT_REVERSE) {
+	if (decision->service && edge_is_icmp_error(story->flow)) {
+		tell_error(story);
+	} else if (decision->service && decision->action != ACTION_NAT_REVERSE) {
 		step(story, "It is for the service %s.", service_name(story, decision->service));
 		tell_flow(story, decision->service);
 	}
@@ -187,6 +202,14 @@ static void tell_decision(struct story *story)
 		     backend_name(story, decision->backend));
 		tell_egress(story);
 		return;
+	case ACTION_ICMP_FORWARD:
+		step(story, "It goes to the backend, and the packet that it quotes becomes what the backend sent: from %s.", address);
+		tell_egress(story);
+		return;
+	case ACTION_ICMP_REVERSE:
+		step(story, "It goes on to the client, and the packet that it quotes becomes what the client sent: to %s.", address);
+		tell_egress(story);
+		return;
 	default:
 		break;
 	}
@@ -197,20 +220,18 @@ static void tell_decision(struct story *story)
 }
 
 /* Rewrites a copy of the frame as decided. */
-static int frame_write(struct edge_explanation *explanation, const struct flow *flow, const uint8_t *frame,
-		       size_t length)
+static int frame_write(const struct edge_tables *tables, struct edge_explanation *explanation, const struct flow *flow,
+		       const uint8_t *frame, size_t length)
 {
 	int room = explanation->decision.room;
 	_cleanup_(freep) uint8_t *buffer = calloc(1, length + 2 * ROOM_MAX);
-	struct lb_exchange exchange;
 	struct packet packet;
 
 	if (!buffer)
 		return -ENOMEM;
 	memcpy(buffer + ROOM_MAX, frame, length);
 	packet = (struct packet){.data = buffer + ROOM_MAX - room, .end = buffer + ROOM_MAX + length};
-	exchange = edge_write(&packet, flow, &explanation->decision);
-	lb_write_checksum(&packet, &exchange);
+	edge_rewrite(tables, &packet, flow, &explanation->decision);
 	explanation->out_length = (size_t)(packet.end - packet.data);
 	explanation->out = malloc(explanation->out_length);
 	if (!explanation->out)
@@ -263,7 +284,7 @@ int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t ep
 		tell_link(&story, &packet);
 		tell_decision(&story);
 		if (explanation.decision.verdict == VERDICT_TX || explanation.decision.verdict == VERDICT_REDIRECT)
-			result = frame_write(&explanation, &flow, frame, length);
+			result = frame_write(tables, &explanation, &flow, frame, length);
 	}
 	tables_shadow_done(&shadow);
 	if (result < 0) {

@@ -4,15 +4,17 @@
  *
  *     edge_decide()   judges the packet; changes nothing in it
  *     (host)          makes decision.room bytes of room in front and takes a new view
- *     edge_write()    rewrites the packet
+ *     edge_rewrite()  rewrites the packet
  *     edge_count()    in every case
  *
- * and then does what decision.verdict says. Nothing here differs between hosts.
+ * and then does what decision.verdict says. Nothing here differs between hosts. Those in the kernel take what few packets need
+ * in steps of its own: edge_decide_parsed() and edge_decide_more(), edge_write() and edge_write_more().
  */
 #pragma once
 
 #include "edge/edge_state.h"
 #include "lb/lb_fast.h"
+#include "lb/lb_icmp_fast.h"
 #include "vip/vip_fast.h"
 
 /* Where a packet came in, and when. */
@@ -57,12 +59,24 @@ PACKET_INLINE enum drop_reason edge_vip_refuses(const struct flow *flow)
 	return (enum drop_reason)flow->l4_reason;
 }
 
+/* RFC 5508 section 4; source quench and redirect are no errors for a host any more (RFC 6633, RFC 1122 section 3.2.2.2). */
 PACKET_INLINE bool edge_is_icmp_error(const struct flow *flow)
 {
-	if (flow->protocol == PROTOCOL_ICMP)
-		return flow->icmp_type == ICMP_UNREACHABLE || flow->icmp_type == ICMP_TIME_EXCEEDED ||
-		       flow->icmp_type == ICMP_PARAMETER_PROBLEM;
-	return flow->icmp_type >= 1 && flow->icmp_type <= ICMPV6_PARAMETER_PROBLEM;
+	if (flow->l4_reason || flow->flags & FLOW_FRAGMENT)
+		return false;
+	if (flow->network == FLOW_IPV4)
+		return flow->protocol == PROTOCOL_ICMP &&
+		       (flow->icmp_type == ICMP_UNREACHABLE || flow->icmp_type == ICMP_TIME_EXCEEDED ||
+			flow->icmp_type == ICMP_PARAMETER_PROBLEM);
+	return flow->protocol == PROTOCOL_ICMPV6 && flow->icmp_type >= ICMPV6_UNREACHABLE &&
+	       flow->icmp_type <= ICMPV6_PARAMETER_PROBLEM;
+}
+
+/* What an ICMP error is about takes a look into the packet that it quotes: edge_decide_more(). */
+PACKET_INLINE void edge_icmp_error(struct decision *decision, enum action action)
+{
+	decision->action = (uint8_t)action;
+	decision->flags |= DECISION_MORE;
 }
 
 /* A packet to a virtual IP that no service took by its exact port. */
@@ -80,7 +94,7 @@ PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row
 	else if (flow->flags & FLOW_FRAGMENT || flow->icmp_type == (ipv4 ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST))
 		vip_echo_decide(flow, vip, link, decision);
 	else if (edge_is_icmp_error(flow))
-		vip_drop(decision, DROP_icmp_error_unsupported);
+		edge_icmp_error(decision, ACTION_ICMP_FORWARD);
 	else
 		vip_drop(decision, DROP_vip_protocol_unsupported);
 }
@@ -116,6 +130,8 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 		if (!vip) {
 			if (ports && !(flow->flags & FLOW_TO_GROUP_MAC))
 				lb_reverse_decide(&view, flow, ingress->ifindex, decision);
+			else if (edge_is_icmp_error(flow) && !(flow->flags & FLOW_TO_GROUP_MAC))
+				edge_icmp_error(decision, ACTION_ICMP_REVERSE);
 			return;
 		}
 		if (ports)
@@ -153,11 +169,23 @@ PACKET_INLINE void edge_decide_parsed(const struct edge_tables *tables, const st
 		edge_decide_ip(tables, packet, flow, ingress, link, decision);
 }
 
-/* `flow` and `decision` must be zero. */
+/* Ends a decision that has DECISION_MORE: one that few packets need, and that a host keeps out of the others' way. */
+PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const struct packet *packet,
+				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
+{
+	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
+			       tables->routes, tables->neighbours, ingress->epoch};
+
+	lb_icmp_decide(&view, packet, flow, ingress->ifindex, decision);
+}
+
+/* The whole of it. `flow` and `decision` must be zero. */
 PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct packet *packet,
 			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
 	edge_decide_parsed(tables, packet, ingress, flow, flow_parse(packet, flow), decision);
+	if (unlikely(decision->flags & DECISION_MORE))
+		edge_decide_more(tables, packet, ingress, flow, decision);
 }
 
 /*
@@ -191,6 +219,29 @@ PACKET_INLINE struct lb_exchange edge_write(const struct packet *packet, const s
 		break;
 	}
 	return exchange;
+}
+
+/* The same for actions from ACTION_FIRST_MORE on, checksums and all. */
+PACKET_INLINE void edge_write_more(const struct edge_tables *tables, const struct packet *packet, const struct flow *flow,
+				   const struct decision *decision)
+{
+	const struct lb_service *service = &tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
+
+	lb_icmp_write(packet, flow, decision, service->protocol == PROTOCOL_TCP);
+}
+
+/* The whole of it, for hosts without a helper for partial checksums. */
+PACKET_INLINE void edge_rewrite(const struct edge_tables *tables, const struct packet *packet, const struct flow *flow,
+				const struct decision *decision)
+{
+	struct lb_exchange exchange;
+
+	if (unlikely(decision->action >= ACTION_FIRST_MORE)) {
+		edge_write_more(tables, packet, flow, decision);
+		return;
+	}
+	exchange = edge_write(packet, flow, decision);
+	lb_write_checksum(packet, &exchange);
 }
 
 /* Drops, beginnings of flows, and what tells of an error: ICMP errors and resets that a function decided. */
@@ -263,7 +314,7 @@ PACKET_INLINE void edge_count(struct edge_counters *counters, const struct decis
 		if (decision->action == ACTION_NAT_REVERSE) {
 			count->answers++;
 			count->answer_bytes += length;
-		} else {
+		} else if (likely(decision->action != ACTION_ICMP_REVERSE)) { /* an error is no answer */
 			count->packets++;
 			count->bytes += length;
 			if (decision->flags & DECISION_NEW_FLOW)

@@ -367,20 +367,13 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 	return 0;
 }
 
-/* A packet that may be a backend's answer. Leaves the decision as it is (pass) when it is none. */
-PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct flow *flow, uint32_t ifindex,
-				     struct decision *decision)
+/* Sends a packet to the client that is its destination, rewritten as `action` says; or drops it. */
+PACKET_INLINE void lb_answer_send(const struct lb_view *view, const struct flow *flow, uint32_t ifindex, enum action action,
+				  struct decision *decision)
 {
-	uint32_t backend_row = lb_reverse_find(view, flow);
-	uint16_t service_row = view->lb->backends[backend_row & (LB_BACKEND_ROWS - 1)].service;
-	const struct lb_service *service = &view->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
 	const struct route_row *route;
 	struct egress egress;
 
-	if (backend_row == 0 || service->flags & LB_SERVICE_DIRECT)
-		return;
-	decision->service = service_row;
-	decision->backend = (uint16_t)backend_row;
 	if (flow->hop_limit <= 1) {
 		lb_drop(decision, DROP_hop_limit_exceeded);
 		return;
@@ -404,9 +397,24 @@ PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct fl
 		decision->ifindex = egress.ifindex;
 		return;
 	}
+	lb_send(decision, flow, &egress, action, ifindex);
+}
+
+/* A packet that may be a backend's answer. Leaves the decision as it is (pass) when it is none. */
+PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct flow *flow, uint32_t ifindex,
+				     struct decision *decision)
+{
+	uint32_t backend_row = lb_reverse_find(view, flow);
+	uint16_t service_row = view->lb->backends[backend_row & (LB_BACKEND_ROWS - 1)].service;
+	const struct lb_service *service = &view->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+
+	if (backend_row == 0 || service->flags & LB_SERVICE_DIRECT)
+		return;
+	decision->service = service_row;
+	decision->backend = (uint16_t)backend_row;
 	decision->address = service->address;
 	decision->port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
-	lb_send(decision, flow, &egress, ACTION_NAT_REVERSE, ifindex);
+	lb_answer_send(view, flow, ifindex, ACTION_NAT_REVERSE, decision);
 }
 
 /*

@@ -34,7 +34,7 @@ struct flow {
 	uint8_t icmp_type;
 	uint8_t flags;     /* FLOW_* */
 	uint8_t l4_reason; /* enum drop_reason */
-	uint8_t zero;
+	uint8_t quote_words; /* ICMP errors of flows: 4-byte words of the network headers in the quoted packet */
 };
 _Static_assert(sizeof(struct flow) == 64, "on the stack of every packet");
 

@@ -38,10 +38,16 @@ enum action {
 	ACTION_NAT_FORWARD,   /* destination becomes address:port */
 	ACTION_NAT_REVERSE,   /* source becomes address:port */
 	ACTION_L2_FORWARD,    /* new hardware addresses only (direct return) */
+	ACTION_ICMP_FORWARD,  /* an ICMP error about an answer: outer destination and quoted source become address:port */
+	ACTION_ICMP_REVERSE,  /* an ICMP error about a request: quoted destination, and the backend as source, become address:port */
 };
+
+/* Actions from this one on are rare: they are written by edge_write_more(). */
+#define ACTION_FIRST_MORE ACTION_ICMP_FORWARD
 
 #define DECISION_EVENT 0x01     /* tell user space: the neighbour `address` on `ifindex` is wanted */
 #define DECISION_NEW_FLOW 0x02  /* this packet began a flow */
+#define DECISION_MORE 0x80      /* not the last word: edge_decide_more() goes on from `action`, and takes this away */
 
 /* Where a packet leaves: addresses are mac_word()s, vlan 0 is untagged. */
 struct egress {

@@ -131,6 +131,8 @@ _Static_assert(sizeof(struct udp_header) == 8, "wire");
 #define ICMP_ECHO_REQUEST 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
+#define ICMPV6_UNREACHABLE 1
+#define ICMPV6_PACKET_TOO_BIG 2
 #define ICMPV6_PARAMETER_PROBLEM 4 /* 1 to 4 are errors */
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129

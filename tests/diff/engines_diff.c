@@ -28,7 +28,7 @@ struct diff {
 	struct side native, xdp, dpdk;
 	struct frames frames;
 	uint64_t seed, now_ms;
-	uint64_t count, answers;
+	uint64_t count, answers, errors;
 	uint64_t verdicts[VERDICT_COUNT];
 	uint64_t drops[DROP_COUNT];
 };
@@ -142,21 +142,42 @@ static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t lengt
 		       engine_agrees(diff, &diff->dpdk, frame, length, ifindex);
 }
 
+/* Sometimes an ICMP error about what went out last. */
+static int error_compare(struct diff *diff)
+{
+	const struct engine_outcome *outcome = &diff->native.outcome;
+	uint32_t ifindex = outcome->decision.ifindex, length;
+	uint8_t frame[FRAMES_LENGTH_MAX];
+
+	if (outcome->decision.verdict == VERDICT_DROP || outcome->decision.verdict == VERDICT_PASS ||
+	    frames_random(&diff->frames, 4))
+		return 0;
+	length = frames_error(&diff->frames, outcome->bytes, outcome->length, frame);
+	if (length == 0)
+		return 0;
+	if (frame_compare(diff, frame, length, ifindex) < 0)
+		return -1;
+	diff->errors += outcome->decision.action == ACTION_ICMP_FORWARD || outcome->decision.action == ACTION_ICMP_REVERSE;
+	return 0;
+}
+
 /* A random frame, and often, when it went to a backend, that one's answer. */
 static int exchange_compare(struct diff *diff)
 {
 	const struct engine_outcome *outcome = &diff->native.outcome;
-	uint8_t frame[FRAMES_LENGTH_MAX];
+	uint8_t frame[FRAMES_LENGTH_MAX], answer[FRAMES_LENGTH_MAX];
 	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
 
 	if (frame_compare(diff, frame, length, ifindex) < 0)
 		return -1;
 	if (outcome->decision.verdict == VERDICT_DROP || outcome->decision.action != ACTION_NAT_FORWARD ||
 	    frames_random(&diff->frames, 3) == 0)
-		return 0;
+		return error_compare(diff);
 	ifindex = outcome->decision.ifindex;
-	length = frames_answer(&diff->frames, outcome->bytes, outcome->length, frame);
-	return length ? frame_compare(diff, frame, length, ifindex) : 0;
+	length = frames_answer(&diff->frames, outcome->bytes, outcome->length, answer);
+	if (error_compare(diff) < 0)
+		return -1;
+	return length && (frame_compare(diff, answer, length, ifindex) < 0 || error_compare(diff) < 0) ? -1 : 0;
 }
 
 /* What packets wrote into the tables. */
@@ -209,9 +230,9 @@ static void report(const struct diff *diff, double seconds)
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers), %llu pass, %llu drop for %u reasons; %.0f s\n",
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors), %llu pass, %llu drop for %u reasons; %.0f s\n",
 	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
-	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers,
+	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors,
 	       (unsigned long long)diff->verdicts[VERDICT_PASS],
 	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons, seconds);
 }

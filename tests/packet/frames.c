@@ -410,6 +410,44 @@ static void swap(uint8_t *a, uint8_t *b, uint32_t length)
 	memcpy(b, kept, length);
 }
 
+/* Sums of errors are random: nobody on the way asks for them. */
+uint32_t frames_error(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX])
+{
+	static const uint8_t types4[] = {3, 3, 3, 11, 12}, types6[] = {1, 2, 3, 4};
+	struct writer writer = {.frames = frames, .bytes = frame};
+	struct packet view = {(uint8_t *)packet, (uint8_t *)packet + length};
+	struct flow flow = {0};
+	uint8_t *header, *icmp;
+	uint32_t quoted;
+	bool ipv6;
+
+	if (length > FRAMES_LENGTH_MAX - 128 || flow_parse(&view, &flow) || (flow.network != FLOW_IPV4 && flow.network != FLOW_IPV6))
+		return 0;
+	ipv6 = flow.network == FLOW_IPV6;
+	quoted = length - flow.l3_offset;
+	if (one_in(&writer, 3))
+		quoted = frames_random(frames, quoted + 1);
+	memcpy(room(&writer, flow.l3_offset), packet, flow.l3_offset);
+	swap(frame, frame + 6, 6);
+	header = room(&writer, ipv6 ? 40 : 20);
+	icmp = room(&writer, 8);
+	memcpy(room(&writer, quoted), packet + flow.l3_offset, quoted);
+	icmp[0] = ipv6 ? CHOOSE(&writer, types6) : CHOOSE(&writer, types4);
+	write16(icmp + 2, frames_random(frames, 0x10000));
+	header[0] = ipv6 ? 0x60 : 0x45;
+	header[ipv6 ? 7 : 8] = hop_limit(&writer);
+	header[ipv6 ? 6 : 9] = ipv6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP;
+	write16(header + (ipv6 ? 4 : 2), writer.length - flow.l3_offset - (ipv6 ? 40 : 0));
+	/* To who sent the packet; from who got it, or somebody on the way. */
+	memcpy(header + (ipv6 ? 24 : 16), packet + flow.l3_offset + (ipv6 ? 8 : 12), ipv6 ? 16 : 4);
+	memcpy(header + (ipv6 ? 8 : 12), packet + flow.l3_offset + (ipv6 ? 24 : 16), ipv6 ? 16 : 4);
+	if (one_in(&writer, 3))
+		header[ipv6 ? 15 : 13] ^= 0x55;
+	if (one_in(&writer, 8))
+		damage(&writer);
+	return writer.length;
+}
+
 uint32_t frames_answer(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX])
 {
 	static const uint8_t flags[] = {TCP_SYN | TCP_ACK, TCP_ACK, TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST};

@@ -20,5 +20,7 @@ uint32_t frames_random(struct frames *frames, uint32_t below);
 uint32_t frames_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_MAX]);
 /* Where it comes in: the index of the scenarios' eth0 or eth1, mostly the one that it is addressed to. */
 uint32_t frames_interface(struct frames *frames, const uint8_t *frame, uint32_t length);
+/* An ICMP error about a packet that went out, at most 48 bytes longer; 0 when there can be none. */
+uint32_t frames_error(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX]);
 /* An answer to a packet with ports, as its receiver would send it, at most 64 bytes longer; 0 when there can be none. */
 uint32_t frames_answer(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX]);

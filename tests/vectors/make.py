@@ -18,7 +18,8 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, UDPerror  # noqa: E402,F401
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS,  # noqa: E402
-                                ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RS, IPv6, IPv6ExtHdrDestOpt,
+                                ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RS, ICMPv6PacketTooBig,
+                                ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt,
                                 IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, in6_chksum)
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether, GRE  # noqa: E402
 from scapy.packet import Padding, Raw  # noqa: E402
@@ -332,10 +333,6 @@ def echo():
             Padding(bytes(22)), "icmp_header_short")
     dropped("4 bytes of ICMPv6", "RFC 4443: 8 bytes", ether() / IPv6(src=CLIENT6, dst=VIP6, nh=58) / Raw(bytes([128, 0, 0, 0])),
             "icmp_header_short")
-    dropped("port unreachable", "an error about a flow", ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(type=3, code=3) /
-            IPerror(src=VIP4, dst=CLIENT4) / UDPerror(sport=53, dport=1000), "icmp_error_unsupported")
-    dropped("destination unreachable, IPv6", "an error about a flow", ether() / IPv6(src=CLIENT6, dst=VIP6) / ICMPv6DestUnreach() /
-            IPv6(src=VIP6, dst=CLIENT6) / UDP(sport=53, dport=1000), "icmp_error_unsupported")
     dropped("ICMP timestamp", "RFC 1122 section 3.2.2.8: MAY be implemented", ether() / IP(src=CLIENT4, dst=VIP4) / ICMP(type=13, ts_ori=1, ts_rx=2, ts_tx=3),
             "vip_protocol_unsupported")
     dropped("ICMPv6 in IPv4", "not a protocol of IPv4", ether() / IP(src=CLIENT4, dst=VIP4, proto=58) / Raw(bytes([128, 0] + [0] * 6)),
@@ -560,6 +557,181 @@ def sum_to_zero(packet, address, port, reverse=False):
     return type(packet)(bytes(result / Raw(checksum.to_bytes(2, "big"))))
 
 
+# --- ICMP errors ---------------------------------------------------------------------------------------------------------
+
+HOP4, HOP6 = "203.0.113.1", "2001:db8:ffff::1"  # a router somewhere between
+
+
+def seen(packet, hops=1, length=None):
+    """The packet as a router `hops` further sees it, its first bytes."""
+    packet = type(packet)(bytes(packet))
+    if IP in packet:
+        packet[IP].ttl -= hops
+        del packet[IP].chksum
+    else:
+        packet[IPv6].hlim -= hops
+    return bytes(packet)[:length]
+
+
+def error(source, to, quote, kind, ttl=60, id=77):
+    """An ICMP error from its IP header on. `kind`: scapy's header of it, without checksum; `quote`: bytes."""
+    if ":" in to:
+        return IPv6(src=source, dst=to, hlim=ttl) / kind / Raw(quote)
+    return IP(src=source, dst=to, ttl=ttl, id=id) / kind / Raw(quote)
+
+
+def errors4():
+    """Each kind of ICMP error; a gateway's next-hop MTU (RFC 1191) and pointer (RFC 792) are not ours to touch."""
+    return {"port unreachable": ICMP(type=3, code=3), "host unreachable": ICMP(type=3, code=1),
+            "fragmentation needed": ICMP(type=3, code=4, nexthopmtu=1400), "time exceeded": ICMP(type=11, code=0),
+            "parameter problem": ICMP(type=12, code=0, ptr=20)}
+
+
+def errors6():
+    return {"port unreachable": ICMPv6DestUnreach(code=4), "packet too big": ICMPv6PacketTooBig(mtu=1280),
+            "time exceeded": ICMPv6TimeExceeded(), "parameter problem": ICMPv6ParamProblem(code=1, ptr=40)}
+
+
+def icmp_errors():
+    port = 6000
+    for network, kinds in ((4, errors4), (6, errors6)):
+        ip, client, vip, backend, hop = (IP, CLIENT4, VIP4, BACKEND4, HOP4) if network == 4 else (IPv6, CLIENT6, VIP6, BACKEND6, HOP6)
+        between = "10.0.0.254" if network == 4 else "2001:db8:0:2::254"
+        for transport, vip_port, backend_port in ((UDP, 53, 5353), (TCP, 80, 8080)):
+            text = f"{backend}:{backend_port}" if network == 4 else f"[{backend}]:{backend_port}"
+            for name in kinds():
+                port += 1
+                flags = {"flags": "S"} if transport is TCP else {}
+                back = {"flags": "SA"} if transport is TCP else {}
+                load = bytes() if transport is TCP else b"the question, or what there is of it"
+                request = ip(src=client, dst=vip) / transport(sport=port, dport=vip_port, **flags) / Raw(load)
+                answer = ip(src=backend, dst=client) / transport(sport=backend_port, dport=port, **back) / Raw(load)
+                to_backend = forwarded(request, ETH1, BACKEND_MAC, backend, backend_port)
+                to_client = translated(answer, ETH0, CLIENT, vip, vip_port)
+                first = step(ether() / request, "redirect", "lb", backend=text, by="eth1", out=to_backend)
+                second = step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "redirect", "lb", backend=text, interface="eth1", out=to_client)
+                # The whole packet, and of IPv4 the 8 bytes behind its header that RFC 792 promises: TCP's checksum is not in them.
+                for length in (None, 28) if network == 4 else (None,):
+                    part = ", 8 bytes quoted" if length else ""
+                    quote = lambda packet, hops: seen(packet, hops, length)  # noqa: E731
+                    said = error(hop, vip, quote(to_client.payload, 3), kinds()[name])
+                    means = error(hop, backend, quote(answer, 4), kinds()[name], ttl=59)
+                    case(f"{name} about an answer, {transport.__name__}, IPv{network}{part}",
+                         "RFC 5508 section 4.2: to whom sent the answer, as that one sent it", first, second,
+                         step(ether((), ROUTER) / said, "redirect", "lb", backend=text, by="eth1",
+                              out=Ether(src=ETH1, dst=BACKEND_MAC) / means))
+                    said = error(backend, client, quote(to_backend.payload, 0), kinds()[name])
+                    means = error(vip, client, quote(request, 1), kinds()[name], ttl=59)
+                    case(f"{name} from the backend, {transport.__name__}, IPv{network}{part}",
+                         "RFC 5508 section 4.1: the client sees what it sent, and the virtual IP as its source", first,
+                         step(Ether(src=BACKEND_MAC, dst=ETH1) / said, "redirect", "lb", backend=text, interface="eth1",
+                              out=Ether(src=ETH0, dst=CLIENT) / means))
+                    said = error(between, client, quote(to_backend.payload, 1), kinds()[name])
+                    means = error(between, client, quote(request, 2), kinds()[name], ttl=59)
+                    case(f"{name} from a router before the backend, {transport.__name__}, IPv{network}{part}",
+                         "RFC 5508 section 4.1: the router's own address stays", first,
+                         step(Ether(src=BACKEND_MAC, dst=ETH1) / said, "redirect", "lb", backend=text, interface="eth1",
+                              out=Ether(src=ETH0, dst=CLIENT) / means))
+    icmp_errors_rest()
+
+
+def icmp_errors_rest():
+    request = IP(src=CLIENT4, dst=VIP4) / UDP(sport=6500, dport=53, chksum=0) / Raw(b"x")
+    answer = IP(src=BACKEND4, dst=CLIENT4) / UDP(sport=5353, dport=6500, chksum=0) / Raw(b"y")
+    first = step(ether() / request, "redirect", "lb", backend="10.0.0.21:5353", by="eth1", out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353))
+    gone = translated(answer, ETH0, CLIENT, VIP4, 53).payload
+    case("error about an answer without UDP checksum", "RFC 768: none stays none", first,
+         step(ether() / error(CLIENT4, VIP4, seen(gone, 0), ICMP(type=3, code=3)), "redirect", "lb", backend="10.0.0.21:5353", by="eth1",
+              out=Ether(src=ETH1, dst=BACKEND_MAC) / error(CLIENT4, BACKEND4, seen(answer, 1), ICMP(type=3, code=3), ttl=59)))
+    request = IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrDestOpt() / UDP(sport=6501, dport=53) / Raw(b"x")
+    sent = forwarded(request, ETH1, BACKEND_MAC, BACKEND6, 5353)
+    case("error about a request with extension headers", "RFC 8200 section 4: the ports lie behind them",
+         step(ether() / request, "redirect", "lb", backend=f"[{BACKEND6}]:5353", by="eth1", out=sent),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / error(BACKEND6, CLIENT6, seen(sent.payload, 0), ICMPv6DestUnreach(code=4)), "redirect", "lb",
+              backend=f"[{BACKEND6}]:5353", interface="eth1",
+              out=Ether(src=ETH0, dst=CLIENT) / error(VIP6, CLIENT6, seen(request, 1), ICMPv6DestUnreach(code=4), ttl=59)))
+    request = IP(src=CLIENT4, dst=VIP4, options=b"\x07\x07\x04\x00\x00\x00\x00\x00") / UDP(sport=6502, dport=53) / Raw(b"x")
+    sent = forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)
+    case("error about a request with options, from the VLAN to come", "RFC 791: the ports lie behind them",
+         step(ether() / request, "redirect", "lb", backend="10.0.0.21:5353", by="eth1", out=sent),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / error(BACKEND4, CLIENT4, seen(sent.payload, 0), ICMP(type=3, code=2)), "redirect", "lb",
+              backend="10.0.0.21:5353", interface="eth1",
+              out=Ether(src=ETH0, dst=CLIENT) / error(VIP4, CLIENT4, seen(request, 1), ICMP(type=3, code=2), ttl=59)))
+    request = IP(src=CLIENT4, dst="192.0.2.103") / UDP(sport=6503, dport=10007) / Raw(b"media")
+    answer = IP(src=BACKEND4, dst=CLIENT4) / UDP(sport=10007, dport=6503) / Raw(b"media")
+    case("errors about a port of a range", "the port is kept in both directions",
+         step(ether() / request, "redirect", "lb", backend="10.0.0.21:10007", by="eth1", out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4)),
+         step(ether() / error(CLIENT4, "192.0.2.103", seen(translated(answer, ETH0, CLIENT, "192.0.2.103", 10007).payload, 0), ICMP(type=3, code=3)),
+              "redirect", "lb", backend="10.0.0.21:10007", by="eth1",
+              out=Ether(src=ETH1, dst=BACKEND_MAC) / error(CLIENT4, BACKEND4, seen(answer, 1), ICMP(type=3, code=3), ttl=59)),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / error(BACKEND4, CLIENT4, seen(forwarded(request, ETH1, BACKEND_MAC, BACKEND4).payload, 0),
+                                                       ICMP(type=3, code=3)), "redirect", "lb", backend="10.0.0.21:10007", interface="eth1",
+              out=Ether(src=ETH0, dst=CLIENT) / error("192.0.2.103", CLIENT4, seen(request, 1), ICMP(type=3, code=3), ttl=59)))
+    for network in (4, 6):
+        ip, vip, client, kind = (IP, "192.0.2.102", CLIENT4, ICMP(type=3, code=4, nexthopmtu=1300)) if network == 4 else (
+            IPv6, "2001:db8:0:1::102", CLIENT6, ICMPv6PacketTooBig(mtu=1300))
+        text, mac = "192.0.2.22:80" if network == 4 else "[2001:db8:0:1::22]:80", "02:00:00:00:01:22"
+        request, answer = (ip(src=client, dst=vip) / UDP(sport=6504, dport=80) / Raw(b"x"), ip(src=vip, dst=client) / UDP(sport=80, dport=6504) /
+                           Raw(b"y"))
+        said = error(HOP4 if network == 4 else HOP6, vip, seen(answer, 2), kind)
+        case(f"packet too big, direct return, IPv{network}", "the backend sent it from the virtual IP: only hardware addresses and TTL change",
+             step(ether() / request, "tx", "lb", backend=text, out=direct(request, ETH0, mac)),
+             step(ether((), ROUTER) / said, "tx", "lb", backend=text, out=direct(said, ETH0, mac)))
+    request = IP(src="198.51.100.50", dst=VIP4) / UDP(sport=6505, dport=53) / Raw(b"x")
+    sent = forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)
+    case("error to a client on the VLAN", "it gets the tag of its way",
+         step(ether([Dot1Q(vlan=7)]) / request, "redirect", "lb", backend="10.0.0.21:5353", by="eth1", out=sent),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / error(BACKEND4, "198.51.100.50", seen(sent.payload, 0), ICMP(type=3, code=3)), "redirect", "lb",
+              backend="10.0.0.21:5353", interface="eth1",
+              out=ether([Dot1Q(vlan=7)], ETH0, CLIENT) / error(VIP4, "198.51.100.50", seen(request, 1), ICMP(type=3, code=3), ttl=59)))
+
+    # What is about no flow, and what lies.
+    def refused(name, why, quote, reason="icmp_error_malformed", kind=None, ttl=60, client=ROUTER, backend=None):
+        dropped(name, why, ether((), client) / error(HOP4, VIP4, quote, kind or ICMP(type=3, code=1), ttl=ttl), reason, "lb", backend)
+
+    answer = IP(src=VIP4, dst=CLIENT4) / UDP(sport=53, dport=6999) / Raw(b"y")
+    refused("error about no flow", "nobody asked", bytes(answer), "icmp_error_flow_unknown")
+    dropped("error about no flow, IPv6", "nobody asked", ether((), ROUTER) / error(
+        HOP6, VIP6, bytes(IPv6(src=VIP6, dst=CLIENT6) / UDP(sport=53, dport=6999)), ICMPv6DestUnreach()), "icmp_error_flow_unknown", "lb")
+    refused("error about a port without a service", "nobody asked", bytes(IP(src=VIP4, dst=CLIENT4) / UDP(sport=54, dport=6999)),
+            "icmp_error_flow_unknown")
+    refused("error about another's packet", "RFC 5927 section 4.1: not one that the virtual IP sent",
+            bytes(IP(src="192.0.2.101", dst=CLIENT4) / UDP(sport=80, dport=6999)))
+    refused("error that quotes nothing", "RFC 792: the header and 8 bytes", b"")
+    refused("error that quotes half a header", "RFC 792: the header and 8 bytes", bytes(answer)[:19])
+    refused("error that quotes 7 bytes behind the header", "RFC 792: the header and 8 bytes", bytes(answer)[:27])
+    refused("error that quotes a header of 16 bytes", "RFC 791: at least 20", bytes(IP(ihl=4, src=VIP4, dst=CLIENT4) / UDP(sport=53)))
+    refused("error that quotes IPv6 in IPv4", "RFC 791", b"\x65" + bytes(answer)[1:])
+    dropped("error that quotes half an IPv6 header", "RFC 4443 section 3", ether((), ROUTER) / error(HOP6, VIP6, bytes(39), ICMPv6DestUnreach()),
+            "icmp_error_malformed", "lb")
+    dropped("error that quotes an extension header without end", "RFC 8200 section 4", ether((), ROUTER) / error(
+        HOP6, VIP6, bytes(IPv6(src=VIP6, dst=CLIENT6, nh=0)) + bytes([17, 9, 0, 0, 0, 0, 0, 0]), ICMPv6DestUnreach()), "icmp_error_malformed", "lb")
+    refused("error about an echo answer", "of no flow", bytes(IP(src=VIP4, dst=CLIENT4) / ICMP(type=0)), "icmp_error_unsupported")
+    refused("error about a later fragment", "it has no ports", bytes(IP(src=VIP4, dst=CLIENT4, frag=3, proto=17)) + bytes(8),
+            "icmp_error_unsupported")
+    dropped("error about a later fragment, IPv6", "it has no ports", ether((), ROUTER) / error(
+        HOP6, VIP6, bytes(IPv6(src=VIP6, dst=CLIENT6) / IPv6ExtHdrFragment(offset=3, nh=17) / Raw(bytes(8))), ICMPv6PacketTooBig()),
+        "icmp_error_unsupported", "lb")
+    dropped("source quench", "RFC 6633: to be ignored", ether((), ROUTER) / error(HOP4, VIP4, bytes(answer), ICMP(type=4)), "vip_protocol_unsupported")
+    request = IP(src=CLIENT4, dst=VIP4) / UDP(sport=6506, dport=53)
+    answer = IP(src=VIP4, dst=CLIENT4) / UDP(sport=53, dport=6506)
+    case("error with TTL 1", "RFC 1812 section 5.3.1",
+         step(ether() / request, "redirect", "lb", backend="10.0.0.21:5353", by="eth1", out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)),
+         step(ether((), ROUTER) / error(HOP4, VIP4, bytes(answer), ICMP(type=3, code=1), ttl=1), "drop", "lb", "hop_limit_exceeded", "10.0.0.21:5353"))
+    passed("error to the node", "the kernel's", ether((), ROUTER) / error(HOP4, NODE4, bytes(IP(src=NODE4, dst=CLIENT4) / UDP()), ICMP(type=3, code=1)))
+    passed("error to a client about another's packet", "it went to no backend of ours",
+           Ether(src=BACKEND_MAC, dst=ETH1) / error(BACKEND4, CLIENT4, bytes(IP(src=CLIENT4, dst="10.0.0.99") / UDP(sport=1, dport=5353)),
+                                                    ICMP(type=3, code=3)), interface="eth1")
+    passed("error to a client about a packet of no flow", "it was not sent by way of the virtual IP",
+           Ether(src=BACKEND_MAC, dst=ETH1) / error(BACKEND4, CLIENT4, bytes(IP(src=CLIENT4, dst=BACKEND4) / UDP(sport=6998, dport=5353)),
+                                                    ICMP(type=3, code=3)), interface="eth1")
+    passed("error to a client that quotes too little", "nobody's that is known", Ether(src=BACKEND_MAC, dst=ETH1) /
+           error(BACKEND4, CLIENT4, bytes(IP(src=CLIENT4, dst=BACKEND4) / UDP(sport=6506, dport=5353))[:27], ICMP(type=3, code=3)), interface="eth1")
+    for network, packet in ((4, error(HOP4, VIP4, bytes(answer), ICMP(type=3, code=1))),
+                            (6, error(HOP6, VIP6, bytes(IPv6(src=VIP6, dst=CLIENT6) / UDP(sport=53, dport=6998)), ICMPv6DestUnreach()))):
+        never_leaves(f"ICMP error, IPv{network}, truncated", "cut off anywhere", ether((), ROUTER) / packet)
+
+
 # --- balancing: the rest -----------------------------------------------------------------------------------------------
 
 def direct_return():
@@ -618,6 +790,7 @@ def scenario_lan():
     echo()
     lies()
     nat()
+    icmp_errors()
     direct_return()
     port_range()
     choices()
