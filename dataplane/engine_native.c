@@ -85,6 +85,12 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 	*decision = (struct decision){0};
 	edge_decide(tables, packet, &ingress, &flow, decision);
 	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
+		uint32_t keep = edge_keep(&flow, decision);
+
+		if (keep && keep < length) {
+			ASAN_POISON_MEMORY_REGION(packet->data + keep, length - keep);
+			packet->end = packet->data + keep;
+		}
 		if (decision->room != 0 && !make_room(native, packet, decision->room)) {
 			decision->verdict = VERDICT_DROP;
 			decision->reason = DROP_room_failed;

@@ -88,6 +88,7 @@ __attribute__((noinline)) int edge_tc_decide_more(struct __sk_buff *skb, struct 
 	if (!flow || !decision)
 		return -1;
 	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
+	ingress.segment = skb->gso_size;
 	edge_decide_more(&tables, &packet, &ingress, flow, decision);
 	return 0;
 }
@@ -96,8 +97,12 @@ __attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const st
 {
 	struct edge_tables tables = edge_tables_get();
 	struct packet packet;
+	uint32_t keep;
 
 	if (!flow || !decision || decision->room < 0)
+		return -1;
+	keep = edge_keep(flow, decision);
+	if (keep && (bpf_skb_change_tail(skb, keep, 0) < 0 || bpf_skb_pull_data(skb, keep) < 0))
 		return -1;
 	if (decision->room > 0 && bpf_skb_change_head(skb, (uint32_t)decision->room, 0) < 0)
 		return -1;

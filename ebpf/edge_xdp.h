@@ -95,8 +95,12 @@ __attribute__((noinline)) int edge_xdp_write_more(struct xdp_md *xdp, const stru
 {
 	struct edge_tables tables = edge_tables_get();
 	struct packet packet;
+	int keep;
 
 	if (!flow || !decision)
+		return -1;
+	keep = (int)edge_keep(flow, decision);
+	if (keep && bpf_xdp_adjust_tail(xdp, keep - (int)edge_xdp_length(xdp)) < 0)
 		return -1;
 	if (decision->room != 0 && bpf_xdp_adjust_head(xdp, -decision->room) < 0)
 		return -1;

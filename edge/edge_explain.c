@@ -210,6 +210,10 @@ static void tell_decision(struct story *story)
 		step(story, "It goes on to the client, and the packet that it quotes becomes what the client sent: to %s.", address);
 		tell_egress(story);
 		return;
+	case ACTION_TOO_BIG:
+		step(story, "It is longer than the link that it would leave by takes: its sender is told that %u bytes pass.",
+		     be16_get(decision->port));
+		return;
 	default:
 		break;
 	}
@@ -223,6 +227,7 @@ static void tell_decision(struct story *story)
 static int frame_write(const struct edge_tables *tables, struct edge_explanation *explanation, const struct flow *flow,
 		       const uint8_t *frame, size_t length)
 {
+	uint32_t keep = edge_keep(flow, &explanation->decision);
 	int room = explanation->decision.room;
 	_cleanup_(freep) uint8_t *buffer = calloc(1, length + 2 * ROOM_MAX);
 	struct packet packet;
@@ -230,6 +235,8 @@ static int frame_write(const struct edge_tables *tables, struct edge_explanation
 	if (!buffer)
 		return -ENOMEM;
 	memcpy(buffer + ROOM_MAX, frame, length);
+	if (keep && keep < length)
+		length = keep;
 	packet = (struct packet){.data = buffer + ROOM_MAX - room, .end = buffer + ROOM_MAX + length};
 	edge_rewrite(tables, &packet, flow, &explanation->decision);
 	explanation->out_length = (size_t)(packet.end - packet.data);

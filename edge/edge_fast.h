@@ -3,7 +3,7 @@
  * The packet program: which function is asked, in which order. A host calls
  *
  *     edge_decide()   judges the packet; changes nothing in it
- *     (host)          makes decision.room bytes of room in front and takes a new view
+ *     (host)          takes away what is behind edge_keep() bytes, makes decision.room bytes of room in front, takes a new view
  *     edge_rewrite()  rewrites the packet
  *     edge_count()    in every case
  *
@@ -15,12 +15,14 @@
 #include "edge/edge_state.h"
 #include "lb/lb_fast.h"
 #include "lb/lb_icmp_fast.h"
+#include "lb/lb_mtu_fast.h"
 #include "vip/vip_fast.h"
 
 /* Where a packet came in, and when. */
 struct edge_ingress {
 	uint32_t ifindex;
 	uint32_t epoch; /* the host's clock in epochs; edge_epoch() */
+	uint32_t segment; /* of a large segment that the host cuts when it sends: bytes of data in each part; 0: none */
 };
 
 PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clock_epoch)
@@ -31,7 +33,7 @@ PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clo
 PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config, uint32_t ifindex, uint32_t clock_epoch)
 {
 	return (struct edge_ingress){config->ingress_override ? config->ingress_override : ifindex,
-				     edge_epoch(config, clock_epoch)};
+				     edge_epoch(config, clock_epoch), 0};
 }
 
 /* No client has it: "this network", loopback, multicast, broadcast; an IPv4 address dressed as IPv6 on the wire. */
@@ -176,7 +178,26 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
 			       tables->routes, tables->neighbours, ingress->epoch};
 
-	lb_icmp_decide(&view, packet, flow, ingress->ifindex, decision);
+	if (decision->action == ACTION_ICMP_FORWARD || decision->action == ACTION_ICMP_REVERSE) {
+		lb_icmp_decide(&view, packet, flow, ingress->ifindex, decision);
+	} else {
+		const struct link_row *link = link_find(tables->links, ingress->ifindex, flow->vlan);
+		const struct lb_backend *backend = &tables->lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)];
+		const struct route_row *route;
+		uint32_t mtu = load_once(backend->mtu);
+
+		if (decision->action == ACTION_NAT_REVERSE) {
+			route = route_find(tables->routes, &flow->destination);
+			mtu = route ? route->mtu : LB_MTU_ANY;
+		}
+		lb_too_big_decide(packet, flow, mtu, ingress->segment, ingress->ifindex, link ? link->mac : 0, decision);
+	}
+}
+
+/* Of a decision to send: the bytes of the frame that the host keeps before it makes room; 0: all. */
+PACKET_INLINE uint32_t edge_keep(const struct flow *flow, const struct decision *decision)
+{
+	return decision->action == ACTION_TOO_BIG ? lb_too_big_keep(flow) : 0;
 }
 
 /* The whole of it. `flow` and `decision` must be zero. */
@@ -227,7 +248,10 @@ PACKET_INLINE void edge_write_more(const struct edge_tables *tables, const struc
 {
 	const struct lb_service *service = &tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
 
-	lb_icmp_write(packet, flow, decision, service->protocol == PROTOCOL_TCP);
+	if (decision->action == ACTION_TOO_BIG)
+		lb_too_big_write(packet, flow, decision);
+	else
+		lb_icmp_write(packet, flow, decision, service->protocol == PROTOCOL_TCP);
 }
 
 /* The whole of it, for hosts without a helper for partial checksums. */

@@ -12,6 +12,7 @@ struct candidate {
 	bool ipv4;
 	size_t place; /* in the input: of equal ones the first counts */
 	const struct egress *egress;
+	uint16_t mtu; /* the same for all that leave the same way */
 };
 
 static struct address mask_of(uint32_t bits)
@@ -33,7 +34,10 @@ static struct candidate candidate_from(const struct route_wanted *route, size_t 
 	struct address mask = mask_of(bits);
 	struct address network = {{route->prefix.address.word[0] & mask.word[0],
 				   route->prefix.address.word[1] & mask.word[1]}};
+	uint16_t least = ipv4 ? LB_MTU_LEAST_IPV4 : LB_MTU_LEAST_IPV6;
 	struct candidate candidate = {.bits = bits, .ipv4 = ipv4, .place = place, .egress = &route->egress};
+
+	candidate.mtu = route->mtu == 0 ? LB_MTU_ANY : route->mtu < least ? least : route->mtu;
 
 	memcpy(candidate.network, &network, sizeof(network));
 	return candidate;
@@ -146,6 +150,7 @@ int routes_plan(const struct route_wanted *routes, size_t count, struct route_pl
 		ret_plan->rows[i].mask = mask_of(candidates[i].bits);
 		memcpy(&ret_plan->rows[i].network, candidates[i].network, sizeof(struct address));
 		ret_plan->rows[i].egress = *candidates[i].egress;
+		ret_plan->rows[i].mtu = candidates[i].mtu;
 	}
 	ret_plan->count = (uint32_t)kept;
 	return 0;

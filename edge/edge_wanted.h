@@ -23,6 +23,7 @@ struct link_wanted {
 struct route_wanted {
 	struct prefix prefix; /* host bits do not matter */
 	struct egress egress; /* EGRESS_ON_LINK: the destination is the neighbour; else the gateway's addresses */
+	uint16_t mtu;         /* of the link; 0: not known, all packets fit */
 };
 
 /* A client's hardware address, as the kernel knows it. */

@@ -195,6 +195,12 @@ PACKET_INLINE void lb_send(struct decision *decision, const struct flow *flow, c
 	decision->room = (int8_t)((int32_t)link_length - (int32_t)flow->l3_offset);
 }
 
+/* The IP packet's length. */
+PACKET_INLINE uint32_t lb_length(const struct flow *flow)
+{
+	return (uint32_t)flow->l4_offset + flow->l4_length - flow->l3_offset;
+}
+
 /* A packet of a client to a service of this node. `ifindex`: where it came in. */
 PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct packet *packet, const struct flow *flow,
 				     uint16_t service_row, uint32_t ifindex, struct decision *decision)
@@ -248,6 +254,8 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 	decision->port = backend->port.raw ? backend->port : flow->destination_port;
 	lb_send(decision, flow, &backend->egress,
 		service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
+	if (unlikely(lb_length(flow) > backend->mtu))
+		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
 }
 
 enum lb_answer {
@@ -398,6 +406,8 @@ PACKET_INLINE void lb_answer_send(const struct lb_view *view, const struct flow 
 		return;
 	}
 	lb_send(decision, flow, &egress, action, ifindex);
+	if (unlikely(lb_length(flow) > route->mtu))
+		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
 }
 
 /* A packet that may be a backend's answer. Leaves the decision as it is (pass) when it is none. */

@@ -212,6 +212,7 @@ PACKET_INLINE void lb_icmp_reverse_decide(const struct lb_view *view, const stru
 	decision->address = service->address;
 	decision->port = service->flags & LB_SERVICE_RANGE ? quote.source_port : service->port_first;
 	lb_answer_send(view, flow, ifindex, ACTION_ICMP_REVERSE, decision);
+	decision->flags &= (uint8_t)~DECISION_MORE; /* no errors about errors (RFC 1122 section 3.2.2) */
 }
 
 /* The rest of the decision about an ICMP error; `decision->action` says which way it goes. */

@@ -83,6 +83,16 @@ static enum lb_backend_state backend_state(const struct lb_service_wanted *servi
 	return backend->state == LB_BACKEND_DOWN && service_uses_all(service) ? LB_BACKEND_UP : backend->state;
 }
 
+/* The longest packet for it. What a host of the family must take always passes (lb_mtu_fast.h). */
+static uint16_t backend_mtu(const struct lb_service_wanted *service, const struct lb_backend_wanted *backend)
+{
+	uint16_t least = address_is_ipv4(&service->address) ? LB_MTU_LEAST_IPV4 : LB_MTU_LEAST_IPV6;
+
+	if (backend->mtu == 0)
+		return LB_MTU_ANY;
+	return backend->mtu < least ? least : backend->mtu;
+}
+
 static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t service_row,
 			      const struct lb_service_wanted *service, const struct lb_backend_wanted *wanted,
 			      struct plan *plan)
@@ -96,6 +106,7 @@ static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t
 	backend->port = be16_from(wanted->port);
 	backend->service = service_row;
 	backend->next = 0;
+	backend->mtu = backend_mtu(service, wanted);
 	table_publish();
 	store_once(backend->state, (uint8_t)backend_state(service, wanted));
 	*book = (struct backend_book){.use = ROW_LIVE, .stamp = quiesce_retire(program->options.quiesce)};
@@ -181,6 +192,7 @@ void backends_write(struct lb_program *program, struct plan *plan)
 				backend_write_new(program, row, plan->service_rows[i], service, wanted, plan);
 				continue;
 			}
+			table_put(backend->mtu, backend_mtu(service, wanted), &plan->changes.backends);
 			egress_begin(program, row, &wanted->egress, plan);
 			if (backend_state(service, wanted) == LB_BACKEND_UP)
 				table_put(backend->state, LB_BACKEND_UP, &plan->changes.backends);

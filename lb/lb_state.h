@@ -25,6 +25,10 @@
 #define LB_RANGES_PER_ADDRESS 8u    /* constant bound: verifier */
 #define LB_SERVICES_PER_ENDPOINT 4u /* services that may share a backend's address and port; constant bound: verifier */
 
+#define LB_MTU_ANY 0xffffu      /* not known: all fit */
+#define LB_MTU_LEAST_IPV4 576u  /* see lb_mtu_fast.h */
+#define LB_MTU_LEAST_IPV6 1280u /* RFC 8200 section 5 */
+
 #define LB_SERVICE_AFFINITY 0x01 /* ClientIP: the ring is asked by client address alone */
 #define LB_SERVICE_DIRECT 0x02   /* layer-2 direct return: only hardware addresses change */
 #define LB_SERVICE_RANGE 0x04    /* a port range: the backend's port is the client's */
@@ -68,7 +72,8 @@ struct lb_backend {
 	uint8_t state; /* enum lb_backend_state */
 	uint8_t zero;
 	uint16_t next; /* reverse: the next backend row with this endpoint */
-	uint32_t unused[4];
+	uint16_t mtu;  /* the longest IP packet of a client that gets there whole */
+	uint16_t unused[7];
 };
 _Static_assert(sizeof(struct lb_backend) == 64, "one cache line");
 

@@ -16,7 +16,8 @@ struct route_row {
 	struct address network;
 	struct address mask;
 	struct egress egress; /* EGRESS_ON_LINK: destination_mac is the neighbour table's to tell */
-	uint64_t unused;
+	uint16_t mtu; /* the longest IP packet that the link takes */
+	uint16_t unused[3];
 };
 _Static_assert(sizeof(struct route_row) == 64, "one cache line");
 

@@ -42,6 +42,7 @@ struct arp_packet {
 } __attribute__((packed, aligned(2))); /* its own layout is not aligned */
 _Static_assert(sizeof(struct arp_packet) == 28, "wire");
 
+#define IPV4_DONT_FRAGMENT 0x4000
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET_MASK 0x1fff
 
@@ -128,6 +129,7 @@ _Static_assert(sizeof(struct udp_header) == 8, "wire");
 
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4 /* a code of unreachable */
 #define ICMP_ECHO_REQUEST 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12

@@ -138,6 +138,14 @@ static void vlan_read(struct decoder *decoder, const struct yaml_node *node, voi
 		*(uint16_t *)target = (uint16_t)value;
 }
 
+static void mtu_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	int64_t value;
+
+	if (node_integer(decoder, node, 68, 65535, &value))
+		*(uint16_t *)target = (uint16_t)value;
+}
+
 static void engine_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
 	static const char *const words[] = {"xdp-native", "xdp-generic", "dpdk", "tc"};
@@ -190,6 +198,7 @@ static const struct field interface_fields[] = {
 	FIELD_REQUIRED("mac", mac_read, struct replay_interface, mac),
 	FIELD("engine", engine_read, struct replay_interface, engine),
 	FIELD("vlan", vlan_read, struct replay_interface, vlan),
+	FIELD("mtu", mtu_read, struct replay_interface, mtu),
 	FIELD_WHOLE("addresses", interface_addresses_read),
 	FIELD_WHOLE("neighbours", neighbours_read),
 };
@@ -198,7 +207,7 @@ static void interface_read(struct decoder *decoder, const struct yaml_node *node
 {
 	struct replay_interface *interface = target;
 
-	*interface = (struct replay_interface){.name = "", .engine = ""};
+	*interface = (struct replay_interface){.name = "", .engine = "", .mtu = 1500};
 	fields_read(decoder, node, interface_fields, array_length(interface_fields), interface);
 }
 

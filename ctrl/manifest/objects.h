@@ -265,6 +265,7 @@ struct replay_interface {
 	const char *name;   /* "eth0" when the only one is not named */
 	const char *engine; /* "" when not given */
 	uint16_t vlan;      /* 0: untagged */
+	uint16_t mtu;       /* 1500 when not given */
 	uint8_t mac[6];
 	const struct prefix *addresses; /* host bits kept: the interface's own address and its network */
 	size_t address_count;

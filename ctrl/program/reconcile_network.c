@@ -96,16 +96,24 @@ static struct egress egress_from(const struct reconcile_work *work, const struct
 	};
 }
 
+/* Longer than an IP packet can be is as good as unknown. */
+static uint16_t mtu_from(uint32_t mtu)
+{
+	return mtu < LB_MTU_ANY ? (uint16_t)mtu : 0;
+}
+
 enum network_next_hop_state reconcile_egress(struct reconcile_work *work, const struct address *address,
-					     struct egress *ret_egress, bool *ret_failed)
+					     struct egress *ret_egress, uint16_t *ret_mtu, bool *ret_failed)
 {
 	struct network_next_hop hop;
 
 	*ret_egress = (struct egress){0};
+	*ret_mtu = 0;
 	*ret_failed = false;
 	if (network_next_hop(work->input->network, address, &hop) > NETWORK_NEXT_HOP_LINK_DOWN)
 		return hop.state;
 	*ret_egress = egress_from(work, &hop);
+	*ret_mtu = mtu_from(hop.mtu);
 	*ret_failed = hop.failed;
 	destination_want(work, address);
 	return hop.state;
@@ -133,6 +141,8 @@ static bool on_link_egress(const struct reconcile_work *work, const struct netwo
 
 static void route_add(struct reconcile_work *work, const struct network_route *route)
 {
+	const struct network_link *link = network_link_find(work->input->network, route->ifindex);
+	uint16_t mtu = mtu_from(link ? link->mtu : 0), ignored;
 	struct egress egress = {0};
 	bool failed;
 
@@ -141,9 +151,9 @@ static void route_add(struct reconcile_work *work, const struct network_route *r
 		if (!on_link_egress(work, route, &egress))
 			return;
 	} else if (!route->unreachable) {
-		reconcile_egress(work, &route->gateway, &egress, &failed);
+		reconcile_egress(work, &route->gateway, &egress, &ignored, &failed);
 	}
-	*list_push(work->arena, &work->routes) = (struct route_wanted){.prefix = route->to, .egress = egress};
+	*list_push(work->arena, &work->routes) = (struct route_wanted){.prefix = route->to, .egress = egress, .mtu = mtu};
 }
 
 static int route_by_metric(const void *a, const void *b)

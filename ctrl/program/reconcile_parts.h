@@ -8,10 +8,10 @@
 void reconcile_network(struct reconcile_work *work);
 /*
  * How frames for an address leave, and asks for its next hop to be kept resolved. On anything but RESOLVED the egress is
- * not resolved.
+ * not resolved. `ret_mtu`: what the link takes, 0 when not known.
  */
 enum network_next_hop_state reconcile_egress(struct reconcile_work *work, const struct address *address,
-					     struct egress *ret_egress, bool *ret_failed);
+					     struct egress *ret_egress, uint16_t *ret_mtu, bool *ret_failed);
 /* The hardware address by which frames that come in on a link reach this node, as mac_word(). */
 uint64_t reconcile_receiving_mac(const struct reconcile_work *work, const struct network_link *link);
 /* The announce bit of the NIC with this interface index, 0 for none. */

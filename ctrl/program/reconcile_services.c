@@ -266,7 +266,7 @@ static void backend_fill(struct reconcile_work *work, const struct object *objec
 		.weight = (uint16_t)weight,
 		.weight_full = (uint16_t)weight,
 	};
-	hop = reconcile_egress(work, &candidate->address, &row->egress, &failed);
+	hop = reconcile_egress(work, &candidate->address, &row->egress, &row->mtu, &failed);
 	row->state = judge_next_hop(state, hop, failed, &reason);
 	if (row->state == LB_BACKEND_UP)
 		row->weight = weight_now(work, object, report, (uint16_t)weight);

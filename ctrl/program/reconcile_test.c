@@ -84,10 +84,10 @@ static void world_objects(struct world *world, const char *text)
 static void world_network(struct world *world)
 {
 	struct prefix own = prefix("192.0.2.2/24"), inner = prefix("10.0.0.1/24");
-	struct network_link eth0 = {.ifindex = 2, .name = "eth0", .mac = {2, 0, 0, 0, 0, 2}, .up = true, .carrier = true,
+	struct network_link eth0 = {.ifindex = 2, .name = "eth0", .mac = {2, 0, 0, 0, 0, 2}, .up = true, .carrier = true, .mtu = 1500,
 				    .addresses = &own, .address_count = 1};
 	struct network_link veth1 = {.ifindex = 3, .name = "veth1", .mac = {2, 0, 0, 0, 0, 3}, .up = true, .carrier = true,
-				     .kind = NETWORK_LINK_VETH, .peer_in_other_namespace = true, .addresses = &inner,
+				     .mtu = 65536, .kind = NETWORK_LINK_VETH, .peer_in_other_namespace = true, .addresses = &inner,
 				     .address_count = 1};
 	struct network_route routes[] = {
 		{.to = prefix("192.0.2.0/24"), .ifindex = 2},
@@ -165,6 +165,7 @@ static void a_service_becomes_a_row_with_its_backends(void **state)
 	assert_int_equal(service->backends[0].port, 7000);
 	assert_int_equal(service->backends[0].state, LB_BACKEND_UP);
 	assert_int_equal(service->backends[0].egress.ifindex, 3);
+	assert_int_equal(service->backends[0].mtu, 0); /* 65536: every packet fits */
 	assert_int_equal(service->backends[0].egress.flags, EGRESS_RESOLVED | EGRESS_VIA_STACK | EGRESS_PEER_APART);
 	assert_int_equal(service->backends[1].state, LB_BACKEND_DRAINING);
 	assert_string_equal(world.result.services[0].backends[1].reason, "terminating");
@@ -335,12 +336,14 @@ static void routes_lead_back_by_gateway_and_on_link(void **state)
 			default_seen = true;
 			assert_int_equal(route->egress.flags, EGRESS_RESOLVED);
 			assert_int_equal(route->egress.ifindex, 2);
+			assert_int_equal(route->mtu, 1500);
 		} else if (address_equal(&route->prefix.address, &blackhole.to.address)) {
 			blackhole_seen = true;
 			assert_int_equal(route->egress.ifindex, 0);
 		} else if (route->egress.ifindex == 2) {
 			link_seen = true;
 			assert_int_equal(route->egress.flags, EGRESS_ON_LINK);
+			assert_int_equal(route->mtu, 1500);
 		}
 	}
 	assert_true(default_seen && link_seen && blackhole_seen);

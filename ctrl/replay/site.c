@@ -89,7 +89,7 @@ static int link_add(struct site *site, size_t place)
 		.ifindex = link_of(site->replay, place),
 		.up = true,
 		.carrier = true,
-		.mtu = 1500,
+		.mtu = interface->mtu,
 		.addresses = (struct prefix *)interface->addresses, /* copied */
 		.address_count = interface->address_count,
 	};

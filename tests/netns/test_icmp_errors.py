@@ -2,6 +2,7 @@
 """ICMP errors about flows of a virtual IP, made by the kernels of clients, routers and backends, reach whom they are about."""
 import errno
 import socket
+import threading
 
 import pytest
 
@@ -137,6 +138,58 @@ def test_a_narrow_link_before_the_client_is_told_to_the_backend(scene):
             server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # the kernel told it twice
             server.send(bytes(1200))
             assert len(asking.recv(2000)) == 1200
+
+
+def test_a_narrow_link_to_the_backend_is_told_to_the_client(scene):
+    """The packet program itself says that the packet does not fit."""
+    scene.node.ip("link set vethw1 mtu 1400")
+    scene.backends[1].ip("link set eth0 mtu 1400")
+    for client in (scene.client, scene.far):
+        for vip in manifests.vips(201):
+            level, discover, mtu = ((socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_MTU) if ":" in vip else
+                                    (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU))
+            asking, server = flow(scene, client, scene.backends[1], vip)
+            with asking, server:
+                asking.setsockopt(level, discover, PMTUDISC_DO)
+                assert asking.getsockopt(level, mtu) == 1500
+
+                def told():
+                    try:
+                        asking.send(bytes(1430))
+                    except OSError as error:
+                        assert error.errno == errno.EMSGSIZE
+                        return True
+                    return False
+                wait_for(told, 5, f"{client.short} to hear that 1430 bytes are too many for {vip}", 0.1)
+                assert asking.getsockopt(level, mtu) == 1400
+                asking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                asking.send(bytes(1300))
+                while len(server.recv(2000)) != 1300:
+                    pass
+
+
+def test_large_segments_of_a_workload_fit(scene):
+    """What a workload leaves to be cut into packets is judged by the packets."""
+    backend, workload = scene.backends
+    service = manifests.service("sink", 202, ["9000/TCP"], SILENT)
+    scene.node.apply(manifests.stream(service, manifests.slices(service, [backend])))
+    scene.node.wait_backends("sink", up=2)
+    for vip in manifests.vips(202):
+        with backend.socket(family(vip), socket.SOCK_STREAM) as listener, workload.socket(family(vip), socket.SOCK_STREAM) as asking:
+            listener.bind((own(backend, vip), 9000))
+            listener.listen()
+            listener.settimeout(5)
+            asking.settimeout(5)
+            asking.connect((vip, 9000))
+            server, _ = listener.accept()
+            sender = threading.Thread(target=lambda: (asking.sendall(bytes(4 << 20)), asking.shutdown(socket.SHUT_WR)))
+            sender.start()
+            got = 0
+            while data := server.recv(1 << 20):
+                got += len(data)
+            sender.join()
+            assert got == 4 << 20
+    assert not scene.node.drops().get("mtu_exceeded")
 
 
 def test_errors_about_nothing_are_counted(scene):

@@ -139,7 +139,7 @@ static uint32_t port(struct writer *writer)
 
 static void payload(struct writer *writer)
 {
-	noise(writer, one_in(writer, 40) ? frames_random(writer->frames, 1400) : frames_random(writer->frames, 40));
+	noise(writer, one_in(writer, 40) ? frames_random(writer->frames, 1600) : frames_random(writer->frames, 40));
 }
 
 static void udp(struct writer *writer)

@@ -732,6 +732,62 @@ def icmp_errors_rest():
         never_leaves(f"ICMP error, IPv{network}, truncated", "cut off anywhere", ether((), ROUTER) / packet)
 
 
+# --- what does not fit ---------------------------------------------------------------------------------------------------
+
+def too_big(packet, vip, mtu, source_mac=ETH0, destination_mac=CLIENT, tags=()):
+    """What tells the sender: 576 bytes (RFC 1812 section 4.3.2.3) or 1280 (RFC 4443 section 3.2), quoting the packet as it came."""
+    if IP in packet:
+        told = IP(src=vip, dst=packet[IP].src, ttl=64, id=0, flags="DF", tos=0xc0) / ICMP(type=3, code=4, nexthopmtu=mtu)
+        return ether(tags, source_mac, destination_mac) / told / Raw(bytes(packet)[:548])
+    told = IPv6(src=vip, dst=packet[IPv6].src, hlim=64, tc=0xc0) / ICMPv6PacketTooBig(mtu=mtu)
+    return ether(tags, source_mac, destination_mac) / told / Raw(bytes(packet)[:1232])
+
+
+def lengths():
+    """eth1 takes 1400 bytes, the VLAN 1300."""
+    for network in (4, 6):
+        ip, client, vip, backend, head = ((lambda **k: IP(flags="DF", **k), CLIENT4, VIP4, BACKEND4, 20) if network == 4 else
+                                          (IPv6, CLIENT6, VIP6, BACKEND6, 40))
+        for transport, vip_port, backend_port in ((UDP, 53, 5353), (TCP, 80, 8080)):
+            flags = {"flags": "A"} if transport is TCP else {}
+            own = 20 if transport is TCP else 8
+            text = f"{backend}:{backend_port}" if network == 4 else f"[{backend}]:{backend_port}"
+            name = f"{transport.__name__}, IPv{network}"
+
+            def load(length):
+                return Raw((bytes(range(1, 251)) * 7)[:length - head - own])
+            fits = ip(src=client, dst=vip) / transport(sport=6601, dport=vip_port, **flags) / load(1400)
+            long = ip(src=client, dst=vip) / transport(sport=6601, dport=vip_port, **flags) / load(1401)
+            answer = ip(src=backend, dst=client) / transport(sport=backend_port, dport=6601, **flags) / load(1500)
+            case(f"1400 bytes to a link of 1400, {name}", "they fit; so do 1500 the other way",
+                 step(ether() / fits, "redirect", "lb", backend=text, by="eth1", out=forwarded(fits, ETH1, BACKEND_MAC, backend, backend_port)),
+                 step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "redirect", "lb", backend=text, interface="eth1",
+                      out=translated(answer, ETH0, CLIENT, vip, vip_port)))
+            case(f"1401 bytes to a link of 1400, {name}", "RFC 1191 section 4, RFC 4443 section 3.2: told how many pass, from the virtual IP",
+                 step(ether() / long, "tx", "lb", out=too_big(long, vip, 1400)))
+            more = ip(src=client, dst=vip) / transport(sport=6602, dport=vip_port, **flags) / load(1700)
+            case(f"1700 bytes in a frame with padding, {name}", "the quote is the packet's",
+                 step(ether() / more / Padding(bytes(6)), "tx", "lb", out=too_big(more, vip, 1400)))
+            tagged = "198.51.100.50" if network == 4 else "2001:db8:0:7::50"
+            asked = ip(src=tagged, dst=vip) / transport(sport=6603, dport=vip_port, **flags) / load(100)
+            back = ip(src=backend, dst=tagged) / transport(sport=backend_port, dport=6603, **flags) / load(1301)
+            case(f"an answer of 1301 bytes to a VLAN of 1300, {name}", "the backend is told",
+                 step(ether([Dot1Q(vlan=7)]) / asked, "redirect", "lb", backend=text, by="eth1",
+                      out=forwarded(asked, ETH1, BACKEND_MAC, backend, backend_port)),
+                 step(Ether(src=BACKEND_MAC, dst=ETH1) / back, "tx", "lb", interface="eth1", by="eth1",
+                      out=too_big(back, vip, 1300, ETH1, BACKEND_MAC)))
+            long = ip(src=tagged, dst=vip) / transport(sport=6604, dport=vip_port, **flags) / load(1450)
+            case(f"too big, by a VLAN, {name}", "the answer has the packet's tag",
+                 step(ether([Dot1Q(vlan=7, prio=5)]) / long, "tx", "lb", out=too_big(long, vip, 1400, tags=[Dot1Q(vlan=7, prio=5)])))
+    long = IP(src=CLIENT4, dst=VIP4) / UDP(sport=6605, dport=53) / Raw(bytes(1400))
+    dropped("1428 bytes without DF to a link of 1400", "its sender expects fragments, which this node does not make", ether() / long,
+            "mtu_exceeded", "lb", "10.0.0.21:5353")
+    long = IP(src=CLIENT4, dst="192.0.2.102", flags="DF") / UDP(sport=6606, dport=80) / Raw(bytes(1480))
+    case("1508 bytes to a direct backend", "its link takes 1500", step(ether() / long, "tx", "lb", out=too_big(long, "192.0.2.102", 1500)))
+    long = IP(src=CLIENT4, dst="192.0.2.107", flags="DF", options=b"\x01\x01\x01\x00") / UDP(sport=6607, dport=80) / Raw(bytes(1300))
+    case("options count", "RFC 1191: the MTU is that of the whole packet", step(ether() / long, "tx", "lb", out=too_big(long, "192.0.2.107", 1300)))
+
+
 # --- balancing: the rest -----------------------------------------------------------------------------------------------
 
 def direct_return():
@@ -791,6 +847,7 @@ def scenario_lan():
     lies()
     nat()
     icmp_errors()
+    lengths()
     direct_return()
     port_range()
     choices()
