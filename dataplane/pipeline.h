@@ -66,7 +66,6 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 					     struct decision *decision)
 {
 	uint32_t length = mbuf->pkt_len;
-	struct lb_exchange exchange;
 	struct flow flow = {0};
 	struct packet packet;
 
@@ -88,8 +87,7 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 			decision->reason = DROP_room_failed;
 		} else {
 			packet = pipeline_view(mbuf);
-			exchange = edge_write(&packet, &flow, decision);
-			lb_write_checksum(&packet, &exchange);
+			edge_rewrite(tables, &packet, &flow, decision);
 		}
 	}
 	edge_count(tables->counters, decision, length);

@@ -26,14 +26,12 @@ static __attribute__((noinline)) enum verdict edge_handle(const struct edge_tabl
 	struct edge_ingress ingress = edge_ingress(tables->config, ifindex, 0);
 	uint32_t length = (uint32_t)(packet->end - packet->data);
 	struct decision decision = {0};
-	struct lb_exchange exchange;
 	struct flow flow = {0};
 
 	edge_decide(tables, packet, &ingress, &flow, &decision);
 	if (decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) {
 		packet->data -= decision.room; /* there is room for every frame of the benchmark */
-		exchange = edge_write(packet, &flow, &decision);
-		lb_write_checksum(packet, &exchange);
+		edge_rewrite(tables, packet, &flow, &decision);
 	}
 	edge_count(tables->counters, &decision, length);
 	return (enum verdict)decision.verdict;
