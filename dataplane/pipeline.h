@@ -45,6 +45,19 @@ static inline struct packet pipeline_view(const struct rte_mbuf *mbuf)
 	return (struct packet){data, data + mbuf->data_len, mbuf->pkt_len - mbuf->data_len};
 }
 
+/* Takes away what is behind the first `keep` bytes; false when the first segment has no room for them. */
+static inline bool pipeline_cut(struct rte_mbuf *mbuf, uint32_t keep)
+{
+	if (!pipeline_gather(mbuf, keep))
+		return false;
+	rte_pktmbuf_free(mbuf->next);
+	mbuf->next = NULL;
+	mbuf->nb_segs = 1;
+	mbuf->data_len = (uint16_t)keep;
+	mbuf->pkt_len = keep;
+	return true;
+}
+
 /* Moves the packet's start; false when there is no place for it. */
 static inline bool pipeline_make_room(struct rte_mbuf *mbuf, int32_t room)
 {
@@ -82,7 +95,10 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 	if (report && unlikely(decision->flags & DECISION_EVENT))
 		report(context, EDGE_EVENT_NEIGHBOUR, ingress->ifindex, mbuf, decision);
 	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
-		if (unlikely(decision->room != 0) && !pipeline_make_room(mbuf, decision->room)) {
+		uint32_t keep = edge_keep(&flow, decision);
+
+		if ((unlikely(keep && keep < length) && !pipeline_cut(mbuf, keep)) ||
+		    (unlikely(decision->room != 0) && !pipeline_make_room(mbuf, decision->room))) {
 			decision->verdict = VERDICT_DROP;
 			decision->reason = DROP_room_failed;
 		} else {
