@@ -9,6 +9,8 @@
 
 #include "base/lib/cleanup.h"
 #include "base/lib/error.h"
+#include "base/packet/flow.h"
+#include "edge/edge_hold.h"
 #include "edge/edge_state.h"
 
 #define ENGINE_HEADROOM 256u /* as XDP gives */
@@ -49,13 +51,32 @@ static inline must_check int engine_run(struct engine *engine, uint32_t ifindex,
 static inline must_check int engine_time(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
 					 uint32_t repeat, uint64_t *ret_ns, struct error *error)
 {
+	struct packet packet = {(uint8_t *)(uintptr_t)frame, (uint8_t *)(uintptr_t)frame + length};
+	struct flow flow = {0};
+
+	/* the same fragment again is another matter */
+	if (flow_parse(&packet, &flow) == DROP_NONE && flow.flags & FLOW_FRAGMENT) {
+		*ret_ns = ENGINE_UNTIMED;
+		return 0;
+	}
 	return engine->time(engine, ifindex, frame, length, repeat, ret_ns, error);
 }
+
+/*
+ * The next fragment that was held (VERDICT_HOLD) and is not any more, because its first one came or its time is over: after
+ * each engine_run(), and after time went on, until false. The engine is one whose time was set.
+ */
+bool engine_release(struct engine *engine, struct edge_released *ret_released);
 
 /* The time that packets see from now on. */
 static inline void engine_set_epoch(struct engine *engine, uint32_t epoch)
 {
 	store_once(engine->tables.config->epoch_override, epoch + 1);
+}
+
+static inline void engine_set_tick_ms(struct engine *engine, uint32_t tick_ms)
+{
+	store_once(engine->tables.config->tick_override, tick_ms + 1 ? tick_ms + 1 : 1);
 }
 
 static inline void engine_freep(struct engine **engine)

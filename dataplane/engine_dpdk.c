@@ -89,6 +89,7 @@ static __attribute__((noinline)) void packet_handle(const struct engine *engine,
 {
 	struct edge_ingress ingress = edge_ingress(engine->tables.config, ifindex, 0);
 
+	ingress.tick_ms = edge_tick_ms(engine->tables.config, 0);
 	*decision = (struct decision){0};
 	pipeline_run(&engine->tables, &ingress, mbuf, NULL, NULL, decision);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "edge/edge_fast.h"
+#include "edge/edge_hold.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define NATIVE_POISON 1
@@ -33,6 +34,8 @@ struct native_tables {
 	struct lb_rings rings __attribute__((aligned(64)));
 	struct lb_flows flows __attribute__((aligned(64)));
 	struct lb_filter filter __attribute__((aligned(64)));
+	struct lb_fragments fragments __attribute__((aligned(64)));
+	struct lb_holding holding __attribute__((aligned(64)));
 	struct edge_counters counters __attribute__((aligned(64)));
 };
 
@@ -82,6 +85,7 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 	uint32_t length = (uint32_t)(packet->end - packet->data);
 	struct flow flow = {0};
 
+	ingress.tick_ms = edge_tick_ms(tables->config, 0);
 	*decision = (struct decision){0};
 	edge_decide(tables, packet, &ingress, &flow, decision);
 	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
@@ -98,6 +102,8 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 			edge_rewrite(tables, packet, &flow, decision);
 		}
 	}
+	if (unlikely(decision->verdict == VERDICT_HOLD))
+		edge_hold_write(tables, decision, packet->data);
 	edge_count(tables->counters, decision, length);
 }
 
@@ -185,7 +191,8 @@ struct engine *engine_native_new(void)
 	native->engine = (struct engine){
 		.name = "native",
 		.tables = {&tables->config, &tables->links, &tables->routes, &tables->neighbours, &tables->vips,
-			   &tables->lb, &tables->rings, &tables->flows, &tables->filter, &tables->counters},
+			   &tables->lb, &tables->rings, &tables->flows, &tables->filter, &tables->fragments,
+			   &tables->holding, &tables->counters},
 		.counter_sets = 1,
 		.headroom = ENGINE_HEADROOM,
 		.run = native_run,

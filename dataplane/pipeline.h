@@ -9,6 +9,7 @@
 
 #include "edge/edge_event.h"
 #include "edge/edge_fast.h"
+#include "edge/edge_hold.h"
 
 /*
  * So much of a packet lies in its first segment before it is looked at: all that packet_header() reaches, so that a packet
@@ -66,6 +67,17 @@ static inline bool pipeline_make_room(struct rte_mbuf *mbuf, int32_t room)
 	return -room < mbuf->data_len && rte_pktmbuf_adj(mbuf, (uint16_t)-room) != NULL;
 }
 
+/* Puts a fragment aside until its first one comes; no longer than a slot, or it would not have been told to wait. */
+static __rte_noinline void pipeline_hold(const struct edge_tables *tables, const struct rte_mbuf *mbuf,
+					 const struct decision *decision)
+{
+	uint8_t buffer[LB_HOLD_BYTES];
+	const uint8_t *bytes = rte_pktmbuf_read(mbuf, 0, mbuf->pkt_len, buffer);
+
+	if (bytes)
+		edge_hold_write(tables, decision, bytes);
+}
+
 /* Tells user space of a packet, as it came, and of what was decided. */
 typedef void pipeline_report(void *context, enum edge_event_kind kind, uint32_t ifindex, const struct rte_mbuf *mbuf,
 			     const struct decision *decision);
@@ -92,8 +104,11 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 	edge_decide(tables, &packet, ingress, &flow, decision);
 	if (report && unlikely(edge_trace_wanted(tables->config, &flow, decision)))
 		report(context, EDGE_EVENT_TRACE, ingress->ifindex, mbuf, decision);
+	if (unlikely(decision->verdict == VERDICT_HOLD))
+		pipeline_hold(tables, mbuf, decision);
 	if (report && unlikely(decision->flags & DECISION_EVENT))
-		report(context, EDGE_EVENT_NEIGHBOUR, ingress->ifindex, mbuf, decision);
+		report(context, decision->flags & DECISION_FRAGMENT ? EDGE_EVENT_FRAGMENT : EDGE_EVENT_NEIGHBOUR, ingress->ifindex,
+		       mbuf, decision);
 	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
 		uint32_t keep = edge_keep(&flow, decision);
 

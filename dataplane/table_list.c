@@ -13,7 +13,8 @@ static const struct {
 	size_t size;
 } table_list[] = {
 	TABLE(config), TABLE(links), TABLE(routes), TABLE(neighbours), TABLE(vips),
-	TABLE(lb),     TABLE(rings), TABLE(flows),  TABLE(filter),     TABLE(counters),
+	TABLE(lb),     TABLE(rings), TABLE(flows),  TABLE(filter),     TABLE(fragments),
+	TABLE(holding), TABLE(counters),
 };
 _Static_assert(array_length(table_list) == TABLE_COUNT, "every table, in its order");
 

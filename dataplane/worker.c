@@ -24,6 +24,7 @@ struct worker {
 	struct runtime *runtime;
 	uint32_t number;
 	uint32_t epoch; /* of this round */
+	uint32_t tick_ms; /* likewise */
 	const struct runtime_tables *held; /* of this round */
 	uint32_t serial; /* its */
 	struct edge_tables tables; /* with this worker's counters */
@@ -155,6 +156,7 @@ static void burst_handle(struct worker *worker, uint32_t place, struct rte_mbuf 
 	const struct port *port = &worker->runtime->ports[place];
 	struct edge_ingress ingress = edge_ingress(worker->tables.config, port->ifindex, worker->epoch);
 
+	ingress.tick_ms = edge_tick_ms(worker->tables.config, worker->tick_ms);
 	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
 	for (uint16_t i = 0; i < count; i++) {
@@ -175,6 +177,12 @@ static void burst_pass(struct worker *worker, uint32_t place, struct rte_mbuf **
 		punt_send(&worker->runtime->ports[place], worker->number, packets[i]);
 }
 
+static void worker_clock_read(struct worker *worker)
+{
+	worker->epoch = worker_clock_epoch(worker->held);
+	worker->tick_ms = worker_clock_ms(worker->held);
+}
+
 /* One turn over all ports; how many packets there were. */
 static unsigned int worker_round(struct worker *worker)
 {
@@ -192,7 +200,7 @@ static unsigned int worker_round(struct worker *worker)
 		if (count == 0)
 			continue;
 		if (total == 0 && worker->held)
-			worker->epoch = worker_clock_epoch(worker->held);
+			worker_clock_read(worker);
 		if (worker->held && load_once(port->attached))
 			burst_handle(worker, i, packets, count);
 		else

@@ -30,6 +30,8 @@ EDGE_TABLE(edge_lb, struct lb_tables);
 EDGE_TABLE(edge_rings, struct lb_rings);
 EDGE_TABLE(edge_flows, struct lb_flows);
 EDGE_TABLE(edge_filter, struct lb_filter);
+EDGE_TABLE(edge_fragments, struct lb_fragments);
+EDGE_TABLE(edge_holding, struct lb_holding);
 EDGE_TABLE(edge_counters, struct edge_counters);
 
 struct {
@@ -39,6 +41,9 @@ struct {
 
 /* log2 of the kernel's ticks in an epoch: set by the loader, which measures the tick. */
 const volatile uint32_t edge_epoch_shift = 11;
+
+/* Milliseconds of a tick, at least one: set by the loader as well. */
+const volatile uint32_t edge_tick_length_ms = 4;
 
 /*
  * A table's memory: the loader puts its address where the program names the map (loader_address.c). The compiler knows the
@@ -67,6 +72,8 @@ PACKET_INLINE struct edge_tables edge_tables_get(void)
 		.rings = edge_table(edge_rings),
 		.flows = edge_table(edge_flows),
 		.filter = edge_table(edge_filter),
+		.fragments = edge_table(edge_fragments),
+		.holding = edge_table(edge_holding),
 	};
 }
 
@@ -77,7 +84,13 @@ PACKET_INLINE uint32_t edge_clock_epoch(void)
 }
 
 /* Ticks of EDGE_TRACE_TICK_MS. */
-PACKET_INLINE uint32_t edge_clock_tick(void)
+PACKET_INLINE uint32_t edge_clock_trace_tick(void)
 {
 	return (uint32_t)(bpf_jiffies64() >> (edge_epoch_shift - EDGE_TRACE_TICK_BITS));
+}
+
+/* Coarse by a tick; about right where a tick is no whole number of milliseconds. */
+PACKET_INLINE uint32_t edge_clock_ms(void)
+{
+	return (uint32_t)bpf_jiffies64() * edge_tick_length_ms;
 }

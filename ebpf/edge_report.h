@@ -57,11 +57,13 @@ PACKET_INLINE bool edge_report(void *context, edge_report_load *load, const stru
 	return edge_report_sized(context, load, report, EDGE_EVENT_BYTES_MAX);
 }
 
-/* The neighbour that the decision names is wanted. */
-PACKET_INLINE void edge_report_neighbour(void *context, edge_report_load *load, uint32_t ifindex, const struct decision *decision)
+/* User space is wanted: for the neighbour that the decision names, or for held fragments. */
+PACKET_INLINE void edge_report_wanted(void *context, edge_report_load *load, uint32_t ifindex, const struct decision *decision)
 {
 	struct edge_report report = {.ifindex = ifindex, .kind = EDGE_EVENT_NEIGHBOUR, .decision = decision};
 
+	if (decision->flags & DECISION_FRAGMENT)
+		report.kind = EDGE_EVENT_FRAGMENT;
 	(void)edge_report_sized(context, load, &report, EDGE_EVENT_BYTES);
 }
 
@@ -77,7 +79,7 @@ PACKET_INLINE void edge_report_trace(void *context, edge_report_load *load, uint
 	report.kind = EDGE_EVENT_TRACE;
 	report.captured = report.length < snaplen ? report.length : snaplen;
 	if (!counters || !edge_trace_wanted(config, flow, report.decision) ||
-	    !edge_trace_admit(config, counters, edge_clock_tick()))
+	    !edge_trace_admit(config, counters, edge_clock_trace_tick()))
 		return;
 	if (!edge_report(context, load, &report))
 		counters->trace_hidden++;

@@ -79,6 +79,21 @@ __attribute__((noinline)) int edge_tc_decide(struct __sk_buff *skb, struct flow 
 	return 0;
 }
 
+__attribute__((noinline)) int edge_tc_decide_fragment(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_tc_view(skb);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
+	ingress.tick_ms = edge_tick_ms(tables.config, edge_clock_ms());
+	edge_decide_fragment(&tables, &packet, &ingress, flow, decision);
+	edge_hold(skb, edge_tc_load, tables.holding, decision);
+	return 0;
+}
+
 __attribute__((noinline)) int edge_tc_decide_more(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
 {
 	struct edge_ingress ingress;
@@ -143,12 +158,14 @@ int edge_tc(struct __sk_buff *skb)
 	reason = edge_tc_parse(skb, &flow);
 	if (reason < 0 || edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0)
 		return TC_ACT_SHOT;
+	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_tc_decide_fragment(skb, &flow, &decision) < 0)
+		return TC_ACT_SHOT;
 	if (unlikely(decision.flags & DECISION_MORE) && edge_tc_decide_more(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;
 	if (unlikely(config->trace))
 		edge_tc_trace(skb, &flow, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))
-		edge_report_neighbour(skb, edge_tc_load, skb->ifindex, &decision);
+		edge_report_wanted(skb, edge_tc_load, skb->ifindex, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
 	    (decision.action >= ACTION_FIRST_MORE ? edge_tc_write_more(skb, &flow, &decision) :
 						    edge_tc_write(skb, &flow, &decision)) < 0) {
@@ -160,7 +177,7 @@ int edge_tc(struct __sk_buff *skb)
 	edge_count(counters, &decision, length);
 	if (decision.verdict == VERDICT_PASS)
 		return TC_ACT_OK;
-	if (decision.verdict == VERDICT_DROP)
+	if (decision.verdict >= VERDICT_DROP) /* or held */
 		return TC_ACT_SHOT;
 	return edge_tc_send(&decision);
 }
@@ -190,6 +207,12 @@ SEC("tc")
 int edge_clock(struct __sk_buff *skb)
 {
 	return (int)edge_clock_epoch();
+}
+
+SEC("tc")
+int edge_clock_tick(struct __sk_buff *skb)
+{
+	return (int)edge_clock_ms();
 }
 
 char _license[] SEC("license") = "GPL";

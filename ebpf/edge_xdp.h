@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ebpf/edge_deliver.h"
+#include "ebpf/edge_hold.h"
 #include "ebpf/edge_maps.h"
 #include "ebpf/edge_report.h"
 #include "edge/edge_fast.h"
@@ -78,6 +79,21 @@ __attribute__((noinline)) int edge_xdp_decide(struct xdp_md *xdp, struct flow *f
 }
 
 /* What few packets need, in functions of their own: their paths are checked apart, and the others' stay short. */
+__attribute__((noinline)) int edge_xdp_decide_fragment(struct xdp_md *xdp, const struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_xdp_view(xdp);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_epoch());
+	ingress.tick_ms = edge_tick_ms(tables.config, edge_clock_ms());
+	edge_decide_fragment(&tables, &packet, &ingress, flow, decision);
+	edge_hold(xdp, edge_xdp_load, tables.holding, decision);
+	return 0;
+}
+
 __attribute__((noinline)) int edge_xdp_decide_more(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
 {
 	struct packet packet = edge_xdp_view(xdp);
@@ -136,12 +152,14 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 
 	if (!counters || edge_xdp_decide(xdp, &flow, (uint32_t)flow_parse(&packet, &flow), &decision) < 0)
 		return XDP_ABORTED;
+	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
+		return XDP_ABORTED;
 	if (unlikely(decision.flags & DECISION_MORE) && edge_xdp_decide_more(xdp, &flow, &decision) < 0)
 		return XDP_ABORTED;
 	if (unlikely(config->trace))
 		edge_xdp_trace(xdp, &flow, &decision, length);
 	if (unlikely(decision.flags & DECISION_EVENT))
-		edge_report_neighbour(xdp, edge_xdp_load, xdp->ingress_ifindex, &decision);
+		edge_report_wanted(xdp, edge_xdp_load, xdp->ingress_ifindex, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
 	    edge_xdp_write(xdp, &flow, &decision) < 0) {
 		decision.verdict = VERDICT_DROP;
@@ -152,7 +170,7 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 	edge_count(counters, &decision, length);
 	if (decision.verdict == VERDICT_PASS)
 		return XDP_PASS;
-	if (decision.verdict == VERDICT_DROP)
+	if (decision.verdict >= VERDICT_DROP) /* or held */
 		return XDP_DROP;
 	return edge_xdp_send(xdp, &decision);
 }

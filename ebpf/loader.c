@@ -31,24 +31,35 @@ int loader_fail(struct error *error, int code, const char *what)
 	return error_set(error, code, "%s: %s%s%s", what, strerror(code), libbpf_warning[0] ? "; " : "", libbpf_warning);
 }
 
+/* The kernel's tick: the coarse clock advances by one, and says how long that is. */
+static uint64_t tick_ns(void)
+{
+	struct timespec tick = {0};
+
+	return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) < 0 || tick.tv_nsec <= 0 ? 4000000 : (uint64_t)tick.tv_nsec;
+}
+
 /*
- * log2 of the kernel's ticks in an epoch, rounded to the nearest: the coarse clock advances by one tick, and says how long
- * that is. HZ 100: 10.24 s, 250 and 1000: 8.192 s, 300: 6.83 s.
+ * log2 of the kernel's ticks in an epoch, rounded to the nearest. HZ 100: 10.24 s, 250 and 1000: 8.192 s, 300: 6.83 s.
  */
 void loader_epoch_length(uint32_t *ret_shift, uint32_t *ret_tick_ns)
 {
-	struct timespec tick = {0};
-	uint64_t ticks;
+	uint64_t ticks = EDGE_EPOCH_MS * 1000000ull / tick_ns();
 	uint32_t shift = 0;
 
-	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) < 0 || tick.tv_nsec <= 0)
-		tick.tv_nsec = 4000000;
-	ticks = EDGE_EPOCH_MS * 1000000ull / (uint64_t)tick.tv_nsec;
 	/* 2^shift is nearest when ticks lies below 2^(shift + 1/2) */
 	while ((2ull << (2 * shift)) < ticks * ticks)
 		shift++;
 	*ret_shift = shift;
-	*ret_tick_ns = (uint32_t)tick.tv_nsec;
+	*ret_tick_ns = (uint32_t)tick_ns();
+}
+
+/* HZ 300 has no whole number of them: its clock is slow by a tenth. */
+static uint32_t tick_length_ms(void)
+{
+	uint64_t length = (tick_ns() + 500000) / 1000000;
+
+	return length ? (uint32_t)length : 1;
 }
 
 static bool map_is_internal(const struct bpf_map *map)
@@ -174,6 +185,8 @@ static int objects_load(struct loader *loader, struct error *error)
 		return loader_fail(error, errno, "reading the packet program");
 	loader->xdp->rodata->edge_epoch_shift = shift;
 	loader->tc->rodata->edge_epoch_shift = shift;
+	loader->xdp->rodata->edge_tick_length_ms = tick_length_ms();
+	loader->tc->rodata->edge_tick_length_ms = tick_length_ms();
 	code = bpf_map__set_max_entries(loader->xdp->maps.edge_counters, loader->counter_sets);
 	if (!code && loader->directory[0]) {
 		code = pins_prepare(loader, error);
@@ -194,6 +207,7 @@ static int objects_load(struct loader *loader, struct error *error)
 	loader->program_tc = bpf_program__fd(loader->tc->progs.edge_tc);
 	loader->program_deliver = bpf_program__fd(loader->tc->progs.edge_tc_deliver);
 	loader->program_clock = bpf_program__fd(loader->tc->progs.edge_clock);
+	loader->program_tick = bpf_program__fd(loader->tc->progs.edge_clock_tick);
 	return 0;
 }
 
@@ -238,7 +252,7 @@ static int tables_map(struct loader *loader, struct error *error)
 		loader->xdp->maps.edge_config, loader->xdp->maps.edge_links,	  loader->xdp->maps.edge_routes,
 		loader->xdp->maps.edge_neighbours, loader->xdp->maps.edge_vips,	  loader->xdp->maps.edge_lb,
 		loader->xdp->maps.edge_rings,  loader->xdp->maps.edge_flows,	  loader->xdp->maps.edge_filter,
-		loader->xdp->maps.edge_counters,
+		loader->xdp->maps.edge_fragments, loader->xdp->maps.edge_holding,  loader->xdp->maps.edge_counters,
 	};
 	void *memory[array_length(maps)];
 	struct bpf_map_info info = {0};
@@ -315,7 +329,8 @@ int loader_open(const char *directory, struct loader **ret_loader, struct error 
 		return error_set(error, ENOMEM, "no memory");
 	if (cpus < 0)
 		return loader_fail(error, cpus, "counting processors");
-	loader->counter_sets = (uint32_t)cpus + (directory ? LOADER_WORKER_SETS : 0);
+	/* one more than processors: the daemon's own, for fragments that it sends */
+	loader->counter_sets = (uint32_t)cpus + 1 + (directory ? LOADER_WORKER_SETS : 0);
 	libbpf_set_print(libbpf_print);
 	loader_address_tables();
 	code = directory ? directory_set(loader, directory, error) : 0;
@@ -370,15 +385,26 @@ int loader_table_fd(const struct loader *loader, size_t index)
 	return loader->table_fds[index];
 }
 
-uint32_t loader_epoch(const struct loader *loader)
+/* What a program of the loader says that it is. */
+static uint32_t clock_ask(int program)
 {
 	uint8_t frame[64] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame));
 
 	/* Cannot fail once the program is loaded; 0 would be a time like any other. */
-	if (bpf_prog_test_run_opts(loader->program_clock, &options) < 0)
+	if (bpf_prog_test_run_opts(program, &options) < 0)
 		return 0;
 	return options.retval;
+}
+
+uint32_t loader_epoch(const struct loader *loader)
+{
+	return clock_ask(loader->program_clock);
+}
+
+uint32_t loader_tick_ms(const struct loader *loader)
+{
+	return clock_ask(loader->program_tick);
 }
 
 static int quiesce_by_map(int inner)

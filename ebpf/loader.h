@@ -53,7 +53,10 @@ void loader_closep(struct loader **loader); /* for _cleanup_ */
 
 enum loader_found loader_found(const struct loader *loader);
 
-/* The tables, mapped; `counters` is the first of loader_counter_sets() in a row. Until loader_close(). */
+/*
+ * The tables, mapped; `counters` is the first of loader_counter_sets() in a row: one for each processor, and the last for
+ * what user space sends in the programs' stead (edge_hold_next()). Until loader_close().
+ */
 const struct edge_tables *loader_tables(const struct loader *loader);
 uint32_t loader_counter_sets(const struct loader *loader);
 /*
@@ -68,6 +71,8 @@ void loader_epoch_length(uint32_t *ret_shift, uint32_t *ret_tick_ns);
 
 /* The epoch that the programs see now; edge_config.epoch_override not regarded. */
 uint32_t loader_epoch(const struct loader *loader);
+/* The coarse clock that fragments' ages are told by; edge_config.tick_override not regarded. */
+uint32_t loader_tick_ms(const struct loader *loader);
 
 /*
  * Returns once every packet whose handling had begun before the call is done: the kernel waits so before it returns from a

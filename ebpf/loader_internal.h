@@ -16,12 +16,12 @@ struct loader {
 	enum loader_found found;
 	struct edge_xdp *xdp;
 	struct edge_tc *tc;
-	int program_xdp, program_tc, program_deliver, program_clock; /* owned by the two objects */
+	int program_xdp, program_tc, program_deliver, program_clock, program_tick; /* owned by the two objects */
 	uint32_t config_id;                                          /* kernel's number of edge_config */
 	uint32_t counter_sets;
 	struct edge_tables tables;
-	size_t sizes[10]; /* of the mappings in `tables`, in its order */
-	int table_fds[10]; /* owned by the objects */
+	size_t sizes[12]; /* of the mappings in `tables`, in its order */
+	int table_fds[12]; /* owned by the objects */
 	struct ring_buffer *ring;
 	loader_event_handler *handler; /* during loader_events_consume() */
 	void *handler_context;

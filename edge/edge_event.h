@@ -11,6 +11,7 @@
 enum edge_event_kind {
 	EDGE_EVENT_TRACE,     /* a packet, as it came, and what was decided */
 	EDGE_EVENT_NEIGHBOUR, /* the neighbour `decision.address` on `decision.ifindex` is wanted */
+	EDGE_EVENT_FRAGMENT,  /* a fragment was held, or the first one of held fragments came: edge_hold_next() */
 };
 
 struct edge_event {

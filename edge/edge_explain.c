@@ -175,7 +175,11 @@ static void tell_decision(struct story *story)
 		tell_error(story);
 	} else if (decision->service && decision->action != ACTION_NAT_REVERSE) {
 		step(story, "It is for the service %s.", service_name(story, decision->service));
-		tell_flow(story, decision->service);
+		if (story->flow->flags & FLOW_NO_PORTS)
+			step(story, "It has no ports: it follows its datagram's first fragment to the backend %s.",
+			     backend_name(story, decision->backend));
+		else
+			tell_flow(story, decision->service);
 	}
 	endpoint_format(&decision->address, be16_get(decision->port), address);
 	switch (decision->action) {
@@ -219,6 +223,9 @@ static void tell_decision(struct story *story)
 	}
 	if (decision->verdict == VERDICT_DROP)
 		step(story, "It is dropped (%s): %s", drop_name(decision->reason), drop_sentence(decision->reason));
+	else if (decision->verdict == VERDICT_HOLD)
+		step(story, "It came before its datagram's first fragment, which has the ports: it is kept until that one comes, "
+			    "for a second at most.");
 	else if (decision->verdict == VERDICT_PASS)
 		step(story, "No function takes it: it passes to the host's network stack unchanged.");
 }
@@ -254,8 +261,13 @@ static int tables_shadow(const struct edge_tables *tables, struct edge_tables *r
 	ret_shadow->flows = malloc(sizeof(*tables->flows));
 	ret_shadow->filter = malloc(sizeof(*tables->filter));
 	ret_shadow->neighbours = malloc(sizeof(*tables->neighbours));
-	if (!ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours)
+	ret_shadow->fragments = malloc(sizeof(*tables->fragments));
+	ret_shadow->holding = malloc(sizeof(*tables->holding));
+	if (!ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours || !ret_shadow->fragments ||
+	    !ret_shadow->holding)
 		return -ENOMEM;
+	memcpy(ret_shadow->fragments, tables->fragments, sizeof(*tables->fragments));
+	memcpy(ret_shadow->holding, tables->holding, sizeof(*tables->holding));
 	memcpy(ret_shadow->flows, tables->flows, sizeof(*tables->flows));
 	memcpy(ret_shadow->filter, tables->filter, sizeof(*tables->filter));
 	memcpy(ret_shadow->neighbours, tables->neighbours, sizeof(*tables->neighbours));
@@ -267,12 +279,14 @@ static void tables_shadow_done(struct edge_tables *shadow)
 	free(shadow->flows);
 	free(shadow->filter);
 	free(shadow->neighbours);
+	free(shadow->fragments);
+	free(shadow->holding);
 }
 
-int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, const uint8_t *frame, size_t length,
-		 const struct edge_names *names, struct edge_explanation *ret_explanation, struct error *error)
+int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms,
+		 const uint8_t *frame, size_t length, const struct edge_names *names, struct edge_explanation *ret_explanation, struct error *error)
 {
-	struct edge_ingress ingress = {.ifindex = ifindex, .epoch = epoch};
+	struct edge_ingress ingress = {.ifindex = ifindex, .epoch = epoch, .tick_ms = tick_ms};
 	struct edge_explanation explanation = {0};
 	struct edge_tables shadow;
 	struct flow flow = {0};

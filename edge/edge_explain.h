@@ -29,7 +29,7 @@ struct edge_explanation {
 };
 
 /* -EINVAL: no frame, or one beyond EDGE_EXPLAIN_FRAME_MAX; -ENOMEM. */
-must_check int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, const uint8_t *frame,
-			    size_t length, const struct edge_names *names, struct edge_explanation *ret_explanation,
+must_check int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms,
+			    const uint8_t *frame, size_t length, const struct edge_names *names, struct edge_explanation *ret_explanation,
 			    struct error *error);
 void edge_explanation_done(struct edge_explanation *explanation);

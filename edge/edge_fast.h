@@ -14,6 +14,7 @@
 
 #include "edge/edge_state.h"
 #include "lb/lb_fast.h"
+#include "lb/lb_fragment_fast.h"
 #include "lb/lb_icmp_fast.h"
 #include "lb/lb_mtu_fast.h"
 #include "vip/vip_fast.h"
@@ -23,6 +24,7 @@ struct edge_ingress {
 	uint32_t ifindex;
 	uint32_t epoch; /* the host's clock in epochs; edge_epoch() */
 	uint32_t segment; /* of a large segment that the host cuts when it sends: bytes of data in each part; 0: none */
+	uint32_t tick_ms; /* the host's coarse clock, for edge_decide_fragment(); edge_tick_ms() */
 };
 
 PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clock_epoch)
@@ -30,10 +32,15 @@ PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clo
 	return config->epoch_override ? config->epoch_override - 1 : clock_epoch;
 }
 
+PACKET_INLINE uint32_t edge_tick_ms(const struct edge_config *config, uint32_t clock_ms)
+{
+	return config->tick_override ? config->tick_override - 1 : clock_ms;
+}
+
 PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config, uint32_t ifindex, uint32_t clock_epoch)
 {
-	return (struct edge_ingress){config->ingress_override ? config->ingress_override : ifindex,
-				     edge_epoch(config, clock_epoch), 0};
+	return (struct edge_ingress){.ifindex = config->ingress_override ? config->ingress_override : ifindex,
+				     .epoch = edge_epoch(config, clock_epoch)};
 }
 
 /* No client has it: "this network", loopback, multicast, broadcast; an IPv4 address dressed as IPv6 on the wire. */
@@ -87,7 +94,10 @@ PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row
 {
 	bool ipv4 = flow->network == FLOW_IPV4;
 
-	if (flow->flags & FLOW_FRAGMENT && flow->protocol != PROTOCOL_ICMP && flow->protocol != PROTOCOL_ICMPV6)
+	if (flow->flags & FLOW_NO_PORTS && lb_fragment_concerns(flow))
+		lb_drop(decision, DROP_fragment_without_first); /* edge_decide_fragment() looks further */
+	else if (flow->flags & FLOW_FRAGMENT && flow->flags & FLOW_NO_PORTS && flow->protocol != PROTOCOL_ICMP &&
+		 flow->protocol != PROTOCOL_ICMPV6)
 		vip_drop(decision, DROP_fragment_unsupported);
 	else if (flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP)
 		vip_drop(decision, DROP_vip_port_closed);
@@ -109,7 +119,7 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
 			       tables->routes, tables->neighbours, ingress->epoch};
 	bool ports = (flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP) &&
-		     !(flow->flags & FLOW_FRAGMENT) && !flow->l4_reason;
+		     !(flow->flags & FLOW_NO_PORTS) && !flow->l4_reason;
 	const struct vip_row *vip = NULL;
 	enum drop_reason reason;
 	uint32_t service = 0;
@@ -171,6 +181,133 @@ PACKET_INLINE void edge_decide_parsed(const struct edge_tables *tables, const st
 		edge_decide_ip(tables, packet, flow, ingress, link, decision);
 }
 
+/* --- fragments ---------------------------------------------------------------------------------------------------------- */
+
+PACKET_INLINE void edge_fragment_drop(struct decision *decision, enum drop_reason reason)
+{
+	decision->action = ACTION_NONE;
+	decision->flags = 0;
+	decision->backend = 0;
+	lb_drop(decision, reason);
+}
+
+/* The first fragment of a datagram, decided like a whole packet: the others will fare like it. */
+PACKET_INLINE void edge_fragment_first(const struct edge_tables *tables, const struct flow *flow,
+				       const struct lb_piece *piece, struct decision *decision)
+{
+	uint32_t value, reason;
+
+	if (decision->verdict == VERDICT_PASS)
+		return;
+	/* RFC 1858 section 3, RFC 7112 section 5: all headers up to the transport's are in the first fragment */
+	if (decision->verdict == VERDICT_DROP && flow->l4_reason &&
+	    (flow->l4_reason == DROP_udp_header_short || flow->l4_reason == DROP_tcp_header_short ||
+	     flow->l4_reason == DROP_tcp_offset_lies || flow->l4_reason == DROP_ipv6_extension_short))
+		decision->reason = DROP_fragment_tiny;
+	else if (decision->verdict != VERDICT_DROP && piece->reason)
+		edge_fragment_drop(decision, (enum drop_reason)piece->reason);
+	if (decision->verdict == VERDICT_DROP)
+		value = (uint32_t)LB_FRAGMENT_DROP << 16 | decision->reason;
+	else
+		value = (uint32_t)(decision->action == ACTION_NAT_REVERSE ? LB_FRAGMENT_REVERSE : LB_FRAGMENT_FORWARD) << 16 |
+			decision->backend;
+	reason = lb_fragment_begin(tables->fragments, flow, piece, value);
+	if (reason)
+		edge_fragment_drop(decision, (enum drop_reason)reason);
+	if (!(decision->flags & DECISION_EVENT) && lb_hold_any(tables->holding, piece))
+		decision->flags |= DECISION_EVENT | DECISION_FRAGMENT;
+}
+
+/* One that came before its first: the host writes it into the slot and tells user space, which sends it on later. */
+PACKET_INLINE void edge_fragment_hold(const struct edge_tables *tables, const struct packet *packet, uint32_t ifindex,
+				      const struct lb_piece *piece, struct decision *decision)
+{
+	uint32_t slot;
+
+	if (!tables->holding) /* held already, and asked once more */
+		return;
+	slot = lb_hold_claim(tables->holding, piece, ifindex, (uint32_t)packet_length(packet));
+	if (slot == 0) {
+		decision->reason = DROP_fragment_hold_full;
+		return;
+	}
+	decision->verdict = VERDICT_HOLD;
+	decision->reason = DROP_NONE;
+	decision->flags = DECISION_EVENT | DECISION_FRAGMENT;
+	decision->address.word[0] = slot - 1;
+}
+
+PACKET_INLINE bool edge_frame_is_ours(const struct edge_tables *tables, const struct packet *packet,
+				      const struct edge_ingress *ingress, const struct flow *flow)
+{
+	const struct link_row *link = link_find(tables->links, ingress->ifindex, flow->vlan);
+	const struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
+
+	return link && ethernet && !(flow->flags & FLOW_TO_GROUP_MAC) && mac_word(ethernet->destination) == link->mac;
+}
+
+/* A later fragment: rewritten as its first one's record says, without ports. */
+PACKET_INLINE void edge_fragment_later(const struct edge_tables *tables, const struct packet *packet,
+				       const struct edge_ingress *ingress, const struct flow *flow,
+				       const struct lb_piece *piece, struct decision *decision)
+{
+	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
+			       tables->routes, tables->neighbours, ingress->epoch};
+	bool for_vip = decision->verdict == VERDICT_DROP && decision->reason == DROP_fragment_without_first;
+	const struct lb_backend *backend;
+	const struct lb_service *service;
+	uint32_t found, value;
+
+	if (!for_vip && (decision->verdict != VERDICT_PASS || !edge_frame_is_ours(tables, packet, ingress, flow)))
+		return;
+	if (piece->reason) {
+		if (for_vip)
+			decision->reason = piece->reason;
+		return;
+	}
+	found = lb_fragment_follow(tables->fragments, flow, piece);
+	value = found & 0xffff;
+	if (found >> 16 == LB_FRAGMENT_NONE) {
+		if (for_vip)
+			edge_fragment_hold(tables, packet, ingress->ifindex, piece, decision);
+		return;
+	}
+	if (found >> 16 == LB_FRAGMENT_DROP) {
+		edge_fragment_drop(decision, (enum drop_reason)value);
+		return;
+	}
+	backend = &tables->lb->backends[value & (LB_BACKEND_ROWS - 1)];
+	service = &tables->lb->services[backend->service & (LB_SERVICE_ROWS - 1)];
+	decision->reason = DROP_NONE;
+	decision->service = backend->service;
+	decision->backend = (uint16_t)value;
+	if (load_once(backend->state) == LB_BACKEND_FREE) {
+		lb_drop(decision, DROP_service_no_backend);
+	} else if (found >> 16 == LB_FRAGMENT_REVERSE) {
+		decision->address = service->address;
+		decision->port = service->port_first;
+		lb_answer_send(&view, flow, ingress->ifindex, ACTION_NAT_REVERSE, decision);
+	} else if (!lb_backend_refuses(backend, flow, decision)) {
+		lb_backend_send(backend, service, flow, ingress->ifindex, decision);
+	}
+}
+
+/* What edge_decide_parsed() leaves to say of a packet with FLOW_FRAGMENT. Wants ingress->tick_ms. */
+PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const struct packet *packet,
+					const struct edge_ingress *ingress, const struct flow *flow,
+					struct decision *decision)
+{
+	struct lb_piece piece = {0};
+
+	if (!lb_fragment_concerns(flow) ||
+	    !lb_fragment_read(packet, flow, tables->lb->hash_seed, ingress->tick_ms, &piece))
+		return;
+	if (flow->flags & FLOW_NO_PORTS)
+		edge_fragment_later(tables, packet, ingress, flow, &piece, decision);
+	else
+		edge_fragment_first(tables, flow, &piece, decision);
+}
+
 /* Ends a decision that has DECISION_MORE: one that few packets need, and that a host keeps out of the others' way. */
 PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const struct packet *packet,
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
@@ -205,6 +342,8 @@ PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct pa
 			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
 	edge_decide_parsed(tables, packet, ingress, flow, flow_parse(packet, flow), decision);
+	if (unlikely(flow->flags & FLOW_FRAGMENT))
+		edge_decide_fragment(tables, packet, ingress, flow, decision);
 	if (unlikely(decision->flags & DECISION_MORE))
 		edge_decide_more(tables, packet, ingress, flow, decision);
 }
@@ -325,7 +464,7 @@ PACKET_INLINE bool edge_trace_admit(const struct edge_config *config, struct edg
 PACKET_INLINE void edge_count(struct edge_counters *counters, const struct decision *decision, uint32_t length)
 {
 	counters->verdicts[decision->function < FUNCTION_COUNT ? decision->function : 0]
-			  [decision->verdict & (VERDICT_COUNT - 1)]++;
+			  [decision->verdict & (VERDICT_PLACES - 1)]++;
 	counters->bytes_in += length;
 	if (decision->verdict == VERDICT_DROP) {
 		if (decision->reason < DROP_COUNT)

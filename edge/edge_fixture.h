@@ -18,6 +18,8 @@ struct edge_memory {
 	struct lb_rings rings;
 	struct lb_flows flows;
 	struct lb_filter filter;
+	struct lb_fragments fragments;
+	struct lb_holding holding;
 	struct edge_counters counters[2];
 };
 
@@ -57,6 +59,8 @@ static inline struct edge_tables memory_tables(struct edge_memory *memory)
 		.rings = &memory->rings,
 		.flows = &memory->flows,
 		.filter = &memory->filter,
+		.fragments = &memory->fragments,
+		.holding = &memory->holding,
 		.counters = memory->counters,
 	};
 }

@@ -9,6 +9,7 @@
 #include "base/packet/neighbour.h"
 #include "base/packet/route.h"
 #include "base/packet/verdict.h"
+#include "lb/lb_fragment_state.h"
 #include "lb/lb_state.h"
 #include "vip/vip_state.h"
 
@@ -38,7 +39,8 @@ struct edge_config {
 	uint32_t ingress_override;    /* the interface to use instead of the packet's own, for replay; 0: its own */
 	uint32_t trace_snaplen;       /* bytes of a packet that are reported; 0: EDGE_EVENT_BYTES */
 	uint32_t trace_limit;         /* packets that a worker reports in a tick; 0: no limit */
-	uint32_t unused[4];
+	uint32_t tick_override;       /* 1 + the milliseconds to use instead of the clock's, for replay; 0: the clock */
+	uint32_t unused[3];
 };
 _Static_assert(sizeof(struct edge_config) == 64, "one cache line");
 
@@ -54,7 +56,7 @@ _Static_assert(sizeof(struct edge_backend_count) == 64, "one cache line");
 
 /* One for each CPU or worker: plain additions, no atomics. writer: its worker, reader: ctrl */
 struct edge_counters {
-	uint64_t verdicts[FUNCTION_COUNT][VERDICT_COUNT];
+	uint64_t verdicts[FUNCTION_COUNT][VERDICT_PLACES];
 	uint64_t drops[DROP_COUNT];
 	uint64_t bytes_in;
 	uint64_t trace_hidden; /* packets that a trace asked for and did not get: above its limit, or the ring was full */
@@ -75,5 +77,7 @@ struct edge_tables {
 	struct lb_rings *rings;
 	struct lb_flows *flows;
 	struct lb_filter *filter;
+	struct lb_fragments *fragments;
+	struct lb_holding *holding;
 	struct edge_counters *counters; /* the worker's own; in user space the first of `counter_sets` */
 };

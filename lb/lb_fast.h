@@ -201,6 +201,32 @@ PACKET_INLINE uint32_t lb_length(const struct flow *flow)
 	return (uint32_t)flow->l4_offset + flow->l4_length - flow->l3_offset;
 }
 
+/* Drops what cannot go to this backend. */
+PACKET_INLINE bool lb_backend_refuses(const struct lb_backend *backend, const struct flow *flow, struct decision *decision)
+{
+	if (!(backend->egress.flags & EGRESS_RESOLVED)) {
+		lb_drop(decision, DROP_backend_unresolved);
+		return true;
+	}
+	if (flow->hop_limit <= 1) {
+		lb_drop(decision, DROP_hop_limit_exceeded);
+		return true;
+	}
+	return false;
+}
+
+/* Sends a client's packet to the backend. */
+PACKET_INLINE void lb_backend_send(const struct lb_backend *backend, const struct lb_service *service,
+				   const struct flow *flow, uint32_t ifindex, struct decision *decision)
+{
+	decision->address = backend->address;
+	decision->port = backend->port.raw ? backend->port : flow->destination_port;
+	lb_send(decision, flow, &backend->egress,
+		service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
+	if (unlikely(lb_length(flow) > backend->mtu))
+		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
+}
+
 /* A packet of a client to a service of this node. `ifindex`: where it came in. */
 PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct packet *packet, const struct flow *flow,
 				     uint16_t service_row, uint32_t ifindex, struct decision *decision)
@@ -240,22 +266,11 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 		return;
 	}
 	backend = &view->lb->backends[backend_row & (LB_BACKEND_ROWS - 1)];
-	if (!(backend->egress.flags & EGRESS_RESOLVED)) {
-		lb_drop(decision, DROP_backend_unresolved);
+	if (lb_backend_refuses(backend, flow, decision))
 		return;
-	}
-	if (flow->hop_limit <= 1) {
-		lb_drop(decision, DROP_hop_limit_exceeded);
-		return;
-	}
 	if (decision->flags & DECISION_NEW_FLOW)
 		lb_client_learn(view, packet, flow, ifindex);
-	decision->address = backend->address;
-	decision->port = backend->port.raw ? backend->port : flow->destination_port;
-	lb_send(decision, flow, &backend->egress,
-		service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
-	if (unlikely(lb_length(flow) > backend->mtu))
-		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
+	lb_backend_send(backend, service, flow, ifindex, decision);
 }
 
 enum lb_answer {
@@ -486,7 +501,10 @@ PACKET_INLINE struct lb_exchange lb_write_network(const struct packet *packet, c
 	return exchange;
 }
 
-/* Writes the port; completes `exchange`. A UDP checksum of zero over IPv4 stays zero: there is none (RFC 768). */
+/*
+ * Writes the port; completes `exchange`. A UDP checksum of zero over IPv4 stays zero: there is none (RFC 768). A later
+ * fragment has neither: the checksum of the whole datagram, addresses and all, is in the first one.
+ */
 PACKET_INLINE void lb_write_transport(const struct packet *packet, const struct flow *flow,
 				      const struct decision *decision, struct lb_exchange *exchange)
 {
@@ -494,7 +512,7 @@ PACKET_INLINE void lb_write_transport(const struct packet *packet, const struct 
 	struct be16 *ports = packet_header(packet, l4, 4);
 	struct be16 *port;
 
-	if (!ports)
+	if (!ports || unlikely(flow->flags & FLOW_NO_PORTS))
 		return;
 	port = decision->action == ACTION_NAT_FORWARD ? &ports[1] : &ports[0];
 	exchange->direct = checksum_exchange16(port->raw, decision->port.raw);

@@ -21,7 +21,7 @@ static const char *const drop_advices[DROP_COUNT] = {
 
 const char *verdict_name(enum verdict verdict)
 {
-	static const char *const names[VERDICT_COUNT] = {"pass", "tx", "redirect", "drop"};
+	static const char *const names[VERDICT_COUNT] = {"pass", "tx", "redirect", "drop", "hold"};
 
 	return verdict < VERDICT_COUNT ? names[verdict] : "invalid";
 }

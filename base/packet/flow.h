@@ -34,7 +34,10 @@ struct flow {
 	uint8_t icmp_type;
 	uint8_t flags;     /* FLOW_* */
 	uint8_t l4_reason; /* enum drop_reason */
-	uint8_t quote_words; /* ICMP errors of flows: 4-byte words of the network headers in the quoted packet */
+	union {
+		uint8_t quote_words;    /* ICMP errors of flows: 4-byte words of the network headers in the quoted packet */
+		uint8_t fragment_words; /* IPv6 fragments: from the network header to the fragment header, in 4 bytes */
+	};
 };
 _Static_assert(sizeof(struct flow) == 64, "on the stack of every packet");
 
@@ -135,9 +138,14 @@ PACKET_INLINE enum drop_reason flow_parse_ipv6_extensions(const struct packet *p
 			uint16_t offset_more = be16_get(fragment->offset_more);
 
 			length = 8;
+			/* Taken apart twice, it would have two identifications to be known by. */
+			if (flow->flags & FLOW_FRAGMENT)
+				return DROP_fragment_nested;
 			/* An "atomic" fragment (RFC 6946) is a whole packet. */
-			if (offset_more & 0xfff9)
+			if (offset_more & 0xfff9) {
 				flow->flags |= FLOW_FRAGMENT;
+				flow->fragment_words = (uint8_t)((offset - flow->l3_offset) / 4);
+			}
 			if (offset_more & 0xfff8)
 				flow->flags |= FLOW_NO_PORTS;
 		} else if (next == PROTOCOL_AUTHENTICATION) {

@@ -10,8 +10,11 @@ enum verdict {
 	VERDICT_TX,       /* out of the interface that it came from */
 	VERDICT_REDIRECT, /* out of decision.ifindex */
 	VERDICT_DROP,     /* counted under decision.reason */
+	VERDICT_HOLD,     /* kept by the host in the holding slot `address.word[0]`: a fragment that came before its first one */
 	VERDICT_COUNT
 };
+
+#define VERDICT_PLACES 8u /* a power of two that has room for all of them */
 
 /* Who decided. */
 enum function {
@@ -48,6 +51,7 @@ enum action {
 
 #define DECISION_EVENT 0x01     /* tell user space: the neighbour `address` on `ifindex` is wanted */
 #define DECISION_NEW_FLOW 0x02  /* this packet began a flow */
+#define DECISION_FRAGMENT 0x04  /* with DECISION_EVENT, instead: look at the held fragments */
 #define DECISION_MORE 0x80      /* not the last word: edge_decide_more() goes on from `action`, and takes this away */
 
 /* Where a packet leaves: addresses are mac_word()s, vlan 0 is untagged. */
@@ -76,8 +80,8 @@ struct decision {
 	uint16_t backend; /* row, 0 for none */
 	struct be16 port; /* NAT: the new port */
 	uint32_t ifindex; /* where it leaves, for TX and REDIRECT */
-	struct address address; /* NAT: the new address; DECISION_EVENT: the neighbour */
+	struct address address; /* NAT: the new address; DECISION_EVENT: the neighbour; HOLD: word[0] is the slot */
 	struct egress egress;
 };
-_Static_assert(DROP_COUNT < 256 && VERDICT_COUNT < 256, "one byte each");
+_Static_assert(DROP_COUNT < 256 && VERDICT_COUNT <= VERDICT_PLACES, "one byte each; a place for each");
 _Static_assert(sizeof(struct decision) == 56, "on the stack of every packet");

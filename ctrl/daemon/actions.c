@@ -324,7 +324,7 @@ json_t *daemon_explain(void *context, const struct api_explain_question *questio
 		return NULL;
 	}
 	if (edge_explain(programmer_tables(daemon->programmer), interface->ifindex, programmer_epoch(daemon->programmer),
-			 question->bytes, question->length, &names, &explanation, error) < 0)
+			 programmer_tick_ms(daemon->programmer), question->bytes, question->length, &names, &explanation, error) < 0)
 		return NULL;
 	json = explanation_json(daemon, interface->ifindex, &explanation);
 	edge_explanation_done(&explanation);

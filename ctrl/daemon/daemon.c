@@ -50,6 +50,10 @@ static void fastpath_event(const struct edge_event *event, void *context)
 			log_debug("a neighbour could not be probed");
 		return;
 	}
+	if (event->kind == EDGE_EVENT_FRAGMENT) {
+		daemon_fragments_release(daemon);
+		return;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &monotonic);
 	clock_gettime(CLOCK_REALTIME, &real);
 	packet.time_unix_ns = (uint64_t)real.tv_sec * 1000000000 + (uint64_t)real.tv_nsec -
@@ -276,6 +280,9 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	if ((result = health_new(daemon->base, &health_options, health_changed, daemon, &daemon->health, error)) < 0 ||
 	    (result = announce_new(daemon->base, &clock_system, 0, &daemon->announce, error)) < 0)
 		return result;
+	result = daemon_fragments_start(daemon, error);
+	if (result < 0)
+		return result;
 	daemon->catalogue = catalogue_new(daemon->store, changed, daemon);
 	fastpath_listen(daemon);
 	hash_seed_obtain(daemon);
@@ -298,6 +305,7 @@ static void parts_stop(struct daemon *daemon)
 	health_free(daemon->health);
 	network_follow_free(daemon->follow);
 	event_freep(&daemon->fastpath_event);
+	daemon_fragments_stop(daemon);
 	programmer_close(daemon->programmer);
 	reconcile_result_done(&daemon->result);
 	for (size_t i = 0; i < daemon->alarm_count; i++)
@@ -323,6 +331,7 @@ int daemon_run(const struct config *config, struct error *error)
 		return error_set(error, ENOMEM, "no memory");
 	daemon->config = config;
 	daemon->run_directory_fd = -1;
+	daemon->fragment_fd = -1;
 	daemon->started_ms = clock_now_ms(&clock_system);
 	daemon->base = event_base_new();
 	if (!daemon->base) {

@@ -67,6 +67,8 @@ struct daemon {
 	struct event *inspect_event;
 	struct event *timer_event; /* when time alone changes the result */
 	struct event *fastpath_event;
+	struct event *fragment_event; /* while fragments are held */
+	int fragment_fd;              /* a packet socket to send them by; -1: not open */
 	struct event *signal_events[3];
 
 	uint64_t hash_seed;
@@ -87,6 +89,7 @@ struct daemon {
 	size_t ownership_count;
 	uint64_t reconciles_total;
 	uint64_t applies_total; /* that changed a table */
+	uint64_t fragments_sent, fragments_failed; /* that were held */
 	uint64_t flows;         /* at the last whole sweep */
 	bool flows_known;
 };
@@ -111,6 +114,11 @@ json_t *daemon_drop_json(enum drop_reason reason, uint64_t count);
 const char *daemon_interface_name(void *context, uint32_t ifindex);
 const char *daemon_service_name(void *context, uint16_t row);
 const char *daemon_backend_name(void *context, uint16_t row);
+
+/* fragments.c: what the packet program holds; release() when it says so (EDGE_EVENT_FRAGMENT). */
+must_check int daemon_fragments_start(struct daemon *daemon, struct error *error);
+void daemon_fragments_release(struct daemon *daemon);
+void daemon_fragments_stop(struct daemon *daemon);
 
 /* metrics.c */
 void daemon_metrics(void *context, struct evbuffer *text);

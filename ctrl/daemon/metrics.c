@@ -23,6 +23,10 @@ static void fastpath_metrics(const struct daemon *daemon, struct evbuffer *text)
 	for (int reason = DROP_NONE + 1; reason < DROP_COUNT; reason++)
 		openmetrics_sample_count(text, "selvage_fastpath_drops_total", totals.drops[reason], "reason", drop_name(reason),
 					 NULL);
+	openmetrics_family(text, "selvage_fragments_released", "counter",
+			   "Fragments that were held until their first one came, by what became of sending them.");
+	openmetrics_sample_count(text, "selvage_fragments_released_total", daemon->fragments_sent, "result", "sent", NULL);
+	openmetrics_sample_count(text, "selvage_fragments_released_total", daemon->fragments_failed, "result", "failed", NULL);
 	if (!daemon->flows_known)
 		return;
 	openmetrics_family(text, "selvage_fastpath_flows", "gauge", "Flows recorded and alive.");

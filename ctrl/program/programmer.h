@@ -50,6 +50,7 @@ struct programmer_operations {
 	const char *name; /* "xdp" */
 	enum programmer_found (*found)(const struct programmer *programmer);
 	uint32_t (*epoch)(const struct programmer *programmer);
+	uint32_t (*tick_ms)(const struct programmer *programmer); /* NULL when own_counters is */
 	int (*attach)(struct programmer *programmer, const struct programmer_interface *interfaces, size_t count,
 		      struct programmer_attachment *ret_attachments, struct error *error);
 	int (*events_fd)(const struct programmer *programmer);
@@ -63,6 +64,7 @@ struct programmer {
 	const struct programmer_operations *operations;
 	struct edge_program *program;
 	const struct edge_tables *tables;
+	struct edge_counters *own_counters; /* of what the caller sends in the engine's stead; NULL: it sends all itself */
 };
 
 /*
@@ -139,6 +141,12 @@ static inline const struct edge_tables *programmer_tables(const struct programme
 static inline uint32_t programmer_epoch(const struct programmer *programmer)
 {
 	return programmer->operations->epoch(programmer);
+}
+
+/* The coarse clock that fragments' ages are told by. */
+static inline uint32_t programmer_tick_ms(const struct programmer *programmer)
+{
+	return programmer->operations->tick_ms ? programmer->operations->tick_ms(programmer) : 0;
 }
 
 /* Readable when events wait; -1: this engine has none. Borrowed. */

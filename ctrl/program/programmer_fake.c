@@ -70,6 +70,8 @@ static void tables_free(struct edge_tables *tables)
 	free(tables->rings);
 	free(tables->flows);
 	free(tables->filter);
+	free(tables->fragments);
+	free(tables->holding);
 	free(tables->counters);
 }
 
@@ -114,10 +116,12 @@ static bool tables_new(struct edge_tables *tables)
 		.rings = table_new(sizeof(*tables->rings)),
 		.flows = table_new(sizeof(*tables->flows)),
 		.filter = table_new(sizeof(*tables->filter)),
+		.fragments = table_new(sizeof(*tables->fragments)),
+		.holding = table_new(sizeof(*tables->holding)),
 		.counters = table_new(sizeof(*tables->counters)),
 	};
 	return tables->config && tables->links && tables->routes && tables->neighbours && tables->vips && tables->lb &&
-	       tables->rings && tables->flows && tables->filter && tables->counters;
+	       tables->rings && tables->flows && tables->filter && tables->fragments && tables->holding && tables->counters;
 }
 
 int programmer_fake(struct programmer **ret_programmer, struct error *error)

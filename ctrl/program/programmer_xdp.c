@@ -38,6 +38,11 @@ static uint32_t xdp_epoch(const struct programmer *programmer)
 	return loader_epoch(programmer_xdp_of(programmer)->loader);
 }
 
+static uint32_t xdp_tick_ms(const struct programmer *programmer)
+{
+	return loader_tick_ms(programmer_xdp_of(programmer)->loader);
+}
+
 static uint32_t xdp_host_epoch(const struct edge_host *host)
 {
 	const struct programmer_xdp *self =
@@ -140,6 +145,7 @@ static const struct programmer_operations xdp_operations = {
 	.name = "xdp",
 	.found = xdp_found,
 	.epoch = xdp_epoch,
+	.tick_ms = xdp_tick_ms,
 	.attach = xdp_attach,
 	.events_fd = xdp_events_fd,
 	.events_consume = xdp_events_consume,
@@ -178,6 +184,7 @@ int programmer_xdp(const char *directory, struct programmer **ret_programmer, st
 	self->host = (struct edge_host){.quiesce = xdp_quiesce, .epoch = xdp_host_epoch};
 	self->loader = loader;
 	self->programmer.tables = loader_tables(loader);
+	self->programmer.own_counters = &self->programmer.tables->counters[loader_counter_sets(loader) - 1];
 	self->programmer.program =
 		edge_program_new(self->programmer.tables, loader_counter_sets(loader), &self->host);
 	if (!self->programmer.program)

@@ -43,9 +43,11 @@ static int xdp_run(struct engine *engine, uint32_t ifindex, const void *frame, u
 	if (result < 0)
 		return result;
 	/* The record was made before the host made room; the verdict tells whether it could. */
-	if (decision->verdict != VERDICT_DROP && xdp->run.verdict == VERDICT_DROP)
-		decision->reason = DROP_room_failed;
-	decision->verdict = (uint8_t)xdp->run.verdict;
+	if (decision->verdict != VERDICT_HOLD) {
+		if (decision->verdict != VERDICT_DROP && xdp->run.verdict == VERDICT_DROP)
+			decision->reason = DROP_room_failed;
+		decision->verdict = (uint8_t)xdp->run.verdict;
+	}
 	*ret_outcome = (struct engine_outcome){.decision = *decision, .bytes = xdp->run.bytes, .length = xdp->run.length};
 	return 0;
 }

@@ -3,27 +3,54 @@
 
 #include "base/lib/verdict_text.h"
 
-static void result_write(struct replay *replay, const struct engine_outcome *outcome)
+/* `released`: the second word about a packet that was held. */
+static void result_write(struct replay *replay, uint64_t packet, const struct decision *decision, bool released)
 {
-	const char *verdict = verdict_name(outcome->decision.verdict);
-	const char *function = function_name(outcome->decision.function);
-	const char *reason = outcome->decision.verdict == VERDICT_DROP ? drop_name(outcome->decision.reason) : NULL;
+	const char *verdict = verdict_name(decision->verdict);
+	const char *function = function_name(decision->function);
+	const char *reason = decision->verdict == VERDICT_DROP ? drop_name(decision->reason) : NULL;
 	char text[ENDPOINT_TEXT_SIZE];
-	const char *backend = site_backend(replay->engine, &outcome->decision, text);
-	unsigned long long index = replay->packets;
+	const char *backend = site_backend(replay->engine, decision, text);
+	unsigned long long index = packet;
 
 	/* None of these words holds a character that JSON would want escaped. */
 	if (replay->results_as_text)
-		fprintf(replay->results, "%llu %s %s%s%s%s%s\n", index, verdict, function, reason ? " " : "",
-			reason ? reason : "", backend ? " " : "", backend ? backend : "");
+		fprintf(replay->results, "%llu %s %s%s%s%s%s%s\n", index, verdict, function, reason ? " " : "",
+			reason ? reason : "", backend ? " " : "", backend ? backend : "", released ? " released" : "");
 	else
-		fprintf(replay->results, "%s{\"index\":%llu,\"verdict\":\"%s\",\"function\":\"%s\",\"reason\":%s%s%s,\"backend\":%s%s%s}",
-			index ? ",\n  " : "", index, verdict, function, reason ? "\"" : "", reason ? reason : "null",
-			reason ? "\"" : "", backend ? "\"" : "", backend ? backend : "null", backend ? "\"" : "");
+		fprintf(replay->results, "%s{\"index\":%llu,\"verdict\":\"%s\",\"function\":\"%s\",\"reason\":%s%s%s,\"backend\":%s%s%s%s}",
+			replay->result_count ? ",\n  " : "", index, verdict, function, reason ? "\"" : "", reason ? reason : "null",
+			reason ? "\"" : "", backend ? "\"" : "", backend ? backend : "null", backend ? "\"" : "",
+			released ? ",\"released\":true" : "");
+	replay->result_count++;
+}
+
+static void outcome_take(struct replay *replay, const struct decision *decision, const struct capture_frame *leaving)
+{
+	replay->verdicts[decision->verdict & (VERDICT_PLACES - 1)]++;
+	if (decision->verdict == VERDICT_DROP)
+		replay->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
+	if (replay->output && (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT))
+		capture_write(replay->output, leaving);
+}
+
+/* Fragments that were held, and wait no longer. */
+static void released_take(struct replay *replay, uint64_t time_ns)
+{
+	struct edge_released released;
+
+	while (engine_release(replay->engine, &released)) {
+		struct capture_frame leaving = {released.bytes, released.length, time_ns};
+
+		if (replay->results)
+			result_write(replay, replay->held[released.slot % LB_HOLD_SLOTS], &released.decision, true);
+		outcome_take(replay, &released.decision, &leaving);
+	}
 }
 
 static int packet_run(struct replay *replay, const struct capture_frame *frame, struct error *error)
 {
+	struct capture_frame leaving;
 	struct engine_outcome outcome;
 	uint64_t latency_ns;
 	int result = engine_run(replay->engine, replay->ifindex, frame->bytes, frame->length, &outcome, error);
@@ -31,16 +58,13 @@ static int packet_run(struct replay *replay, const struct capture_frame *frame, 
 	if (result < 0)
 		return result;
 	if (replay->results)
-		result_write(replay, &outcome);
+		result_write(replay, replay->packets, &outcome.decision, false);
+	if (outcome.decision.verdict == VERDICT_HOLD)
+		replay->held[outcome.decision.address.word[0] % LB_HOLD_SLOTS] = replay->packets;
 	replay->packets++;
-	replay->verdicts[outcome.decision.verdict & (VERDICT_COUNT - 1)]++;
-	if (outcome.decision.verdict == VERDICT_DROP)
-		replay->drops[outcome.decision.reason < DROP_COUNT ? outcome.decision.reason : 0]++;
-	if (replay->output && (outcome.decision.verdict == VERDICT_TX || outcome.decision.verdict == VERDICT_REDIRECT)) {
-		struct capture_frame leaving = {outcome.bytes, outcome.length, frame->time_ns};
-
-		capture_write(replay->output, &leaving);
-	}
+	leaving = (struct capture_frame){outcome.bytes, outcome.length, frame->time_ns};
+	outcome_take(replay, &outcome.decision, &leaving);
+	released_take(replay, frame->time_ns);
 	if (replay->repeat == 0)
 		return 0;
 	result = engine_time(replay->engine, replay->ifindex, frame->bytes, frame->length, replay->repeat, &latency_ns, error);
@@ -52,20 +76,26 @@ static int packet_run(struct replay *replay, const struct capture_frame *frame, 
 int replay_run(struct replay *replay, struct capture_reader *input, struct error *error)
 {
 	struct capture_frame frame;
+	uint64_t end_ns = 0;
 	int result;
 
 	while ((result = capture_read(input, &frame, error)) == 1) {
 		site_set_time_ms(replay->site, replay->engine, frame.time_ns / 1000000);
+		released_take(replay, frame.time_ns);
+		end_ns = frame.time_ns > end_ns ? frame.time_ns : end_ns;
 		result = packet_run(replay, &frame, error);
 		if (result < 0)
 			return error_prefix(error, -result, "packet %llu", (unsigned long long)replay->packets + 1);
 	}
+	end_ns += (LB_HOLD_MS + 1) * 1000000ull;
+	site_set_time_ms(replay->site, replay->engine, end_ns / 1000000);
+	released_take(replay, end_ns);
 	return result;
 }
 
 /* --- the report --------------------------------------------------------------------------------------------------------- */
 
-static const enum verdict verdict_order[] = {VERDICT_TX, VERDICT_REDIRECT, VERDICT_PASS, VERDICT_DROP};
+static const enum verdict verdict_order[] = {VERDICT_TX, VERDICT_REDIRECT, VERDICT_PASS, VERDICT_DROP, VERDICT_HOLD};
 
 static const struct {
 	const char *name;

@@ -17,7 +17,9 @@ struct replay {
 
 	/* What was seen so far. */
 	uint64_t packets;
-	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t result_count;
+	uint64_t held[LB_HOLD_SLOTS]; /* which packet waits in a slot */
+	uint64_t verdicts[VERDICT_PLACES]; /* one that was held counts again when it leaves or is dropped */
 	uint64_t drops[DROP_COUNT];
 	struct histogram latencies_ns;
 };

@@ -7,6 +7,7 @@
 #include "edge/edge_program.h"
 
 #define SITE_FIRST_EPOCH 64u /* so that ages reach back without wrapping */
+#define SITE_FIRST_TICK_MS 100000u
 #define SITE_INTERFACES_MAX 128u
 
 struct site {
@@ -23,6 +24,7 @@ struct site {
 	struct edge_program *program;
 	uint32_t epoch;
 	uint64_t first_ms;
+	uint64_t now_ms; /* the latest */
 	bool started;
 };
 
@@ -338,6 +340,7 @@ int site_program(struct site *site, struct engine *engine, struct error *error)
 		if (!site->program)
 			return error_set(error, ENOMEM, "no memory");
 		engine_set_epoch(engine, site->epoch);
+		engine_set_tick_ms(engine, SITE_FIRST_TICK_MS);
 	}
 	return edge_program_apply(site->program, &site->result.wanted, &changes, error);
 }
@@ -353,6 +356,10 @@ void site_set_time_ms(struct site *site, struct engine *engine, uint64_t now_ms)
 	}
 	if (now_ms < site->first_ms)
 		return;
+	if (now_ms > site->now_ms) {
+		site->now_ms = now_ms;
+		engine_set_tick_ms(engine, SITE_FIRST_TICK_MS + (uint32_t)(now_ms - site->first_ms));
+	}
 	epoch = SITE_FIRST_EPOCH + (now_ms - site->first_ms) / EDGE_EPOCH_MS;
 	if (epoch > UINT32_MAX - 1)
 		epoch = UINT32_MAX - 1;
@@ -371,5 +378,7 @@ const char *site_backend(const struct engine *engine, const struct decision *dec
 
 	if (decision->backend == 0)
 		return NULL;
+	if (port == 0) /* a later fragment to a port range */
+		return address_format(&backend->address, buffer);
 	return endpoint_format(&backend->address, port, buffer);
 }

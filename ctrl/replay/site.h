@@ -43,5 +43,5 @@ must_check int site_program(struct site *site, struct engine *engine, struct err
  */
 void site_set_time_ms(struct site *site, struct engine *engine, uint64_t now_ms);
 
-/* "10.0.0.21:7000": the backend that a packet went to or came from; NULL when there is none. */
+/* "10.0.0.21:7000": the backend that a packet went to or came from; without the port where the packet has none. NULL: no backend. */
 const char *site_backend(const struct engine *engine, const struct decision *decision, char buffer[static ENDPOINT_TEXT_SIZE]);

@@ -33,12 +33,16 @@ def pcap_read(path):
     return packets
 
 
+def cases():
+    with open(os.path.join(VECTORS, "lan", "cases.json"), encoding="utf-8") as file:
+        return json.load(file)["cases"]
+
+
 def first_steps():
     """The first packet of each golden case that came in by eth0 and whose outcome is one."""
-    with open(os.path.join(VECTORS, "lan", "cases.json"), encoding="utf-8") as file:
-        cases = json.load(file)["cases"]
-    steps = [case["steps"][0] for case in cases if "steps" in case and "engines" not in case]
-    return [step for step in steps if "interface" not in step and "out_by_backend" not in step["expect"]]
+    steps = [case["steps"][0] for case in cases() if "steps" in case and "engines" not in case]
+    return [step for step in steps if "interface" not in step and "out_by_backend" not in step["expect"] and
+            step["expect"]["verdict"] != "hold"]
 
 
 class Replay(unittest.TestCase):
@@ -86,6 +90,29 @@ class Replay(unittest.TestCase):
         self.assertEqual(pcap_read(self.output), leaving)
         latency = report["latency_ns"]
         self.assertTrue(0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p999"] <= latency["max"])
+
+    def check_fragments(self, engine):
+        """Two that come before their first one, and one that never finds it."""
+        by_name = {case["name"]: case.get("steps") for case in cases()}
+        train, orphan = by_name["fragments, the first one last, IPv4"], by_name["fragments whose first one never comes, IPv6"][0]
+        source = self.write("fragments", pcap([bytes.fromhex(step["in"]) for step in [orphan, *train]]))
+        result = self.run_program("--out", self.output, "--json", "--results", "--repeat", "3", engine=engine, source=source)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertEqual([(entry["index"], entry["verdict"], entry["reason"], entry.get("released", False)) for entry in report["results"]],
+                         [(0, "hold", None, False), (1, "hold", None, False), (2, "hold", None, False), (3, "redirect", None, False),
+                          (1, "redirect", None, True), (2, "redirect", None, True), (0, "drop", "fragment_without_first", True)])
+        self.assertEqual((report["packets"], report["verdicts"]["hold"], report["verdicts"]["redirect"], report["drops"]),
+                         (4, 3, 3, {"fragment_without_first": 1}))
+        self.assertEqual([frame for _, _, frame in pcap_read(self.output)],
+                         [bytes.fromhex(each["out"]) for each in [train[2]["expect"], *train[2]["released"]]])
+
+    def test_fragments_native(self):
+        self.check_fragments("native")
+
+    @unittest.skipUnless(os.geteuid() == 0, "loading an XDP program needs root")
+    def test_fragments_xdp(self):
+        self.check_fragments("xdp")
 
     def test_native(self):
         self.check_engine("native")

@@ -16,11 +16,11 @@ import sys
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, UDPerror  # noqa: E402,F401
+from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, UDPerror, fragment  # noqa: E402,F401
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS,  # noqa: E402
                                 ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RS, ICMPv6PacketTooBig,
                                 ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt,
-                                IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, in6_chksum)
+                                IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, fragment6, in6_chksum)
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether, GRE  # noqa: E402
 from scapy.packet import Padding, Raw  # noqa: E402
 
@@ -524,20 +524,267 @@ def nat():
             IPv6(src=CLIENT6, dst=VIP6) / TCP(dport=80), "link_group_address")
     dropped("land attack", "source and destination are the same", ether() / IP(src=VIP4, dst=VIP4) / TCP(sport=80, dport=80, flags="S"),
             "source_invalid")
-    dropped("first fragment", "only it has the ports", ether() / IP(src=CLIENT4, dst=VIP4, flags="MF") / UDP(sport=1, dport=53) /
-            Raw(bytes(16)), "fragment_unsupported")
-    dropped("later fragment", "it has no ports", ether() / IP(src=CLIENT4, dst=VIP4, frag=2, proto=17) / Raw(bytes(16)),
-            "fragment_unsupported")
-    dropped("first fragment, IPv6", "only it has the ports", ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrFragment(m=1, id=3) /
-            UDP(sport=1, dport=53) / Raw(bytes(16)), "fragment_unsupported")
-    dropped("later fragment, IPv6", "it has no ports", ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrFragment(offset=3, id=3, nh=17) /
-            Raw(bytes(16)), "fragment_unsupported")
     passed("flooded frame", "for another machine", ether((), CLIENT, "02:00:00:00:00:99") / udp)
     passed("to the node", "the kernel's", ether() / IP(src=CLIENT4, dst=NODE4) / TCP(dport=80, flags="S"))
     passed("fragment to the node", "the kernel's to reassemble", ether() / IP(src=CLIENT4, dst=NODE4, frag=2, proto=17) / Raw(bytes(16)))
     case("no room in front", "a host that cannot give it",
          step(ether() / IP(src=CLIENT4, dst="192.0.2.107", ttl=64) / UDP(sport=1040, dport=80), "drop", "lb", "room_failed",
               "198.51.100.21:80", headroom=0), engines=["native", "dpdk"])
+
+
+# --- balancing: fragments ------------------------------------------------------------------------------------------------
+
+def pieces(packet, size=40):
+    """A datagram that begins with its IP header, in fragments of `size` bytes. Checksums are those of the whole."""
+    if IP in packet:
+        return fragment(IP(bytes(packet)), size)
+    whole = IPv6(bytes(packet))
+    before = len(whole) - len(whole[IPv6ExtHdrFragment].payload)
+    return [IPv6(bytes(part)) for part in fragment6(whole, before + size)]
+
+
+def held(packet, **more):
+    return step(packet, "hold", "lb", **more)
+
+
+def released(packet, verdict, function, reason=None, backend=None, out=None, by="eth1"):
+    """What becomes of a fragment that was held."""
+    return {key: value for key, value in step(packet, verdict, function, reason, backend, out, by)["expect"].items()}
+
+
+class Train:
+    """A datagram to the service on port 53 in fragments: what comes in, and what leaves for the backend."""
+
+    def __init__(self, network, number, length=100, size=40, before=None, behind=None, client=None, tags=(), service=None,
+                 transport=None, **fields):
+        vip, backend, port, vip_port = service or ((VIP4, BACKEND4, 5353, 53) if network == 4 else (VIP6, BACKEND6, 5353, 53))
+        transport = transport or UDP(sport=number, dport=vip_port)
+        client = client or (CLIENT4 if network == 4 else CLIENT6)
+        data = Raw(bytes((number + i) % 251 for i in range(length)))
+        if network == 4:
+            whole = IP(src=client, dst=vip, id=number, ttl=63, **fields) / transport / data
+        else:
+            head = IPv6(src=client, dst=vip, hlim=63, **fields)
+            whole = (head / before if before else head) / IPv6ExtHdrFragment(id=number)
+            whole = (whole / behind if behind else whole) / transport / data
+        self.text = f"{backend}:{port}" if network == 4 else f"[{backend}]:{port}"
+        self.frames = [ether(tags) / part for part in pieces(whole, size)]
+        moved = forwarded(whole, ETH1, BACKEND_MAC, backend, port)
+        self.outs = [ether((), ETH1, BACKEND_MAC) / part for part in pieces(moved.payload, size)]
+
+    def __len__(self):
+        return len(self.frames)
+
+    def sent(self, i, **more):
+        return step(self.frames[i], "redirect", "lb", backend=self.text, by="eth1", out=self.outs[i], **more)
+
+    def held(self, i, **more):
+        return held(self.frames[i], **more)
+
+    def released(self, i):
+        return released(self.frames[i], "redirect", "lb", backend=self.text, out=self.outs[i])
+
+    def dropped(self, i, reason, function="lb", **more):
+        return step(self.frames[i], "drop", function, reason, **more)
+
+
+def fragments():
+    later = ether(dst="01:80:c2:00:00:0e") / Raw(bytes(46))  # nobody's, while time passes
+    for network in (4, 6):
+        def train(number, network=network, **more):
+            return Train(network, number, **more)
+
+        name = f", IPv{network}"
+        t = train(6001)
+        assert len(t) == 3
+        case("fragments in order" + name, "they go where the first one goes; its checksum is that of the whole datagram",
+             *[t.sent(i) for i in range(3)])
+        t = train(6002)
+        case("fragments, the first one last" + name, "those before it wait, and follow in the order in which they came",
+             t.held(2), t.held(1), t.sent(0, released=[t.released(2), t.released(1)]))
+        t = train(6003)
+        case("fragments, the first one in the middle" + name, "one waits, the others go at once",
+             t.held(1), t.sent(0, released=[t.released(1)]), t.sent(2))
+        t = train(6004, length=400)
+        assert len(t) == 11
+        case("fragments with gaps" + name, "behind the first one any order is as good", t.sent(0),
+             *[t.sent(i) for i in (10, 2, 6, 3, 1, 7, 5, 9, 4, 8)])
+        t = train(6005)
+        case("fragments that come twice" + name, "RFC 8200 section 4.5: a node may drop exact duplicates and keep the rest",
+             t.sent(0), t.dropped(0, "fragment_duplicate"), t.sent(2), t.dropped(2, "fragment_duplicate"), t.sent(1),
+             t.dropped(1, "fragment_duplicate"))
+        t = train(6006)
+        case("a held fragment that comes twice" + name, "the second one is a duplicate when it is looked at", t.held(1), t.held(1),
+             t.sent(0, released=[t.released(1), released(t.frames[1], "drop", "lb", "fragment_duplicate")]), t.sent(2))
+        a, b = train(6007), train(6007, length=120, size=56)
+        case("a fragment that overlaps the first" + name, "RFC 5722 section 4: the whole datagram is given up, what follows too",
+             a.sent(0), step(shifted(a.frames[1], -16), "drop", "lb", "fragment_overlap"), a.dropped(1, "fragment_overlap"),
+             a.dropped(2, "fragment_overlap"), a.dropped(0, "fragment_overlap"))
+        a = train(6008, length=200)
+        case("a fragment that overlaps one beyond a gap" + name, "RFC 5722 section 4", a.sent(0), a.sent(3),
+             step(shifted(a.frames[2], 8), "drop", "lb", "fragment_overlap"), a.dropped(1, "fragment_overlap"))
+        a = train(6009, length=200)
+        case("a fragment behind the last" + name, "RFC 5722 section 4: the datagram contradicts itself", a.sent(0), a.sent(len(a) - 1),
+             step(shifted(a.frames[2], 400), "drop", "lb", "fragment_overlap"), a.dropped(1, "fragment_overlap"))
+        a = train(6010, length=200)
+        case("a last fragment before others" + name, "RFC 5722 section 4: the datagram contradicts itself", a.sent(0), a.sent(3),
+             step(shifted(a.frames[-1], 80 - 40 * (len(a) - 1)), "drop", "lb", "fragment_overlap"))
+        a, b = train(6011), train(6011, size=56)
+        case("a longer first fragment" + name, "RFC 5722 section 4", a.sent(0), step(b.frames[0], "drop", "lb", "fragment_overlap"),
+             a.dropped(1, "fragment_overlap"))
+        t = train(6012, length=400)
+        case("fragments with five gaps" + name, "more than this node follows, and what cannot be told apart is not sent on", t.sent(0),
+             t.sent(2), t.sent(4), t.sent(6), t.dropped(8, "fragment_gaps"), t.dropped(1, "fragment_gaps"))
+        t, u = train(6013), train(6013)
+        case("an identification that is used again" + name, "the datagram before was complete", *[t.sent(i) for i in range(3)],
+             *[u.sent(i) for i in range(3)])
+        t = train(6014, length=400)
+        case("fragments of which nine come before the first" + name, "a sender has eight slots, for a second",
+             *[t.held(i) for i in range(1, 9)], t.dropped(9, "fragment_hold_full"),
+             t.sent(0, at_ms=1001 + 50, released=[released(t.frames[i], "drop", "lb", "fragment_without_first") for i in range(1, 9)]))
+        t = train(6015)
+        case("fragments whose first one never comes" + name, "they wait for a second", t.held(1),
+             step(later, "pass", "parse", at_ms=1100,
+                  released=[released(t.frames[1], "drop", "lb", "fragment_without_first")]))
+        t = train(6016)
+        case("fragments two seconds behind the first" + name, "the record's life", t.sent(0), t.sent(1, at_ms=1990), t.held(2, at_ms=2010),
+             step(later, "pass", "parse", at_ms=3100,
+                  released=[released(t.frames[2], "drop", "lb", "fragment_without_first")]))
+        vip, client, backend = (VIP4, CLIENT4, BACKEND4) if network == 4 else (VIP6, CLIENT6, BACKEND6)
+        t = train(6017, service=(vip, backend, 5353, 54))
+        case("fragments to a closed port" + name, "all of a datagram fare like its first one", t.dropped(0, "vip_port_closed", "vip"),
+             t.dropped(1, "vip_port_closed"), t.dropped(2, "vip_port_closed"))
+        t = train(6018)
+        field = IP if network == 4 else IPv6
+        late = t.frames[1].copy()
+        setattr(late[field], "ttl" if network == 4 else "hlim", 1)
+        if network == 4:
+            del late[IP].chksum
+        case("a later fragment with TTL 1" + name, "RFC 1812 section 5.3.1: each is a packet", t.sent(0),
+             step(late, "drop", "lb", "hop_limit_exceeded", t.text))
+        t = train(6019, transport=TCP(sport=6019, dport=80, flags="PA", seq=1, ack=1), service=(vip, backend, 8080, 80))
+        case("TCP in fragments" + name, "fares like UDP", t.held(2), t.sent(0, released=[t.released(2)]), t.sent(1))
+        t = train(6020, transport=TCP(sport=6020, dport=80, flags="S"), service=(vip, backend, 8080, 80), size=16)
+        case("a first fragment of 16 bytes of TCP" + name, "RFC 1858 section 3.2.1, RFC 7112 section 5: its header is not whole",
+             t.dropped(0, "fragment_tiny", "vip"), t.dropped(1, "fragment_tiny"), t.dropped(2, "fragment_tiny"))
+        t = train(6021, transport=TCP(sport=6021, dport=80, flags="S"), service=(vip, backend, 8080, 80), size=8)
+        case("a TCP fragment at byte 8" + name, "RFC 1858 section 3.2.2: it would bring the flags", t.dropped(1, "fragment_tiny"))
+        t = train(6022, size=8)
+        case("UDP fragments of 8 bytes" + name, "RFC 791: a fragment may be as small", *[t.sent(i) for i in range(len(t))])
+        t = train(6023)
+        case("a first fragment of 4 bytes" + name, "not even the ports' whole header", step(cut(t.frames[0], 4), "drop", "vip", "fragment_tiny"))
+        t = train(6024)
+        case("a first fragment of 12 bytes" + name, "RFC 8200 section 4.5: a length that is no multiple of 8",
+             step(cut(t.frames[0], 12), "drop", "lb", "fragment_length_lies"), t.dropped(1, "fragment_length_lies"))
+        t = train(6025)
+        case("a later fragment of 12 bytes" + name, "RFC 8200 section 4.5: it is discarded, the others are not", t.sent(0),
+             step(cut(t.frames[1], 12), "drop", "lb", "fragment_length_lies"), t.sent(1), t.sent(2))
+        t = train(6026)
+        case("a fragment without data" + name, "it belongs to nothing", step(cut(t.frames[1], 0), "drop", "lb", "fragment_length_lies"))
+        t = train(6027)
+        case("a fragment beyond 65535 bytes" + name, "RFC 8200 section 4.5", t.sent(0),
+             step(shifted(t.frames[2], 65528 - 80), "drop", "lb", "fragment_length_lies"))
+        t = train(6028, length=4000, size=1344)
+        assert len(t) == 3
+        case("4000 bytes" + name, "as a sender with an MTU of 1400 takes them apart", t.held(1), t.held(2),
+             t.sent(0, released=[t.released(1), t.released(2)]))
+        t = train(6029, length=4000, size=1968)
+        case("a later fragment of 2000 bytes" + name, "more than a slot holds", t.dropped(1, "fragment_hold_full"))
+        answer = ((IP(src=backend, dst=client, id=6030, ttl=64) if network == 4 else
+                   IPv6(src=backend, dst=client, hlim=64) / IPv6ExtHdrFragment(id=6030)) /
+                  UDP(sport=5353, dport=6030) / Raw(bytes(range(100))))
+        t = train(6030)
+        back = translated(answer, ETH0, CLIENT, vip, 53)
+        frames, outs = pieces(answer), pieces(back.payload)
+
+        def told(i, frames=frames, outs=outs, text=t.text, **more):
+            return step(Ether(src=BACKEND_MAC, dst=ETH1) / frames[i], "redirect", "lb", backend=text, interface="eth1",
+                        out=ether((), ETH0, CLIENT) / outs[i], **more)
+        case("a backend's answer in fragments" + name, "it comes from the virtual IP, all of it",
+             step(Ether(src=BACKEND_MAC, dst=ETH1) / frames[1], "pass", "parse", interface="eth1"), t.sent(0), told(0), told(2), told(1),
+             step(Ether(src=BACKEND_MAC, dst="02:00:00:00:00:99") / frames[1], "pass", "parse", interface="eth1"),
+             step(Ether(src=BACKEND_MAC, dst=ETH1) / frames[1], "drop", "lb", "fragment_duplicate", interface="eth1"))
+        t = train(6031)
+        case("a later fragment in a group's frame" + name, "RFC 1122 section 3.3.6", t.sent(0),
+             step(Ether(src=CLIENT, dst="ff:ff:ff:ff:ff:ff") / t.frames[1].payload, "drop", "vip", "link_group_address"), t.sent(1))
+        t = train(6032, tags=[Dot1Q(vlan=7)], client="198.51.100.50" if network == 4 else "2001:db8:0:7::50")
+        case("fragments from the VLAN" + name, "the tags go, of held ones too", t.held(2), t.sent(0, released=[t.released(2)]), t.sent(1))
+    t = Train(4, 6040, options=b"\x94\x04\x00\x00\x01\x01\x01\x00")
+    case("fragments with IPv4 options", "RFC 791: options stay", *[t.sent(i) for i in (0, 2, 1)])
+    t = Train(4, 6041, transport=UDP(sport=6041, dport=53, chksum=0))
+    case("fragments without a UDP checksum", "RFC 768: zero stays", t.sent(0), t.sent(1), t.sent(2))
+    t, u = Train(4, 6042), Train(4, 6042, transport=TCP(sport=6042, dport=80, flags="PA"), service=(VIP4, BACKEND4, 8080, 80))
+    case("fragments of two protocols with one identification", "RFC 791 section 3.2: the protocol is part of it", t.sent(0), u.sent(0), t.sent(1), u.sent(1))
+    t = Train(6, 6043, before=IPv6ExtHdrHopByHop())
+    case("fragments behind hop-by-hop options", "RFC 8200 section 4.5: what comes before the fragment header is in each",
+         t.held(1), t.sent(0, released=[t.released(1)]), t.sent(2))
+    t = Train(6, 6044, behind=IPv6ExtHdrDestOpt())
+    case("fragments with destination options in the first", "RFC 8200 section 4.5: later ones name the options, not UDP",
+         t.held(1), t.sent(0, released=[t.released(1)]), t.sent(2))
+    t = Train(6, 6045)
+    other = t.frames[1].copy()
+    other[IPv6ExtHdrFragment].nh = 6
+    out = t.outs[1].copy()
+    out[IPv6ExtHdrFragment].nh = 6
+    case("a later fragment that names another protocol", "RFC 8200 section 4.5: only the first one's counts", t.sent(0),
+         step(other, "redirect", "lb", backend=t.text, by="eth1", out=out))
+    t = Train(6, 6046, behind=IPv6ExtHdrDestOpt(options=[]), size=8)
+    options = ether() / IPv6(src=CLIENT6, dst=VIP6, nh=44) / IPv6ExtHdrFragment(id=6046, m=1, nh=60) / Raw(bytes([17, 1, 1, 4, 0, 0, 0, 0]))
+    dropped("a first fragment that ends in an extension header", "RFC 7112 section 5", options, "fragment_tiny")
+    nested = ether() / IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrFragment(id=6047, m=1) / IPv6ExtHdrFragment(id=6048, m=1) / \
+        UDP(sport=6047, dport=53) / Raw(bytes(24))
+    dropped("a fragment of a fragment", "it would have two identifications", nested, "fragment_nested")
+    dropped("a fragment of GRE", "a virtual IP serves TCP, UDP and echo", ether() / IP(src=CLIENT4, dst=VIP4, frag=3, proto=47) / Raw(bytes(16)),
+            "fragment_unsupported")
+    dropped("a first fragment of GRE", "a virtual IP serves TCP, UDP and echo", ether() / IP(src=CLIENT4, dst=VIP4, flags="MF", proto=47) / Raw(bytes(16)),
+            "fragment_unsupported")
+    passed("first fragment to the node", "the kernel's to reassemble", ether() / IP(src=CLIENT4, dst=NODE4, flags="MF") / UDP(dport=53) / Raw(bytes(16)))
+    for sport in (6060, 6061, 6062, 6063):
+        whole = IP(src=CLIENT4, dst="192.0.2.104", id=sport) / UDP(sport=sport, dport=90) / Raw(bytes(100))
+        outs = {f"10.0.0.{i}": pieces(forwarded(whole, ETH1, BACKEND_MAC, f"10.0.0.{i}", 90).payload) for i in (21, 22, 23)}
+        case(f"fragments to one of three backends, client port {sport}", "the later ones have no port to be hashed by",
+             *[step(ether() / part, "redirect", "lb", by="eth1", expect={"same_backend_as": 0} if i else {},
+                    out={f"{name}:90": ether((), ETH1, f"02:00:00:00:02:{name[-2:]}") / out[i] for name, out in outs.items()})
+               for i, part in enumerate(pieces(whole))])
+    whole = IP(src=CLIENT4, dst="192.0.2.102", id=6070) / UDP(sport=6070, dport=80) / Raw(bytes(100))
+    case("fragments by direct return", "hardware addresses and TTL change, nothing else",
+         *[step(ether() / part, "tx", "lb", backend="192.0.2.22:80", out=direct(part, ETH0, "02:00:00:00:01:22")) for part in pieces(whole)])
+    whole = IP(src=CLIENT4, dst="192.0.2.103", id=6071) / UDP(sport=6071, dport=10007) / Raw(bytes(100))
+    moved = pieces(forwarded(whole, ETH1, BACKEND_MAC, BACKEND4).payload)
+    case("fragments to a port range", "the port is kept",
+         *[step(ether() / part, "redirect", "lb", backend="10.0.0.21" if i else "10.0.0.21:10007", by="eth1",
+                out=ether((), ETH1, BACKEND_MAC) / moved[i]) for i, part in enumerate(pieces(whole))])
+    for name, packet in (("fragment", Train(4, 6080).frames[0]), ("fragment over IPv6", Train(6, 6080, before=IPv6ExtHdrHopByHop()).frames[0])):
+        never_leaves("first " + name + ", truncated", "cut off anywhere", packet)
+
+
+def shifted(frame_, by):
+    """The fragment, `by` bytes further on."""
+    moved = Ether(bytes(frame_))
+    if IP in moved:
+        moved[IP].frag += by // 8
+        del moved[IP].chksum
+    else:
+        moved[IPv6ExtHdrFragment].offset += by // 8
+    return moved
+
+
+def cut(frame_, length):
+    """The fragment with so many bytes of data, and more to follow."""
+    packet = Ether(bytes(frame_))
+    if IP in packet:
+        data = bytes(packet[IP].payload)[:length]
+        head = packet[IP].copy()
+        head.remove_payload()
+        del head.len, head.chksum
+        head.flags = "MF"
+        return ether() / head / Raw(data)
+    data = bytes(packet[IPv6ExtHdrFragment].payload)[:length]
+    head = packet[IPv6].copy()
+    head[IPv6ExtHdrFragment].remove_payload()
+    del head.plen
+    head[IPv6ExtHdrFragment].m = 1
+    return ether() / head / Raw(data)
 
 
 def sum_to_zero(packet, address, port, reverse=False):
@@ -851,6 +1098,7 @@ def scenario_lan():
     direct_return()
     port_range()
     choices()
+    fragments()
     write("lan", "One node with clients on eth0 and its VLAN 7, and backends on eth1, eth0 and the VLAN.", ["manifest.yaml"])
 
 

@@ -157,8 +157,30 @@ static void outcome_check(struct run *run, json_t *expect, const struct engine_o
 		output_check(run, expect, backend, outcome);
 }
 
+/* Fragments that were held and wait no longer, beside those of `expected`, in order; `ret_place` is the next of those. */
+static void released_check(struct run *run, json_t *expected, size_t *ret_place)
+{
+	static struct edge_released released;
+	char kept[ENDPOINT_TEXT_SIZE];
+
+	memcpy(kept, run->backends[run->step], sizeof(kept));
+	while (engine_release(run->engine, &released)) {
+		struct engine_outcome outcome = {released.decision, released.bytes, released.length};
+		json_t *expect = json_array_get(expected, (*ret_place)++);
+
+		if (expect)
+			outcome_check(run, expect, &outcome);
+		else
+			fail(run, "a held fragment is released: %s", verdict_name(outcome.decision.verdict));
+	}
+	memcpy(run->backends[run->step], kept, sizeof(kept));
+}
+
 static void step_run(struct run *run, json_t *step)
 {
+	json_t *released = json_object_get(step, "released"), *each;
+	size_t released_count = 0, place;
+
 	json_t *expect = json_object_get(step, "expect"), *headroom = json_object_get(step, "headroom");
 	json_t *manifests = json_object_get(step, "manifests");
 	const char *reason = json_string_value(json_object_get(expect, "reason"));
@@ -170,6 +192,11 @@ static void step_run(struct run *run, json_t *step)
 
 	for (int i = 1; i < DROP_COUNT && reason; i++)
 		run->reasons[i] |= strcmp(drop_name(i), reason) == 0;
+	json_array_foreach(released, place, each) {
+		reason = json_string_value(json_object_get(each, "reason"));
+		for (int i = 1; i < DROP_COUNT && reason; i++)
+			run->reasons[i] |= strcmp(drop_name(i), reason) == 0;
+	}
 	if (manifests) {
 		run->changed = true;
 		if (manifests_load(run, manifests, false) < 0)
@@ -177,6 +204,7 @@ static void step_run(struct run *run, json_t *step)
 	}
 	run->now_ms = at_ms > run->now_ms ? at_ms : run->now_ms;
 	site_set_time_ms(run->site, run->engine, run->now_ms);
+	released_check(run, released, &released_count);
 	if (headroom)
 		run->engine->headroom = (uint32_t)json_integer_value(headroom);
 	run->packets++;
@@ -187,6 +215,9 @@ static void step_run(struct run *run, json_t *step)
 		outcome_check(run, expect, &outcome);
 	if (headroom)
 		run->engine->headroom = ENGINE_HEADROOM;
+	released_check(run, released, &released_count);
+	if (released_count < json_array_size(released))
+		fail(run, "%zu held fragments are released, not %zu", released_count, json_array_size(released));
 }
 
 /* No prefix of the frame may leave, and each is judged: dropped for a reason or passed. */
