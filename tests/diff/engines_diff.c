@@ -28,8 +28,8 @@ struct diff {
 	struct side native, xdp, dpdk;
 	struct frames frames;
 	uint64_t seed, now_ms;
-	uint64_t count, answers, errors;
-	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t count, answers, errors, released;
+	uint64_t verdicts[VERDICT_PLACES];
 	uint64_t drops[DROP_COUNT];
 };
 
@@ -133,7 +133,7 @@ static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t lengt
 	if (engine_run(diff->native.engine, ifindex, frame, length, &diff->native.outcome, &error) < 0)
 		return complain("running a frame", &error);
 	diff->count++;
-	diff->verdicts[decision->verdict & (VERDICT_COUNT - 1)]++;
+	diff->verdicts[decision->verdict & (VERDICT_PLACES - 1)]++;
 	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
 	diff->answers += decision->action == ACTION_NAT_REVERSE && decision->verdict != VERDICT_DROP;
 	segments_choose(diff, length);
@@ -161,6 +161,34 @@ static int error_compare(struct diff *diff)
 	return 0;
 }
 
+static bool released_equal(const struct edge_released *a, const struct edge_released *b)
+{
+	struct engine_outcome one = {a->decision, a->bytes, a->length}, other = {b->decision, b->bytes, b->length};
+
+	return a->slot == b->slot && outcomes_equal(&one, &other);
+}
+
+/* Fragments that were held and wait no longer: the same ones on every side, with the same end. */
+static int released_compare(struct diff *diff)
+{
+	static struct edge_released native, xdp, dpdk;
+
+	for (;;) {
+		bool one = engine_release(diff->native.engine, &native), two = engine_release(diff->xdp.engine, &xdp);
+		bool three = engine_release(diff->dpdk.engine, &dpdk);
+
+		if (!one && !two && !three)
+			return 0;
+		if (!one || !two || !three || !released_equal(&native, &xdp) || !released_equal(&native, &dpdk)) {
+			fprintf(stderr, "engines_diff: after frame %llu of seed %llu: the engines release other fragments\n",
+				(unsigned long long)diff->count, (unsigned long long)diff->seed);
+			return -1;
+		}
+		diff->released += native.decision.verdict != VERDICT_DROP;
+		diff->drops[native.decision.reason < DROP_COUNT ? native.decision.reason : 0]++;
+	}
+}
+
 /* A random frame, and often, when it went to a backend, that one's answer. */
 static int exchange_compare(struct diff *diff)
 {
@@ -168,7 +196,7 @@ static int exchange_compare(struct diff *diff)
 	uint8_t frame[FRAMES_LENGTH_MAX], answer[FRAMES_LENGTH_MAX];
 	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
 
-	if (frame_compare(diff, frame, length, ifindex) < 0)
+	if (frame_compare(diff, frame, length, ifindex) < 0 || released_compare(diff) < 0)
 		return -1;
 	if (outcome->decision.verdict == VERDICT_DROP || outcome->decision.action != ACTION_NAT_FORWARD ||
 	    frames_random(&diff->frames, 3) == 0)
@@ -192,6 +220,10 @@ static int tables_compare(const struct diff *diff, const struct side *side)
 		different = "filter";
 	else if (memcmp(native->neighbours, other->neighbours, sizeof(*native->neighbours)) != 0)
 		different = "neighbours";
+	else if (memcmp(native->fragments, other->fragments, sizeof(*native->fragments)) != 0)
+		different = "fragments";
+	else if (memcmp(native->holding, other->holding, sizeof(*native->holding)) != 0)
+		different = "held fragments";
 	if (different)
 		fprintf(stderr, "engines_diff: seed %llu: the tables of %s differ between native and %s\n",
 			(unsigned long long)diff->seed, different, side->engine->name);
@@ -230,11 +262,14 @@ static void report(const struct diff *diff, double seconds)
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors), %llu pass, %llu drop for %u reasons; %.0f s\n",
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors), %llu pass, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
 	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
 	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors,
 	       (unsigned long long)diff->verdicts[VERDICT_PASS],
-	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons, seconds);
+	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons,
+	       (unsigned long long)diff->verdicts[VERDICT_HOLD], (unsigned long long)diff->released, seconds);
+	for (int reason = 1; getenv("SELVAGE_TEST_VERBOSE") && reason < DROP_COUNT; reason++)
+		printf("  %s %llu\n", drop_name(reason), (unsigned long long)diff->drops[reason]);
 }
 
 int main(int argc, char **argv)

@@ -15,7 +15,7 @@
 
 static struct engine *engine;
 static struct site *site;
-static uint32_t epoch = 64;
+static uint32_t epoch = 64, tick_ms = 100000;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,6 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	}
 	diagnostics_done(&diagnostics);
+	engine_set_tick_ms(engine, tick_ms);
 	return 0;
 }
 
@@ -64,10 +65,28 @@ static void frame_run(const uint8_t *frame, uint32_t length, uint32_t ifindex)
 		return;
 	}
 	assert(outcome.decision.reason == DROP_NONE);
-	if (outcome.decision.verdict == VERDICT_PASS)
+	if (outcome.decision.verdict == VERDICT_HOLD)
+		assert(outcome.decision.address.word[0] < LB_HOLD_SLOTS && outcome.decision.flags & DECISION_FRAGMENT);
+	else if (outcome.decision.verdict == VERDICT_PASS)
 		assert(outcome.length == length && memcmp(outcome.bytes, frame, length) == 0);
 	else
 		assert(outcome.length >= 14 && outcome.length <= length + 8 && outcome.decision.ifindex != 0);
+}
+
+/* What was held leaves by a counted door too, and no later than its time. */
+static void released_run(void)
+{
+	static struct edge_released released;
+	uint64_t before = counted();
+
+	while (engine_release(engine, &released)) {
+		assert(counted() == ++before);
+		if (released.decision.verdict == VERDICT_DROP)
+			assert(released.decision.reason > DROP_NONE && released.decision.reason < DROP_COUNT);
+		else
+			assert(released.decision.reason == DROP_NONE && released.decision.ifindex != 0 &&
+			       released.bytes >= released.buffer && released.length <= LB_HOLD_BYTES + 8);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -79,9 +98,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= 2;
 		if (length > size)
 			length = (uint32_t)size;
-		if (head & 0x4000)
+		if (head & 0x4000) {
 			engine_set_epoch(engine, ++epoch);
+			engine_set_tick_ms(engine, tick_ms += 700);
+			released_run();
+		}
 		frame_run(data, length, head & 0x8000 ? 2 : 1);
+		released_run();
 		data += length;
 		size -= length;
 	}

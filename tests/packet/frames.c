@@ -326,6 +326,126 @@ static void arp(struct writer *writer)
 	address4(writer, packet + 24, false);
 }
 
+/* --- fragments ---------------------------------------------------------------------------------------------------------- */
+
+/* The headers that every fragment of a datagram has. */
+struct train_head {
+	uint8_t bytes[128];
+	uint32_t l3, length;
+	bool ipv6;
+};
+
+static void link(struct writer *writer, uint32_t ethertype);
+
+static struct train_head train_head(struct frames *frames, uint8_t protocol, bool ipv6)
+{
+	struct train_head head = {.ipv6 = ipv6};
+	struct writer writer = {.frames = frames, .bytes = head.bytes};
+	uint8_t *header;
+
+	link(&writer, ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+	head.l3 = writer.length;
+	if (!ipv6) {
+		uint32_t options = one_in(&writer, 8) ? 4 * frames_random(frames, 4) : 0;
+
+		header = room(&writer, 20);
+		header[0] = (uint8_t)(0x45 + options / 4);
+		write16(header + 4, frames_random(frames, 16));
+		header[8] = hop_limit(&writer);
+		header[9] = protocol;
+		address4(&writer, header + 12, true);
+		address4(&writer, header + 16, false);
+		noise(&writer, options);
+	} else {
+		bool options = one_in(&writer, 6);
+
+		header = room(&writer, 40);
+		header[0] = 0x60;
+		header[6] = options ? PROTOCOL_HOP_BY_HOP : PROTOCOL_FRAGMENT;
+		header[7] = hop_limit(&writer);
+		address6(&writer, header + 8, true);
+		address6(&writer, header + 24, false);
+		if (options)
+			room(&writer, 8)[0] = PROTOCOL_FRAGMENT;
+		header = room(&writer, 8);
+		header[0] = protocol;
+		header[7] = (uint8_t)frames_random(frames, 16);
+	}
+	head.length = writer.length;
+	return head;
+}
+
+static void train_add(struct frames *frames, const struct train_head *head, const uint8_t *data, uint32_t offset, uint32_t length,
+		      bool more)
+{
+	uint8_t *bytes, *l3;
+	uint64_t sum = 0;
+
+	if (frames->train_length == FRAMES_TRAIN_MAX)
+		return;
+	bytes = frames->train[frames->train_length].bytes;
+	frames->train[frames->train_length++].length = head->length + length;
+	memcpy(bytes, head->bytes, head->length);
+	memcpy(bytes + head->length, data, length);
+	l3 = bytes + head->l3;
+	if (head->ipv6) {
+		write16(l3 + 4, head->length - head->l3 - 40 + length);
+		write16(bytes + head->length - 6, offset | more);
+		return;
+	}
+	write16(l3 + 2, head->length - head->l3 + length);
+	write16(l3 + 6, (more ? 0x2000u : 0) | offset / 8);
+	for (uint32_t i = 0; i < head->length - head->l3; i += 2)
+		sum += (uint32_t)(l3[i] | l3[i + 1] << 8);
+	sum = (uint16_t)~checksum_fold(sum);
+	memcpy(l3 + 10, &sum, 2);
+}
+
+static void train_swap(struct frames *frames, uint32_t a, uint32_t b)
+{
+	__typeof__(frames->train[0]) kept = frames->train[a];
+
+	frames->train[a] = frames->train[b];
+	frames->train[b] = kept;
+}
+
+/* A datagram in fragments, often out of order, sometimes with one that is missing, doubled, or lies. */
+static void train_make(struct frames *frames)
+{
+	static const uint8_t protocols[] = {PROTOCOL_UDP, PROTOCOL_UDP, PROTOCOL_UDP, PROTOCOL_TCP, PROTOCOL_ICMP};
+	uint8_t data[FRAMES_LENGTH_MAX + 64];
+	struct writer writer = {.frames = frames, .bytes = data};
+	uint8_t protocol = CHOOSE(&writer, protocols);
+	struct train_head head = train_head(frames, protocol, one_in(&writer, 2));
+	uint32_t size = 8 * (1 + frames_random(frames, one_in(&writer, 2) ? 4 : 12));
+
+	transport(&writer, protocol);
+	noise(&writer, frames_random(frames, 200));
+	for (uint32_t offset = 0; offset < writer.length; offset += size) {
+		uint32_t length = writer.length - offset < size ? writer.length - offset : size, moved = offset;
+		bool more = offset + length < writer.length;
+
+		if (one_in(&writer, 12))
+			continue;
+		if (one_in(&writer, 20))
+			moved += 8 * frames_random(frames, 5);
+		if (one_in(&writer, 30) && length > 3)
+			length -= frames_random(frames, 4);
+		if (one_in(&writer, 30))
+			more = !more;
+		for (uint32_t copies = one_in(&writer, 10) ? 2 : 1; copies > 0; copies--)
+			train_add(frames, &head, data + offset, moved, length, more);
+	}
+	if (one_in(&writer, 3)) /* it is taken from the end: mostly the last of these comes first */
+		return;
+	for (uint32_t i = 0; i + 1 < frames->train_length; i++) {
+		uint32_t other = one_in(&writer, 4) ? frames_random(frames, frames->train_length) : frames->train_length - 1 - i;
+
+		if (other > i)
+			train_swap(frames, i, other);
+	}
+}
+
 /* --- the frame ---------------------------------------------------------------------------------------------------------- */
 
 static void link(struct writer *writer, uint32_t ethertype)
@@ -378,6 +498,14 @@ uint32_t frames_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_M
 	struct writer writer = {.frames = frames, .bytes = frame};
 	uint32_t kind = frames_random(frames, 20);
 
+	if (frames->train_length == 0 && one_in(&writer, 40))
+		train_make(frames);
+	if (frames->train_length && !one_in(&writer, 3)) {
+		uint32_t last = --frames->train_length;
+
+		memcpy(frame, frames->train[last].bytes, frames->train[last].length);
+		return frames->train[last].length;
+	}
 	if (kind < 2) {
 		link(&writer, ETHERTYPE_ARP);
 		arp(&writer);
@@ -459,7 +587,7 @@ uint32_t frames_answer(struct frames *frames, const uint8_t *packet, uint32_t le
 	if (length > FRAMES_LENGTH_MAX - 64)
 		return 0;
 	memcpy(frame, packet, length);
-	if (flow_parse(&view, &flow) || flow.flags & FLOW_NO_PORTS || flow.l4_reason)
+	if (flow_parse(&view, &flow) || flow.l4_reason || (flow.flags & FLOW_NO_PORTS && !(flow.flags & FLOW_FRAGMENT)))
 		return 0;
 	l3 = frame + flow.l3_offset;
 	l4 = frame + flow.l4_offset;
@@ -468,8 +596,9 @@ uint32_t frames_answer(struct frames *frames, const uint8_t *packet, uint32_t le
 		swap(l3 + 12, l3 + 16, 4);
 	else
 		swap(l3 + 8, l3 + 24, 16);
-	swap(l4, l4 + 2, 2);
-	if (flow.protocol == PROTOCOL_TCP)
+	if (!(flow.flags & FLOW_NO_PORTS))
+		swap(l4, l4 + 2, 2);
+	if (flow.protocol == PROTOCOL_TCP && !(flow.flags & FLOW_NO_PORTS))
 		l4[13] = CHOOSE(&writer, flags);
 	if (one_in(&writer, 10))
 		damage(&writer);

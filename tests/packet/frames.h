@@ -10,8 +10,15 @@
 
 #define FRAMES_LENGTH_MAX 2048u
 
+#define FRAMES_TRAIN_MAX 10u
+
 struct frames {
 	uint64_t state; /* the seed, at first */
+	struct {
+		uint8_t bytes[FRAMES_LENGTH_MAX];
+		uint32_t length;
+	} train[FRAMES_TRAIN_MAX]; /* fragments of one datagram that are still to come */
+	uint32_t train_length;
 };
 
 uint32_t frames_random(struct frames *frames, uint32_t below);
@@ -22,5 +29,5 @@ uint32_t frames_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_M
 uint32_t frames_interface(struct frames *frames, const uint8_t *frame, uint32_t length);
 /* An ICMP error about a packet that went out, at most 48 bytes longer; 0 when there can be none. */
 uint32_t frames_error(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX]);
-/* An answer to a packet with ports, as its receiver would send it, at most 64 bytes longer; 0 when there can be none. */
+/* An answer to a packet with ports, or to a fragment, as its receiver would send it, at most 64 bytes longer; 0 when there can be none. */
 uint32_t frames_answer(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX]);
