@@ -63,13 +63,13 @@ PACKET_INLINE bool lb_filter_test(const struct lb_filter *filter, uint64_t hash,
 	return (lb_filter_zero(load_once(set[0]) ^ cells) | lb_filter_zero(load_once(set[1]) ^ cells)) != 0;
 }
 
-/* A one in each part that is no cell of this epoch. */
+/* A one in each part that is no cell of this epoch: of another one, or empty. */
 PACKET_INLINE uint64_t lb_filter_stale(uint64_t word, uint32_t epoch)
 {
-	uint64_t other = word >> 12 & 0xf * LB_FILTER_ONES; /* the cells' epochs, without a branch for each of them */
+	uint64_t other = word >> 11 & 0x1f * LB_FILTER_ONES; /* epoch and the set bit, without a branch for each cell */
 
-	other ^= (epoch & 0xf) * LB_FILTER_ONES;
-	return (other + 0xf * LB_FILTER_ONES) >> 4 & LB_FILTER_ONES;
+	other ^= ((epoch & 0xf) << 1 | 1) * LB_FILTER_ONES;
+	return (other + 0x1f * LB_FILTER_ONES) >> 5 & LB_FILTER_ONES;
 }
 
 /*
@@ -142,6 +142,7 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 	result.word = load_once(*result.place);
 	return result;
 }
+
 /*
  * Writes a flow's word. A change gives way to another worker's (both saw the same packet's flow, and one may have seen its
  * end); a new flow's word is stored without asking: of two that meet in one place either may lose its record.
