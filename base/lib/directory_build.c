@@ -108,7 +108,7 @@ int directory_build(struct directory_entry *entries, uint32_t bits, uint64_t con
 	if (count > DIRECTORY_CAPACITY(bits))
 		return -E2BIG;
 	for (uint64_t seed = 1; seed <= DIRECTORY_SEEDS; seed++) {
-		uint64_t candidate = ((control >> 32) + seed) << 32 | spare;
+		uint64_t candidate = ((control >> 32) + seed * DIRECTORY_SEED_STEP) << 32 | spare;
 		int result = buffer_fill(entries + (spare << bits), bits, candidate, pairs, count);
 
 		if (result == -EAGAIN)

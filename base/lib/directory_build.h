@@ -20,6 +20,12 @@ struct directory_pair {
 /* How many keys a dictionary holds: an eighth of its places. */
 #define DIRECTORY_CAPACITY(bits) ((1u << (bits)) / 8)
 
+/*
+ * From one seed that is tried to the next, modulo 2^32: other in every bit. A seed meets a key's first word, and 256 seeds
+ * that differ in one byte alone would all do the same for keys that have every value there.
+ */
+#define DIRECTORY_SEED_STEP 0x9e3779b9ull
+
 /* Order by key, then row; equal keys become neighbours. */
 void directory_pairs_sort(struct directory_pair *pairs, size_t count);
 /* The row of a key among sorted pairs, 0 for none; of equal keys any. */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define BITS 13u
+#define BITS 14u
 #define PLACES (1u << BITS)
 
 struct fixture {
@@ -57,6 +57,42 @@ static void every_key_is_found_when_full(void **state)
 		assert_false(directory_holds(fixture->entries, BITS, fixture->control, fixture->pairs, count - 1));
 		fixture->pairs[5].row = 9999;
 		assert_false(directory_holds(fixture->entries, BITS, fixture->control, fixture->pairs, count));
+	}
+}
+
+/* As many keys as fit, of which one byte counts to `count` and another goes on. Returns how many seeds were tried. */
+static uint64_t seeds_of_plane(struct fixture *fixture, const uint32_t byte[2], uint32_t count)
+{
+	uint64_t control = 0, seeds = 1;
+
+	for (uint32_t i = 0; i < DIRECTORY_CAPACITY(BITS); i++) {
+		struct directory_key key = {{0xfd, 0, 1ull << 32}};
+
+		key.word[byte[0] / 8] ^= (uint64_t)(i % count) << byte[0] % 8 * 8;
+		key.word[byte[1] / 8] ^= (uint64_t)(i / count) << byte[1] % 8 * 8;
+		fixture->pairs[i] = (struct directory_pair){key, i + 1};
+	}
+	if (directory_build(fixture->entries, BITS, 0, fixture->pairs, DIRECTORY_CAPACITY(BITS), &control) < 0)
+		return UINT64_MAX;
+	while ((uint32_t)(seeds * DIRECTORY_SEED_STEP) != control >> 32)
+		seeds++;
+	return seeds;
+}
+
+/*
+ * Networks times hosts, addresses times ports: keys that differ in two bytes only, wherever they lie (IPv6's 16 and the
+ * port's two).
+ */
+static void keys_that_differ_in_two_bytes_find_a_seed(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t byte[2];
+
+	for (byte[0] = 0; byte[0] < 18; byte[0]++) {
+		for (byte[1] = 0; byte[1] < 18; byte[1]++) {
+			for (uint32_t count = 8; count <= 256 && byte[0] != byte[1]; count *= 2)
+				assert_in_range(seeds_of_plane(fixture, byte, count), 1, 4);
+		}
 	}
 }
 
@@ -125,6 +161,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_key_is_found_when_full, fixture_new, fixture_free),
+		cmocka_unit_test_setup_teardown(keys_that_differ_in_two_bytes_find_a_seed, fixture_new, fixture_free),
 		cmocka_unit_test_setup_teardown(the_buffer_in_use_is_left_alone, fixture_new, fixture_free),
 		cmocka_unit_test_setup_teardown(the_same_input_gives_the_same_bytes, fixture_new, fixture_free),
 		cmocka_unit_test_setup_teardown(too_many_and_doubled_keys_are_refused, fixture_new, fixture_free),
