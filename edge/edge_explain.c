@@ -75,13 +75,17 @@ static const char *protocol_text(uint8_t protocol)
 	}
 }
 
-static void tell_packet(struct story *story, size_t length)
+static void tell_packet(struct story *story, size_t length, size_t wire_length)
 {
 	const struct flow *flow = story->flow;
 	char source[ADDRESS_TEXT_SIZE], destination[ADDRESS_TEXT_SIZE];
 	bool ports = flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP;
 
-	step(story, "A frame of %zu bytes came in on %s.", length, interface_name(story, story->ifindex));
+	if (wire_length > length)
+		step(story, "A frame of %zu bytes, of which the first %zu are known, came in on %s.", wire_length, length,
+		     interface_name(story, story->ifindex));
+	else
+		step(story, "A frame of %zu bytes came in on %s.", length, interface_name(story, story->ifindex));
 	if (flow->vlan)
 		step(story, "It carries the VLAN tag %u.", flow->vlan);
 	if (flow->network == FLOW_ARP) {
@@ -114,31 +118,137 @@ static void tell_link(struct story *story, const struct packet *packet)
 		step(story, "Its destination hardware address is another machine's.");
 }
 
-static void tell_flow(struct story *story, uint16_t service_row)
+static const char *backend_state_text(uint16_t row, const struct lb_tables *lb)
+{
+	switch (lb->backends[row & (LB_BACKEND_ROWS - 1)].state) {
+	case LB_BACKEND_UP:
+		return "takes new flows";
+	case LB_BACKEND_DRAINING:
+		return "is draining: it keeps its flows and gets no new ones";
+	case LB_BACKEND_DOWN:
+		return "is down";
+	default:
+		return "is gone";
+	}
+}
+
+static unsigned int seconds_of(uint32_t epochs)
+{
+	return epochs * EDGE_EPOCH_MS / 1000;
+}
+
+/* Why a record's backend is not the flow's any more: the rules of lb_flow_stays(), in words. */
+static void tell_record_void(struct story *story, const struct lb_service *service, uint64_t word, bool begins)
+{
+	const struct lb_backend *backend = &story->tables->lb->backends[lb_flow_backend(word) & (LB_BACKEND_ROWS - 1)];
+	const char *why;
+
+	if (backend->state == LB_BACKEND_FREE || &story->tables->lb->services[backend->service & (LB_SERVICE_ROWS - 1)] != service)
+		why = "its backend is gone";
+	else if (begins && word & LB_FLOW_CLOSING)
+		why = "that connection was closed, and this packet begins another";
+	else if (backend->state == LB_BACKEND_DOWN)
+		why = "its backend is down";
+	else
+		why = "it was silent for longer than the service's idle time";
+	step(story, "The record does not hold any more, because %s: the flow begins anew.", why);
+}
+
+/* A flow that begins, of a client that may have a backend already. */
+static void tell_client(struct story *story, const struct lb_service *service, uint64_t client_hash)
+{
+	struct lb_flow_place found = lb_flow_find(story->tables->flows, client_hash, LB_FLOW_CLIENT, story->epoch);
+	uint16_t row = lb_flow_backend(found.word);
+
+	if (!found.found)
+		return;
+	step(story, "By session affinity the client has the backend %s, which %s; last used about %u seconds ago, kept for %u.",
+	     backend_name(story, row), backend_state_text(row, story->tables->lb),
+	     seconds_of(lb_flow_age_epochs(found.word, story->epoch)), seconds_of(service->affinity_epochs));
+}
+
+/* What is recorded of the flow, and whether it counts. `asked`: this packet has its record looked up. */
+static void tell_record(struct story *story, uint16_t service_row, uint64_t hash, uint64_t client_hash, bool asked)
 {
 	const struct lb_service *service = &story->tables->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	const struct lb_flow_place found = lb_flow_find(story->tables->flows, hash, 0, story->epoch);
 	const struct flow *flow = story->flow;
-	bool affine = service->flags & LB_SERVICE_AFFINITY;
-	uint64_t hash = lb_flow_hash(story->tables->lb->hash_seed, &flow->source, flow->source_port, &flow->destination,
-				     flow->destination_port, flow->protocol, flow->network == FLOW_IPV6);
-	uint64_t ring_hash =
-		affine ? lb_client_hash(story->tables->lb->hash_seed, &flow->source, service) : hash;
-	uint16_t slot = lb_ring_ask(story->tables->rings, service, ring_hash);
-	struct lb_flow_place found = lb_flow_find(story->tables->flows, hash, 0, story->epoch);
+	bool begins = flow->protocol == PROTOCOL_TCP && (flow->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	uint16_t row = lb_flow_backend(found.word);
 
-	if ((uint32_t)service->ring == 0)
+	if (found.found) {
+		step(story, "The flow is recorded with the backend %s, last confirmed about %u seconds ago.", backend_name(story, row),
+		     seconds_of(lb_flow_age_epochs(found.word, story->epoch)));
+		if (!asked)
+			step(story, "The record need not be looked at: the ring's slot has had no other backend.");
+		else if (lb_flow_stays(story->tables->lb, service_row, found.word, begins, story->epoch))
+			step(story, "The record decides: a flow stays with its backend, which %s.",
+			     backend_state_text(row, story->tables->lb));
+		else
+			tell_record_void(story, service, found.word, begins);
+	} else if (asked) {
+		step(story, "No record of this flow exists: it begins now.");
+	} else {
+		step(story, "The flow counts as recorded already, though its record has given way to others: the ring decides.");
+	}
+	if (client_hash && asked &&
+	    !(found.found && lb_flow_stays(story->tables->lb, service_row, found.word, begins, story->epoch)))
+		tell_client(story, service, client_hash);
+}
+
+static void tell_flow(struct story *story, uint16_t service_row)
+{
+	const struct lb_tables *lb = story->tables->lb;
+	const struct lb_service *service = &lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	const struct flow *flow = story->flow;
+	uint16_t chosen = story->explanation->decision.backend;
+	uint64_t hash = lb_flow_hash(lb->hash_seed, &flow->source, flow->source_port, &flow->destination,
+				     flow->destination_port, flow->protocol, flow->network == FLOW_IPV6);
+	uint64_t client_hash = service->flags & LB_SERVICE_AFFINITY ? lb_client_hash(lb->hash_seed, &flow->source, service) : 0;
+	uint64_t ring_hash = client_hash ? client_hash : hash;
+	uint32_t slots = (uint32_t)service->ring;
+	uint16_t slot = lb_ring_ask(story->tables->rings, service, ring_hash);
+	bool asked = slot & LB_SLOT_MOVED || flow->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
+		     !lb_filter_test(story->tables->filter, hash, story->epoch);
+
+	if (slots == 0)
 		step(story, "The service has no backend that takes new flows.");
 	else
-		step(story, "By %s its ring (%u slots) names the backend %s%s.",
-		     affine ? "the client's address" : "the flow's addresses and ports", (uint32_t)service->ring,
+		step(story, "By %s it has slot %u of its ring (%u slots), which names the backend %s%s.",
+		     client_hash ? "the client's address" : "the flow's addresses and ports", lb_ring_slot(ring_hash, slots), slots,
 		     backend_name(story, slot & LB_SLOT_BACKEND),
 		     slot & LB_SLOT_MOVED ? "; the slot had another backend before, so the flow's record is asked" : "");
-	if (found.found)
-		step(story, "The flow is recorded with the backend %s, last confirmed about %u seconds ago.",
-		     backend_name(story, lb_flow_backend(found.word)),
-		     lb_flow_age_epochs(found.word, story->epoch) * EDGE_EPOCH_MS / 1000);
-	else
-		step(story, "No record of this flow exists: it begins now.");
+	tell_record(story, service_row, hash, client_hash, asked);
+	if (chosen)
+		step(story, "So it goes to the backend %s, which %s.", backend_name(story, chosen), backend_state_text(chosen, lb));
+}
+
+/* How an answer's client is reached. */
+static void tell_route(struct story *story)
+{
+	const struct route_row *route = route_find(story->tables->routes, &story->flow->destination);
+	char client[ADDRESS_TEXT_SIZE];
+
+	if (!route || !route->egress.ifindex)
+		return;
+	step(story, "The client %s is reached by %s, %s.", address_format(&story->flow->destination, client),
+	     interface_name(story, route->egress.ifindex), route->egress.flags & EGRESS_ON_LINK ? "on its link" : "through a router");
+}
+
+/* Why nobody took a packet. */
+static void tell_pass(struct story *story)
+{
+	const struct flow *flow = story->flow;
+	char destination[ADDRESS_TEXT_SIZE], source[ENDPOINT_TEXT_SIZE];
+
+	if ((flow->network == FLOW_IPV4 || flow->network == FLOW_IPV6) &&
+	    !vip_find(story->tables->vips, &flow->destination, flow->network == FLOW_IPV6)) {
+		step(story, "%s is no virtual IP of this node.", address_format(&flow->destination, destination));
+		if ((flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP) && !(flow->flags & FLOW_NO_PORTS))
+			step(story, "Nor is it an answer: %s is no backend with a flow to this address and port.",
+			     endpoint_format(&flow->source, be16_get(flow->source_port), source));
+	}
+	step(story, "No function takes it: it passes to the host's network stack unchanged.");
 }
 
 static void tell_egress(struct story *story)
@@ -166,6 +276,16 @@ static void tell_error(struct story *story)
 		     backend_name(story, decision->backend), service_name(story, decision->service));
 }
 
+/* An answer that cannot go on has no action that would tell it from a request. */
+static bool is_dropped_answer(const struct story *story, const struct decision *decision)
+{
+	const struct lb_tables *lb = story->tables->lb;
+
+	return decision->verdict == VERDICT_DROP && decision->backend &&
+	       address_equal(&lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)].address, &story->flow->source) &&
+	       !address_equal(&lb->services[decision->service & (LB_SERVICE_ROWS - 1)].address, &story->flow->destination);
+}
+
 static void tell_decision(struct story *story)
 {
 	const struct decision *decision = &story->explanation->decision;
@@ -173,6 +293,10 @@ static void tell_decision(struct story *story)
 
 	if (decision->service && edge_is_icmp_error(story->flow)) {
 		tell_error(story);
+	} else if (decision->service && is_dropped_answer(story, decision)) {
+		step(story, "It is an answer of the backend %s of %s.", backend_name(story, decision->backend),
+		     service_name(story, decision->service));
+		tell_route(story);
 	} else if (decision->service && decision->action != ACTION_NAT_REVERSE) {
 		step(story, "It is for the service %s.", service_name(story, decision->service));
 		if (story->flow->flags & FLOW_NO_PORTS)
@@ -199,6 +323,7 @@ static void tell_decision(struct story *story)
 	case ACTION_NAT_REVERSE:
 		step(story, "It is an answer of the backend %s of %s: its source becomes %s.",
 		     backend_name(story, decision->backend), service_name(story, decision->service), address);
+		tell_route(story);
 		tell_egress(story);
 		return;
 	case ACTION_L2_FORWARD:
@@ -221,13 +346,15 @@ static void tell_decision(struct story *story)
 	default:
 		break;
 	}
-	if (decision->verdict == VERDICT_DROP)
+	if (decision->verdict == VERDICT_DROP) {
 		step(story, "It is dropped (%s): %s", drop_name(decision->reason), drop_sentence(decision->reason));
-	else if (decision->verdict == VERDICT_HOLD)
+		step(story, "What to do: %s", drop_advice(decision->reason));
+	} else if (decision->verdict == VERDICT_HOLD) {
 		step(story, "It came before its datagram's first fragment, which has the ports: it is kept until that one comes, "
 			    "for a second at most.");
-	else if (decision->verdict == VERDICT_PASS)
-		step(story, "No function takes it: it passes to the host's network stack unchanged.");
+	} else if (decision->verdict == VERDICT_PASS) {
+		tell_pass(story);
+	}
 }
 
 /* Rewrites a copy of the frame as decided. */
@@ -283,8 +410,9 @@ static void tables_shadow_done(struct edge_tables *shadow)
 	free(shadow->holding);
 }
 
-int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms,
-		 const uint8_t *frame, size_t length, const struct edge_names *names, struct edge_explanation *ret_explanation, struct error *error)
+int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms, const uint8_t *frame,
+		 size_t length, size_t wire_length, const struct edge_names *names, struct edge_explanation *ret_explanation,
+		 struct error *error)
 {
 	struct edge_ingress ingress = {.ifindex = ifindex, .epoch = epoch, .tick_ms = tick_ms};
 	struct edge_explanation explanation = {0};
@@ -299,9 +427,11 @@ int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t ep
 	result = tables_shadow(tables, &shadow);
 	if (result == 0) {
 		packet = (struct packet){.data = (uint8_t *)frame, .end = (uint8_t *)frame + length};
+		if (wire_length > length)
+			packet.beyond = (uint32_t)(wire_length - length);
 		story = (struct story){tables, names, &explanation, &flow, ifindex, epoch};
 		edge_decide(&shadow, &packet, &ingress, &flow, &explanation.decision);
-		tell_packet(&story, length);
+		tell_packet(&story, length, wire_length);
 		tell_link(&story, &packet);
 		tell_decision(&story);
 		if (explanation.decision.verdict == VERDICT_TX || explanation.decision.verdict == VERDICT_REDIRECT)

@@ -10,7 +10,7 @@
 #include "edge/edge_state.h"
 
 #define EDGE_EXPLAIN_STEPS 24u
-#define EDGE_EXPLAIN_FRAME_MAX 9216u
+#define EDGE_EXPLAIN_FRAME_MAX 65536u
 
 /* How the explanation names what tables know by number. Any may return NULL. */
 struct edge_names {
@@ -28,8 +28,12 @@ struct edge_explanation {
 	size_t step_count;
 };
 
-/* -EINVAL: no frame, or one beyond EDGE_EXPLAIN_FRAME_MAX; -ENOMEM. */
+/*
+ * `wire_length` is how long the frame was where it came from, of which `length` bytes were kept; the same for a whole one.
+ * -EINVAL: no frame, or one beyond EDGE_EXPLAIN_FRAME_MAX; -ENOMEM.
+ */
 must_check int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms,
-			    const uint8_t *frame, size_t length, const struct edge_names *names, struct edge_explanation *ret_explanation,
+			    const uint8_t *frame, size_t length, size_t wire_length, const struct edge_names *names,
+			    struct edge_explanation *ret_explanation,
 			    struct error *error);
 void edge_explanation_done(struct edge_explanation *explanation);

@@ -276,7 +276,7 @@ static uint8_t verdict_of(struct edge_fixture *fixture, uint8_t client, uint16_t
 	struct edge_ingress ingress = {.ifindex = 1, .epoch = 100, .tick_ms = now_ms};
 	struct decision decision = {0};
 	struct flow flow = {0};
-	uint8_t frame[PACKET_OFFSET_MAX + 1]; /* of which 60; gcc warns of what the parser could reach in fewer */
+	uint8_t frame[60];
 	struct packet packet = {frame, frame + frame_build(frame, client, identification, fragment)};
 
 	edge_decide(&tables, &packet, &ingress, &flow, &decision);

@@ -117,7 +117,7 @@ PACKET_INLINE enum drop_reason flow_parse_ipv6_extensions(const struct packet *p
 	uint32_t offset = flow->l4_offset;
 	uint8_t next = flow->protocol;
 
-#pragma GCC unroll 7
+	PACKET_UNROLL
 	for (uint32_t i = 0; i <= FLOW_IPV6_EXTENSIONS; i++) {
 		const struct ipv6_extension *extension;
 		uint32_t length;

@@ -43,6 +43,13 @@
 #define unaligned(type, place) (((struct { type value; } __attribute__((packed, may_alias)) *)(place))->value)
 #endif
 
+/* verifier: before a loop that Linux 6.1 would not follow; natively it stays one */
+#ifdef __bpf__
+#define PACKET_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PACKET_UNROLL
+#endif
+
 #ifdef __bpf__
 /* verifier: hides a value's origin from the compiler, so that the bound check that follows is kept */
 #define value_opaque(value) __asm__ volatile("" : "+r"(value))

@@ -70,10 +70,20 @@ struct api_trace_filter {
 	uint32_t rate;          /* packets a second that each worker reports at most; 0: no limit */
 };
 
+/* A packet as a client might send it. */
+struct api_explain_flow {
+	uint8_t protocol; /* TCP, UDP, ICMP or ICMPv6: an echo request */
+	bool established; /* TCP: not the first packet */
+	struct address source, destination;
+	uint16_t source_port, destination_port; /* host order */
+};
+
 struct api_explain_question {
-	const char *interface; /* NULL: the first one that takes part */
+	const char *interface; /* NULL: of a flow, the one that its source is reached by, if it takes part; else the first that does */
+	const struct api_explain_flow *flow; /* NULL: the frame below */
 	const uint8_t *bytes;  /* the frame, from its Ethernet header on */
 	size_t length;
+	size_t wire_length;    /* of the whole frame, if not all of it was kept */
 };
 
 /*
@@ -101,6 +111,7 @@ struct api_explain_question {
  *             "vips":[VIP…],"services":[SERVICE…],"drops":[DROP…, those above 0],"flows":17,
  *             "alarms":[{"severity":"error"|"warning","text":"a sentence","sinceSeconds":12}]}
  *   EXPLAIN  {"verdict":"tx","function":"lb","reason":null or "vip_not_owned","sentence":null or "…",
+ *             "advice":"what to do about a drop",
  *             "service":"default/web","backend":"10.0.0.21:7000","interface":"eth0","outInterface":"eth1",
  *             "out":"hex of the frame that leaves","steps":["The frame came in on eth0.","…"]}
  */

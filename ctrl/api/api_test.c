@@ -86,6 +86,8 @@ static int fake_ready(void *context, struct error *error)
 static json_t *fake_explain(void *context, const struct api_explain_question *question, struct error *error)
 {
 	(void)context;
+	if (question->flow)
+		return json_pack("{s:s, s:i}", "verdict", "tx", "port", question->flow->destination_port);
 	if (question->length < 14) {
 		error_set(error, EINVAL, "too short");
 		return NULL;
@@ -578,6 +580,18 @@ static void test_verbs(void **state)
 	json_decref(json);
 	assert_int_equal(call("POST", "/selvage/v1/explain", "{\"packets\":[{\"bytes\":\"0\"}]}", NULL), 422);
 	assert_int_equal(call("POST", "/selvage/v1/explain", "", NULL), 422);
+	assert_int_equal(call("POST", "/selvage/v1/explain",
+			      "{\"packets\":[{\"protocol\":\"udp\",\"source\":\"10.0.0.1:5000\",\"destination\":\"192.0.2.10:80\"}]}", &json),
+			 200);
+	assert_string_equal(text_at(json_array_get(json_object_get(json, "results"), 0), NULL, "verdict"), "tx");
+	json_decref(json);
+	assert_int_equal(call("POST", "/selvage/v1/explain",
+			      "{\"packets\":[{\"protocol\":\"udp\",\"source\":\"10.0.0.1:5000\",\"destination\":\"[2001:db8::1]:80\"}]}", NULL),
+			 422);
+	assert_int_equal(call("POST", "/selvage/v1/explain",
+			      "{\"packets\":[{\"protocol\":\"icmp\",\"source\":\"10.0.0.1:5000\",\"destination\":\"10.0.0.2\"}]}", NULL), 422);
+	assert_int_equal(call("POST", "/selvage/v1/explain",
+			      "{\"packets\":[{\"bytes\":\"000102030405060708090a0b0c0d\",\"length\":13}]}", NULL), 422);
 	assert_int_equal(call("GET", "/apis/metallb.io/v1beta1", "", &json), 200);
 	assert_string_equal(text_at(json, NULL, "kind"), "APIResourceList");
 	json_decref(json);

@@ -6,6 +6,7 @@
 #include "base/lib/address_text.h"
 #include "ctrl/api/api_internal.h"
 #include "ctrl/api/trace_packet.h"
+#include "base/packet/wire.h"
 
 #define EXPLAIN_PACKETS_MAX 1000
 #define FRAME_BYTES_MAX 65535
@@ -86,19 +87,81 @@ static void metrics_verb_handle(struct api *api, struct http_exchange *exchange)
 
 /* --- explain ----------------------------------------------------------------------------------------------------------- */
 
-static json_t *explain_one(struct api *api, const json_t *packet, struct error *error)
+/* "10.0.0.5:4000"; an address alone for protocols without ports. */
+static int explain_side(const json_t *packet, const char *key, bool ports, struct address *ret_address, uint16_t *ret_port,
+			struct error *error)
+{
+	const char *text = json_string_value(json_object_get(packet, key));
+
+	if (ports && text && endpoint_parse(text, ret_address, ret_port) == 0)
+		return 0;
+	if (!ports && text && address_parse(text, ret_address) == 0)
+		return 0;
+	return error_set(error, EINVAL, "\"%s\" must be %s, not \"%.60s\"", key,
+			 ports ? "ADDRESS:PORT or [IPV6]:PORT" : "an address without a port", text ? text : "");
+}
+
+static int explain_flow_read(const json_t *packet, struct api_explain_flow *ret_flow, struct error *error)
+{
+	static const struct {
+		const char *name;
+		uint8_t protocol;
+	} protocols[] = {{"tcp", PROTOCOL_TCP}, {"udp", PROTOCOL_UDP}, {"icmp", PROTOCOL_ICMP}};
+	const char *name = json_string_value(json_object_get(packet, "protocol"));
+	struct api_explain_flow flow = {.established = json_is_true(json_object_get(packet, "established"))};
+	struct prefix source;
+	bool ipv4;
+
+	for (size_t i = 0; name && i < array_length(protocols); i++)
+		if (strcmp(name, protocols[i].name) == 0)
+			flow.protocol = protocols[i].protocol;
+	if (!flow.protocol)
+		return error_set(error, EINVAL, "\"protocol\" must be tcp, udp or icmp");
+	if (explain_side(packet, "source", flow.protocol != PROTOCOL_ICMP, &flow.source, &flow.source_port, error) < 0 ||
+	    explain_side(packet, "destination", flow.protocol != PROTOCOL_ICMP, &flow.destination, &flow.destination_port, error) < 0)
+		return -EINVAL;
+	source = (struct prefix){.address = flow.source};
+	ipv4 = prefix_family_ipv4(&source);
+	source.address = flow.destination;
+	if (ipv4 != prefix_family_ipv4(&source))
+		return error_set(error, EINVAL, "source and destination must be of one family, IPv4 or IPv6");
+	if (flow.protocol == PROTOCOL_ICMP && !ipv4)
+		flow.protocol = PROTOCOL_ICMPV6;
+	*ret_flow = flow;
+	return 0;
+}
+
+static int explain_bytes_read(const json_t *packet, uint8_t *bytes, struct api_explain_question *question, struct error *error)
 {
 	const char *hex = json_string_value(json_object_get(packet, "bytes"));
-	const char *interface = json_string_value(json_object_get(packet, "interface"));
-	uint8_t bytes[FRAME_BYTES_MAX];
-	struct api_explain_question question = {.interface = interface, .bytes = bytes};
-	int status = hex ? hex_parse(hex, bytes, sizeof(bytes), &question.length) : -EINVAL;
+	const json_t *whole = json_object_get(packet, "length");
 
-	if (status < 0) {
-		error_set(error, EINVAL, "\"bytes\" must be the frame in hexadecimal digits, at most %d bytes", FRAME_BYTES_MAX);
-		return NULL;
+	if (!hex || hex_parse(hex, bytes, FRAME_BYTES_MAX, &question->length) < 0)
+		return error_set(error, EINVAL, "\"bytes\" must be the frame in hexadecimal digits, at most %d bytes", FRAME_BYTES_MAX);
+	question->wire_length = question->length;
+	if (!whole)
+		return 0;
+	if (!json_is_integer(whole) || json_integer_value(whole) < (json_int_t)question->length ||
+	    json_integer_value(whole) > FRAME_BYTES_MAX)
+		return error_set(error, EINVAL, "\"length\" must be that of the whole frame, of which \"bytes\" is the beginning");
+	question->wire_length = (size_t)json_integer_value(whole);
+	return 0;
+}
+
+static json_t *explain_one(struct api *api, const json_t *packet, struct error *error)
+{
+	uint8_t bytes[FRAME_BYTES_MAX];
+	struct api_explain_flow flow;
+	struct api_explain_question question = {.interface = json_string_value(json_object_get(packet, "interface")), .bytes = bytes};
+	int status;
+
+	if (json_object_get(packet, "protocol")) {
+		question.flow = &flow;
+		status = explain_flow_read(packet, &flow, error);
+	} else {
+		status = explain_bytes_read(packet, bytes, &question, error);
 	}
-	return api->backend.explain(api->backend.context, &question, error);
+	return status < 0 ? NULL : api->backend.explain(api->backend.context, &question, error);
 }
 
 static void explain_handle(struct api *api, struct http_exchange *exchange)
@@ -110,7 +173,7 @@ static void explain_handle(struct api *api, struct http_exchange *exchange)
 	size_t i;
 
 	if (!json_is_array(packets) || json_array_size(packets) > EXPLAIN_PACKETS_MAX)
-		error_set(&error, EINVAL, "the body must be {\"packets\": [{\"bytes\": HEX, \"interface\": NAME}]} with at most %d",
+		error_set(&error, EINVAL, "the body must be {\"packets\": [{\"bytes\": HEX, \"interface\": NAME}]} with at most %d, or a protocol, source and destination instead of bytes",
 			  EXPLAIN_PACKETS_MAX);
 	json_array_foreach(packets, i, packet) {
 		json_t *result = *error.text ? NULL : explain_one(api, packet, &error);

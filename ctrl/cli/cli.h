@@ -26,7 +26,7 @@ struct cli {
 	size_t file_count;
 	bool recursive, all, dry_run, ignore_not_found;
 	const char *filter, *write_file, *packet, *in_file, *interface, *node;
-	bool interesting, watch;
+	bool interesting, watch, established;
 	uint64_t count;   /* 0: not given, as of the others below */
 	uint64_t snaplen; /* bytes */
 	uint64_t rate;    /* packets a second */

@@ -38,15 +38,15 @@ static const struct cli_verb verbs[] = {
 	{"trace", "", "Packets as they are decided, a line each",
 	 "selvage trace --filter 'udp port 7000 and drops' -c 10 -w drops.pcapng\n"
 	 "  selvage trace --interesting -w - | wireshark -k -i -", "oFcwSEr", verb_trace},
-	{"explain", "--packet HEX | --in PCAP", "What happens to a packet on the live tables, and why",
-	 "selvage explain --in one.pcap --interface eth0", "opiX", verb_explain},
+	{"explain", "PROTOCOL SOURCE DESTINATION | --packet HEX | --in PCAP", "What happens to a packet on the live tables, and why",
+	 "selvage explain udp 10.0.0.5:4000 192.0.2.10:7000\n  selvage explain --in one.pcap --interface eth0", "opiXH", verb_explain},
 	{"metrics", "", "The metrics as Prometheus reads them", "selvage metrics", "", verb_metrics},
 	{"version", "", "Versions of this program and of the daemon", "selvage version", "o", verb_version},
 };
 
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
        OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE, OPTION_TIMES,
-       OPTION_INTERVAL, OPTION_WATCH };
+       OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED };
 
 static const struct {
 	struct option option;
@@ -82,6 +82,7 @@ static const struct {
 	{{"packet", required_argument, NULL, OPTION_PACKET}, 'p', "--packet HEX              the frame, from its Ethernet header on"},
 	{{"in", required_argument, NULL, OPTION_IN}, 'i', "--in PCAP                 every packet of a capture"},
 	{{"interface", required_argument, NULL, OPTION_INTERFACE}, 'X', "--interface NAME          where the packet comes in"},
+	{{"established", no_argument, NULL, OPTION_ESTABLISHED}, 'H', "--established             tcp: a packet of an open connection, not its first"},
 	{{"node", required_argument, NULL, OPTION_NODE}, 'N', "--node NAME               the new owner"},
 	{{"socket", required_argument, NULL, 's'}, 0, "-s, --socket PATH         of the daemon (" API_SOCKET_DEFAULT ")"},
 	{{"help", no_argument, NULL, 'h'}, 0, "-h, --help"},
@@ -254,6 +255,9 @@ static int option_set(struct cli *cli, int letter, const char *value)
 		return number_parse("-n", value, 1000000000, &cli->times);
 	case OPTION_INTERVAL:
 		return interval_parse(value, &cli->interval_ms);
+	case OPTION_ESTABLISHED:
+		cli->established = true;
+		return 0;
 	case OPTION_WATCH:
 		cli->watch = true;
 		return 0;

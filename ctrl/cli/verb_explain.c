@@ -3,20 +3,30 @@
 #include <pcap/pcap.h>
 #include <string.h>
 
+#include "base/lib/address_text.h"
 #include "ctrl/api/trace_packet.h"
 #include "ctrl/cli/cli.h"
 
 #define FRAME_BYTES_MAX 65535
 #define BATCH 100 /* packets in one request */
 
-static json_t *packet_json(const struct cli *cli, const uint8_t *bytes, size_t length)
+/* Takes over `packet`. */
+static json_t *interface_add(const struct cli *cli, json_t *packet)
+{
+	if (cli->interface)
+		json_object_set_new(packet, "interface", json_string(cli->interface));
+	return packet;
+}
+
+/* `wire_length`: of the whole frame, of which `length` bytes were kept. */
+static json_t *packet_json(const struct cli *cli, const uint8_t *bytes, size_t length, size_t wire_length)
 {
 	_cleanup_(freep) char *hex = hex_format(bytes, length);
 	json_t *packet = json_pack("{s:s}", "bytes", hex);
 
-	if (cli->interface)
-		json_object_set_new(packet, "interface", json_string(cli->interface));
-	return packet;
+	if (wire_length > length)
+		json_object_set_new(packet, "length", json_integer((json_int_t)wire_length));
+	return interface_add(cli, packet);
 }
 
 static void result_print(const json_t *result, size_t number)
@@ -63,7 +73,7 @@ static int capture_explain(const struct cli *cli, pcap_t *capture, json_t *resul
 	int status, exit_status = EXIT_SUCCESS;
 
 	while (exit_status == EXIT_SUCCESS && (status = pcap_next_ex(capture, &header, &bytes)) == 1) {
-		json_array_append_new(packets, packet_json(cli, bytes, header->caplen));
+		json_array_append_new(packets, packet_json(cli, bytes, header->caplen, header->len));
 		if (json_array_size(packets) == BATCH) {
 			exit_status = batch_explain(cli, packets, results);
 			packets = json_array();
@@ -100,7 +110,34 @@ static int hex_explain(const struct cli *cli, json_t *results)
 
 	if (hex_parse(cli->packet, bytes, sizeof(bytes), &length) < 0 || !length)
 		return cli_misuse("explain: --packet takes pairs of hexadecimal digits, at most %d bytes", FRAME_BYTES_MAX);
-	return batch_explain(cli, json_pack("[o]", packet_json(cli, bytes, length)), results);
+	return batch_explain(cli, json_pack("[o]", packet_json(cli, bytes, length, length)), results);
+}
+
+/* udp 10.0.0.5:4000 192.0.2.10:7000 */
+static int flow_explain(const struct cli *cli, char **words, json_t *results)
+{
+	return batch_explain(cli,
+			     json_pack("[o]", interface_add(cli, json_pack("{s:s, s:s, s:s, s:b}", "protocol", words[0], "source", words[1],
+									   "destination", words[2], "established", cli->established))),
+			     results);
+}
+
+/* What is wrong with a flow's words, said before anybody is asked; 0 when nothing is. */
+static int flow_check(char **words)
+{
+	bool ports = strcmp(words[0], "icmp") != 0;
+	struct address address;
+	uint16_t port;
+
+	if (ports && strcmp(words[0], "tcp") != 0 && strcmp(words[0], "udp") != 0)
+		return cli_misuse("explain: \"%s\" is not tcp, udp or icmp", words[0]);
+	for (int i = 1; i <= 2; i++) {
+		if (ports && endpoint_parse(words[i], &address, &port) < 0)
+			return cli_misuse("explain: \"%s\" is not ADDRESS:PORT or [IPV6]:PORT", words[i]);
+		if (!ports && address_parse(words[i], &address) < 0)
+			return cli_misuse("explain: \"%s\" is not an address; icmp has no ports", words[i]);
+	}
+	return 0;
 }
 
 int verb_explain(const struct cli *cli, int argument_count, char **arguments)
@@ -109,12 +146,14 @@ int verb_explain(const struct cli *cli, int argument_count, char **arguments)
 	int exit_status;
 	size_t i;
 
-	if (argument_count)
-		return cli_misuse("explain: \"%s\" is not expected", arguments[0]);
-	if (!cli->packet == !cli->in_file)
-		return cli_misuse("explain: give either --packet HEX or --in PCAP");
+	if ((argument_count != 0) + (cli->packet != NULL) + (cli->in_file != NULL) != 1 || (argument_count && argument_count != 3))
+		return cli_misuse("explain: give one of --packet HEX, --in PCAP, or a flow: udp 10.0.0.5:4000 192.0.2.10:7000");
+	if (argument_count && (exit_status = flow_check(arguments)) != 0)
+		return exit_status;
 	results = json_array();
-	exit_status = cli->packet ? hex_explain(cli, results) : file_explain(cli, results);
+	exit_status = argument_count ? flow_explain(cli, arguments, results) :
+		      cli->packet    ? hex_explain(cli, results) :
+				       file_explain(cli, results);
 	answer = json_pack("{s:O}", "results", results);
 	if (exit_status == EXIT_SUCCESS && !print_raw(cli, answer))
 		json_array_foreach(results, i, result)

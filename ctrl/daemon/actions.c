@@ -9,6 +9,7 @@
 #include "ctrl/api/registry.h"
 #include "ctrl/daemon/daemon.h"
 #include "edge/edge_explain.h"
+#include "edge/edge_frame.h"
 
 /* --- may it be stored ------------------------------------------------------------------------------------------------- */
 
@@ -288,6 +289,8 @@ static json_t *explanation_json(struct daemon *daemon, uint32_t ifindex, const s
 			 decision->reason ? json_string(drop_name(decision->reason)) : json_null(), "sentence",
 			 decision->reason ? json_string(drop_sentence(decision->reason)) : json_null(), "interface",
 			 daemon_interface_name(daemon, ifindex), "steps", steps);
+	if (decision->verdict == VERDICT_DROP)
+		json_object_set_new(json, "advice", json_string(drop_advice(decision->reason)));
 	if (service)
 		json_object_set_new(json, "service", json_string(service));
 	if (backend)
@@ -309,22 +312,71 @@ static const struct daemon_interface *interface_choose(const struct daemon *daem
 	return NULL;
 }
 
+/* The one that packets from the address come in by, as far as routes tell; NULL when it is none of ours. */
+static const struct daemon_interface *interface_towards(const struct daemon *daemon, const struct address *source)
+{
+	const struct route_row *route = route_find(programmer_tables(daemon->programmer)->routes, source);
+
+	for (size_t i = 0; route && i < daemon->interface_count; i++) {
+		if (daemon->interfaces[i].ifindex && daemon->interfaces[i].ifindex == route->egress.ifindex)
+			return &daemon->interfaces[i];
+	}
+	return NULL;
+}
+
+/* A packet of the flow as it would come in: to the interface's hardware address, from a neighbour's if it is known. */
+static size_t flow_frame(const struct daemon *daemon, const struct daemon_interface *interface, const struct api_explain_flow *flow,
+			 uint8_t ret_bytes[static EDGE_FRAME_SIZE])
+{
+	const struct edge_tables *tables = programmer_tables(daemon->programmer);
+	const struct route_row *route = route_find(tables->routes, &flow->source);
+	uint16_t vlan = route && route->egress.ifindex == interface->ifindex ? route->egress.vlan : 0;
+	const struct link_row *link = link_find(tables->links, interface->ifindex, vlan);
+	const struct prefix source = {.address = flow->source};
+	struct edge_frame frame = {
+		.source_mac = neighbour_find(tables->neighbours, &flow->source, neighbour_link(interface->ifindex, vlan)),
+		.destination_mac = link ? link->mac : 0,
+		.vlan = vlan,
+		.protocol = flow->protocol,
+		.ipv6 = !prefix_family_ipv4(&source),
+		.established = flow->established,
+		.source = flow->source,
+		.destination = flow->destination,
+		.source_port = flow->source_port,
+		.destination_port = flow->destination_port,
+	};
+
+	if (!frame.source_mac)
+		frame.source_mac = mac_word((const uint8_t[6]){2, 0, 0, 0, 0, 1});
+	return edge_frame_write(&frame, ret_bytes);
+}
+
 json_t *daemon_explain(void *context, const struct api_explain_question *question, struct error *error)
 {
 	struct daemon *daemon = context;
-	const struct daemon_interface *interface = interface_choose(daemon, question->interface);
+	const struct daemon_interface *interface =
+		question->flow && !question->interface ? interface_towards(daemon, &question->flow->source) : NULL;
 	struct edge_names names = {daemon, daemon_interface_name, daemon_service_name, daemon_backend_name};
 	struct edge_explanation explanation;
+	uint8_t bytes[EDGE_FRAME_SIZE];
+	const uint8_t *frame = question->bytes;
+	size_t length = question->length, wire_length = question->wire_length;
 	json_t *json;
 
+	if (!interface)
+		interface = interface_choose(daemon, question->interface);
 	if (!interface) {
 		error_set(error, ENOENT, question->interface ? "%s is no interface of the packet program; `selvage status` lists them" :
 							       "the packet program runs on no interface%s",
 			  question->interface ? question->interface : "");
 		return NULL;
 	}
+	if (question->flow) {
+		frame = bytes;
+		length = wire_length = flow_frame(daemon, interface, question->flow, bytes);
+	}
 	if (edge_explain(programmer_tables(daemon->programmer), interface->ifindex, programmer_epoch(daemon->programmer),
-			 programmer_tick_ms(daemon->programmer), question->bytes, question->length, &names, &explanation, error) < 0)
+			 programmer_tick_ms(daemon->programmer), frame, length, wire_length, &names, &explanation, error) < 0)
 		return NULL;
 	json = explanation_json(daemon, interface->ifindex, &explanation);
 	edge_explanation_done(&explanation);

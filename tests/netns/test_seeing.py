@@ -267,3 +267,43 @@ def test_drops_tell_what_is_new_and_what_to_do(node, tmp_path, monkeypatch):
     edge_site.wait_for(lambda: any(closed(each).get("new") == 1 for each in watch.json()[1:]), 10, "the new drop")
     assert watch.stop()[0] == 0
     assert node.selvage("drops", "--interval", "2", check=False).returncode == 2
+
+
+# --- explain -------------------------------------------------------------------------------------------------------------
+
+
+def test_explain_takes_a_flow(node):
+    told = node.selvage("explain", "udp", f"{CLIENT4}:5000", f"{VIP4}:7000").stdout
+    assert f"It is UDP over IPv4 from {CLIENT4} port 5000 to {VIP4} port 7000." in told and "came in on eth0" in told
+    assert "No record of this flow exists: it begins now." in told and "has slot " in told
+    ask(node, source=5000)
+    result, = json.loads(node.selvage("explain", "udp", f"{CLIENT4}:5000", f"{VIP4}:7000", "-o", "json").stdout)["results"]
+    assert any("The flow is recorded with the backend" in step for step in result["steps"]) and result["verdict"] in ("tx", "redirect")
+    backend = result["backend"]
+    # the same flow's answer comes in where the backend is
+    words = node.selvage("explain", "udp", backend, f"{CLIENT4}:5000").stdout
+    assert f"came in on {'vethw1' if backend.startswith('10.77') else 'eth0'}" in words and f"its source becomes {VIP4}:7000" in words, words
+    # a drained backend keeps what it has: the record decides
+    node.selvage("backend", "drain", "echo", backend)
+    node.wait_backends("echo", draining=1)
+    words = node.selvage("explain", "udp", f"{CLIENT4}:5000", f"{VIP4}:7000").stdout
+    assert "The record decides: a flow stays with its backend, which is draining" in words and f"backend {backend}, out of" in words
+    assert "What to do:" in node.selvage("explain", "tcp", f"[2001:db8:0:1::101]:5000", f"[{VIP6}]:81").stdout
+    assert "is answered" in node.selvage("explain", "icmp", CLIENT4, VIP4, "--interface", "eth0").stdout
+    for words, says in ((["udp", CLIENT4, f"{VIP4}:7000"], "is not ADDRESS:PORT"), (["icmp", f"{CLIENT4}:1", VIP4], "no ports"),
+                        (["sctp", CLIENT4, VIP4], "not tcp, udp or icmp"), (["udp", f"{CLIENT4}:1"], "give one of")):
+        bad = node.selvage("explain", *words, check=False)
+        assert bad.returncode == 2 and says in bad.stderr, bad.stderr
+    bad = node.selvage("explain", "udp", f"{CLIENT4}:1", f"[{VIP6}]:1", check=False)
+    assert bad.returncode == 1 and "one family" in bad.stderr
+    assert node.drops()["vip_port_closed"] == 0, "asking is not doing"
+
+
+def test_explain_takes_what_a_capture_cut_off(node, tmp_path):
+    capture = tmp_path / "cut.pcapng"
+    trace = Reader(node, "trace", "--filter", "udp and src port 5009", "-w", capture, "-c", "1", "--snaplen", "64")
+    edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+    ask(node, length=1000, source=5009)
+    assert trace.process.wait(10) == 0
+    words = node.selvage("explain", "--in", capture).stdout
+    assert "A frame of 1042 bytes, of which the first 64 are known" in words and "Its destination becomes" in words, words
