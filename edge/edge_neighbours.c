@@ -122,19 +122,6 @@ static bool neighbour_ensure(struct neighbour_book *book, const struct directory
 	return victim && entry_write(victim, &address, link, mac_seen(mac, now_epoch));
 }
 
-static bool neighbour_remove(struct neighbour_book *book, const struct directory_key *key)
-{
-	struct address address = {{key->word[0], key->word[1]}};
-	uint32_t link = (uint32_t)key->word[2];
-	struct neighbour_entry *bucket = book->table->entries[neighbour_bucket(&address, link)];
-
-	for (uint32_t way = 0; way < NEIGHBOUR_WAYS; way++) {
-		if (entry_is(&bucket[way], &address, link))
-			return entry_clear(&bucket[way]);
-	}
-	return false;
-}
-
 /* Fills `ret_book` with the neighbours, sorted; of two equal ones the last in the list counts. */
 static int book_fill(const struct neighbour_wanted *neighbours, size_t count, struct neighbour_book *ret_book)
 {
@@ -173,10 +160,10 @@ int neighbours_apply(struct neighbour_book *book, const struct neighbour_wanted 
 
 	if (book_fill(neighbours, count, book) < 0)
 		return error_set(error, ENOMEM, "writing %zu neighbours: no memory", count);
-	for (size_t i = 0; i < before.count; i++) {
-		if (directory_pairs_find(book->wanted, book->count, &before.wanted[i].key) == 0)
-			changes->neighbours += neighbour_remove(book, &before.wanted[i].key);
-	}
+	/*
+	 * What is wanted no more is left to age: the kernel forgets neighbours that it has not used itself, and the packets' clients are
+	 * such. A worker may have learned the same one from traffic just now.
+	 */
 	for (size_t i = 0; i < book->count; i++)
 		changes->neighbours += neighbour_ensure(book, &book->wanted[i], now_epoch);
 	neighbours_done(&before);
