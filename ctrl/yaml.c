@@ -7,6 +7,7 @@
 
 #include "base/lib/arena.h"
 #include "base/lib/memory.h"
+#include "base/lib/utf8.h"
 #include "ctrl/yaml_tree.h"
 
 const struct yaml_limits yaml_limits_default = {.bytes = 1024 * 1024, .nodes = 20000, .depth = 24};
@@ -86,23 +87,6 @@ char *yaml_problems_text(const struct yaml_problems *problems)
 
 /* ---- Texts ---- */
 
-/* Bytes of the well-formed UTF-8 character (RFC 3629) at the start of `text`; 0: it is none. */
-static size_t utf8_length(const unsigned char *text, size_t length)
-{
-	size_t count = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
-
-	if (count > length)
-		return 0;
-	for (size_t i = 1; i < count; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong forms, surrogates, past the last code point. */
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return count;
-}
-
 static bool control_character(unsigned char byte)
 {
 	return (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f;
@@ -116,7 +100,7 @@ static int characters_check(const char *text, size_t length, struct yaml_problem
 	for (size_t at = 0, step; at < length; at += step, column++) {
 		unsigned char byte = (unsigned char)text[at];
 
-		step = utf8_length((const unsigned char *)text + at, length - at);
+		step = utf8_length(text + at, length - at);
 		if (!step || control_character(byte)) {
 			yaml_problem_add(problems, line, column, step ? "the control character 0x%02x is not allowed" :
 							 "the byte 0x%02x is not UTF-8", byte);

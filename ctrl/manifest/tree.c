@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/lib/utf8.h"
+
 #define TREE_DEPTH_MAX 64
 
 static struct yaml_node *node_new(struct decoder *decoder, enum yaml_kind kind)
@@ -150,33 +152,12 @@ json_t *tree_to_json(const struct yaml_node *node)
 	return json;
 }
 
-/* Length of the well-formed sequence at `text` (RFC 3629 section 4), or 0. */
-static size_t utf8_sequence(const unsigned char *text, size_t left)
-{
-	size_t length = text[0] < 0x80   ? 1
-			: text[0] < 0xc2 ? 0
-			: text[0] < 0xe0 ? 2
-			: text[0] < 0xf0 ? 3
-			: text[0] < 0xf5 ? 4
-					 : 0;
-
-	if (length == 0 || length > left)
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return length;
-}
-
 bool tree_check_utf8(struct diagnostics *diagnostics, const char *file, const char *text, size_t length)
 {
 	uint32_t line = 1, column = 1;
 
 	for (size_t at = 0; at < length;) {
-		size_t sequence = utf8_sequence((const unsigned char *)text + at, length - at);
+		size_t sequence = utf8_length(text + at, length - at);
 
 		if (sequence == 0 || text[at] == '\0') {
 			diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, file, line, column,
