@@ -7,63 +7,17 @@
 
 #include <cmocka.h>
 
+#include "ctrl/program/test_support.h"
+
 #define NIC 2
 #define VETH 3
 #define VLAN 4
-
-static struct address address(const char *text)
-{
-	struct address parsed;
-
-	assert_int_equal(address_parse(text, &parsed), 0);
-	return parsed;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix parsed;
-
-	assert_int_equal(prefix_parse(text, &parsed), 0);
-	return parsed;
-}
 
 static void assert_address_equal(struct address actual, const char *expected)
 {
 	char text[ADDRESS_TEXT_SIZE];
 
 	assert_string_equal(address_format(&actual, text), expected);
-}
-
-static void link_add(struct network *network, uint32_t ifindex, const char *name, const char *own)
-{
-	struct prefix own_prefix = prefix(own);
-	struct network_link link = {.ifindex = ifindex,
-				    .mac = {2, 0, 0, 0, 0, (uint8_t)ifindex},
-				    .up = true,
-				    .carrier = true,
-				    .mtu = 1500,
-				    .addresses = &own_prefix,
-				    .address_count = 1};
-
-	strcpy(link.name, name);
-	assert_int_equal(network_add_link(network, &link), 0);
-}
-
-static void route_add(struct network *network, const char *to, const char *gateway, uint32_t ifindex, uint32_t metric)
-{
-	struct network_route route = {.to = prefix(to), .ifindex = ifindex, .metric = metric};
-
-	if (gateway)
-		route.gateway = address(gateway);
-	assert_int_equal(network_add_route(network, &route), 0);
-}
-
-static void neighbour_add(struct network *network, const char *ip, uint32_t ifindex, uint8_t last_byte)
-{
-	struct network_neighbour neighbour = {
-		.ip = address(ip), .ifindex = ifindex, .usable = true, .mac = {2, 0, 0, 0, 1, last_byte}};
-
-	assert_int_equal(network_add_neighbour(network, &neighbour), 0);
 }
 
 /* A node with a NIC to the site's LAN, a veth to a local backend, and a VLAN link on the NIC. */

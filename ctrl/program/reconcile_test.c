@@ -10,6 +10,7 @@
 
 #include "base/packet/wire.h"
 #include "ctrl/manifest/manifest.h"
+#include "ctrl/program/test_support.h"
 
 #define POOL "apiVersion: metallb.io/v1beta1\n" \
 	     "kind: IPAddressPool\n" \
@@ -49,22 +50,6 @@ struct world {
 	struct reconcile_result result;
 };
 
-static struct address address(const char *text)
-{
-	struct address parsed;
-
-	assert_int_equal(address_parse(text, &parsed), 0);
-	return parsed;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix parsed;
-
-	assert_int_equal(prefix_parse(text, &parsed), 0);
-	return parsed;
-}
-
 static void world_objects(struct world *world, const char *text)
 {
 	struct diagnostics diagnostics;
@@ -83,29 +68,22 @@ static void world_objects(struct world *world, const char *text)
 /* eth0 (NIC, 192.0.2.0/24, default route by 192.0.2.1) and veth1 (workloads, 10.0.0.0/24). */
 static void world_network(struct world *world)
 {
-	struct prefix own = prefix("192.0.2.2/24"), inner = prefix("10.0.0.1/24");
-	struct network_link eth0 = {.ifindex = 2, .name = "eth0", .mac = {2, 0, 0, 0, 0, 2}, .up = true, .carrier = true, .mtu = 1500,
-				    .addresses = &own, .address_count = 1};
-	struct network_link veth1 = {.ifindex = 3, .name = "veth1", .mac = {2, 0, 0, 0, 0, 3}, .up = true, .carrier = true,
-				     .mtu = 65536, .kind = NETWORK_LINK_VETH, .peer_in_other_namespace = true, .addresses = &inner,
-				     .address_count = 1};
-	struct network_route routes[] = {
-		{.to = prefix("192.0.2.0/24"), .ifindex = 2},
-		{.to = prefix("10.0.0.0/24"), .ifindex = 3},
-		{.to = prefix("0.0.0.0/0"), .gateway = address("192.0.2.1"), .ifindex = 2},
-	};
-	struct network_neighbour neighbours[] = {
-		{.ip = address("10.0.0.21"), .ifindex = 3, .mac = {2, 0, 0, 0, 0, 0x21}, .usable = true},
-		{.ip = address("10.0.0.22"), .ifindex = 3, .mac = {2, 0, 0, 0, 0, 0x22}, .usable = true},
-		{.ip = address("192.0.2.1"), .ifindex = 2, .mac = {2, 0, 0, 0, 0, 1}, .usable = true},
-	};
+	struct network *network = &world->network;
+	struct network_link *veth1;
 
-	assert_int_equal(network_add_link(&world->network, &eth0), 0);
-	assert_int_equal(network_add_link(&world->network, &veth1), 0);
-	for (size_t i = 0; i < array_length(routes); i++)
-		assert_int_equal(network_add_route(&world->network, &routes[i]), 0);
-	for (size_t i = 0; i < array_length(neighbours); i++)
-		assert_int_equal(network_add_neighbour(&world->network, &neighbours[i]), 0);
+	link_add(network, 2, "eth0", "192.0.2.2/24");
+	link_add(network, 3, "veth1", "10.0.0.1/24");
+	veth1 = (struct network_link *)network_link_find(network, 3);
+	((struct network_link *)network_link_find(network, 2))->mtu = 1500;
+	veth1->mtu = 65536;
+	veth1->kind = NETWORK_LINK_VETH;
+	veth1->peer_in_other_namespace = true;
+	route_add(network, "192.0.2.0/24", NULL, 2, 0);
+	route_add(network, "10.0.0.0/24", NULL, 3, 0);
+	route_add(network, "0.0.0.0/0", "192.0.2.1", 2, 0);
+	neighbour_add(network, "10.0.0.21", 3, 0x21);
+	neighbour_add(network, "10.0.0.22", 3, 0x22);
+	neighbour_add(network, "192.0.2.1", 2, 1);
 }
 
 static void world_init(struct world *world, const char *text)

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For the unit tests of this folder: a network as one would write it down. Included by tests only, behind cmocka. */
+#pragma once
+
+#include "base/lib/address_text.h"
+#include "ctrl/program/network.h"
+
+static inline struct address address(const char *text)
+{
+	struct address parsed;
+
+	assert_int_equal(address_parse(text, &parsed), 0);
+	return parsed;
+}
+
+static inline struct prefix prefix(const char *text)
+{
+	struct prefix parsed;
+
+	assert_int_equal(prefix_parse(text, &parsed), 0);
+	return parsed;
+}
+
+/* Up, with the hardware address 02:00:00:00:00:INDEX and one address. */
+static inline void link_add(struct network *network, uint32_t ifindex, const char *name, const char *own)
+{
+	struct prefix own_prefix = prefix(own);
+	struct network_link link = {.ifindex = ifindex,
+				    .mac = {2, 0, 0, 0, 0, (uint8_t)ifindex},
+				    .up = true,
+				    .carrier = true,
+				    .mtu = 1500,
+				    .addresses = &own_prefix,
+				    .address_count = 1};
+
+	strcpy(link.name, name);
+	assert_int_equal(network_add_link(network, &link), 0);
+}
+
+/* `gateway` NULL: on the link. */
+static inline void route_add(struct network *network, const char *to, const char *gateway, uint32_t ifindex, uint32_t metric)
+{
+	struct network_route route = {.to = prefix(to), .ifindex = ifindex, .metric = metric};
+
+	if (gateway)
+		route.gateway = address(gateway);
+	assert_int_equal(network_add_route(network, &route), 0);
+}
+
+/* Usable, at 02:00:00:00:01:LAST. */
+static inline void neighbour_add(struct network *network, const char *ip, uint32_t ifindex, uint8_t last_byte)
+{
+	struct network_neighbour neighbour = {
+		.ip = address(ip), .ifindex = ifindex, .usable = true, .mac = {2, 0, 0, 0, 1, last_byte}};
+
+	assert_int_equal(network_add_neighbour(network, &neighbour), 0);
+}
