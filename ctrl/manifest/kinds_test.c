@@ -279,11 +279,23 @@ static void slices(void **state)
 	assert_string_equal(slice->endpoints[1].target_name, "");
 }
 
+/* Other controllers write them, and one of them in a file must not refuse the rest. */
+static void slices_of_names_are_left_out(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded =
+		load(SLICE_WITH("selvage.io/weights: \"10.0.0.1=1\"", "addressType: FQDN\nports: [{port: 80}]\nendpoints:\n- addresses: "
+								      "[web.example]\n"));
+
+	assert_int_equal(loaded.status, 0);
+	assert_true(loaded_says(&loaded, "t.yaml:7:14: warning: addressType: is FQDN, which is not honoured: backends are IP addresses, so "
+					 "the endpoints of this slice are left out"));
+	assert_int_equal(loaded.objects.items[0]->endpoint_slice.endpoint_count, 0);
+	assert_int_equal(loaded.objects.items[0]->endpoint_slice.port_count, 1);
+}
+
 static void slices_refused(void **state)
 {
 	assert_refused(SLICE("endpoints: []\n"), "t.yaml:1:1: the field \"addressType\" is missing");
-	assert_refused(SLICE("addressType: FQDN\nendpoints: []\n"),
-		       "t.yaml:7:14: addressType: FQDN is not supported: backends are IP addresses; write IPv4 or IPv6");
 	assert_refused(SLICE("addressType: IPv4\nendpoints:\n- addresses: [2001:db8::1]\n"),
 		       "t.yaml:9:15: endpoints[0]: 2001:db8::1 is IPv6, and the addressType of this slice is IPv4; put it into a "
 		       "slice of its own");
@@ -503,7 +515,7 @@ int main(void)
 		cmocka_unit_test(service_annotations_refused),
 		cmocka_unit_test(a_misspelt_metallb_annotation_is_warned_of),
 		cmocka_unit_test(slices),
-		cmocka_unit_test(slices_refused),
+		cmocka_unit_test(slices_of_names_are_left_out), cmocka_unit_test(slices_refused),
 		cmocka_unit_test(a_slice_without_service_is_warned_of),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(pools),

@@ -247,7 +247,8 @@ static void slice_endpoints_read(struct decoder *decoder, const struct yaml_node
 {
 	struct endpoint_slice *slice = target;
 
-	list_read(decoder, node, sizeof(*slice->endpoints), slice_endpoint_read, &slice->endpoints, &slice->endpoint_count);
+	if (!slice->of_names)
+		list_read(decoder, node, sizeof(*slice->endpoints), slice_endpoint_read, &slice->endpoints, &slice->endpoint_count);
 }
 
 static void slice_ports_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -264,7 +265,7 @@ static void address_type_read(struct decoder *decoder, const struct yaml_node *n
 	size_t index;
 
 	if (node->kind == YAML_SCALAR && strcmp(node->text, "FQDN") == 0)
-		decoder_error(decoder, node, "FQDN is not supported: backends are IP addresses; write IPv4 or IPv6");
+		decoder_warning(decoder, node, "is FQDN, which is not honoured: backends are IP addresses, so the endpoints of this slice are left out");
 	else if (node_choice(decoder, node, words, array_length(words), &index))
 		*(enum ip_family *)target = index ? IP_FAMILY_IPV6 : IP_FAMILY_IPV4;
 }
@@ -308,8 +309,10 @@ static void slice_families_check(struct decoder *decoder, const struct yaml_node
 void endpoint_slice_read(struct decoder *decoder, const struct yaml_node *node, struct object *object)
 {
 	struct endpoint_slice *slice = &object->endpoint_slice;
+	const struct yaml_node *type = yaml_lookup(node, "addressType");
 	struct endpoint_span span;
 
+	slice->of_names = type && type->kind == YAML_SCALAR && strcmp(type->text, "FQDN") == 0;
 	fields_read(decoder, node, slice_fields, array_length(slice_fields), slice);
 	slice->service_name = key_values_get(&object->meta.labels, "kubernetes.io/service-name");
 	if (!slice->service_name) {
@@ -318,6 +321,8 @@ void endpoint_slice_read(struct decoder *decoder, const struct yaml_node *node, 
 				"metadata.labels: without the label kubernetes.io/service-name: NAME this slice belongs to "
 				"no service");
 	}
+	if (slice->of_names)
+		return;
 	slice_families_check(decoder, node, slice);
 	span = (struct endpoint_span){.items = (struct endpoint *)slice->endpoints, .count = slice->endpoint_count};
 	weights_apply(decoder, node, &span, 1);

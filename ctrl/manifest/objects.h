@@ -207,6 +207,7 @@ struct endpoint {
 
 struct endpoint_slice {
 	const char *service_name; /* label kubernetes.io/service-name; "" belongs to no service */
+	bool of_names; /* addressType FQDN: its endpoints are left out */
 	enum ip_family family;
 	const struct endpoint *endpoints;
 	size_t endpoint_count;
