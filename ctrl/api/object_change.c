@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctrl/api/patch.h"
+#include "ctrl/api/registry.h"
 
 static int refuse(struct change_refusal *refusal, int status, const char *reason, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -159,6 +160,7 @@ int change_compute(const struct change_request *request, const json_t *live, con
 		return status;
 	}
 	status_keep(request, wanted, live);
+	registry_defaults(wanted);
 	server_fields_set(wanted, live, stamp);
 	*ret_wanted = wanted;
 	return 0;

@@ -195,6 +195,25 @@ static void test_changes(void **state)
 	json_decref(live);
 }
 
+/* kubectl takes the name and protocol of a slice's ports for granted. */
+static void test_slice_defaults(void **state)
+{
+	static const char value[] = "{\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\"},\"ports\":[{\"port\":80},"
+				    "{\"name\":\"x\",\"protocol\":\"UDP\",\"port\":81},{\"name\":null}]}";
+	const struct store_record record = {.key = "k", .value = store_text(value), .mod_revision = 7};
+	json_t *json = registry_record_json(&record), *port = json_array_get(json_object_get(json, "ports"), 0);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(port, "name")), "");
+	assert_string_equal(json_string_value(json_object_get(port, "protocol")), "TCP");
+	port = json_array_get(json_object_get(json, "ports"), 1);
+	assert_string_equal(json_string_value(json_object_get(port, "name")), "x");
+	assert_string_equal(json_string_value(json_object_get(port, "protocol")), "UDP");
+	port = json_array_get(json_object_get(json, "ports"), 2);
+	assert_string_equal(json_string_value(json_object_get(port, "name")), "");
+	json_decref(json);
+}
+
 /* --- the filter language ----------------------------------------------------------------------------------------------- */
 
 /* UDP 10.0.0.1:5000 > 192.0.2.10:7000, dropped by lb. */
@@ -384,6 +403,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request_head), cmocka_unit_test(test_bad_heads), cmocka_unit_test(test_patches),
 		cmocka_unit_test(test_selectors), cmocka_unit_test(test_keys), cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_slice_defaults),
 		cmocka_unit_test(test_filter), cmocka_unit_test(test_filter_errors), cmocka_unit_test(test_interesting),
 		cmocka_unit_test(test_long_event), cmocka_unit_test(test_filter_depth), cmocka_unit_test(test_coarse_filter),
 	};

@@ -64,6 +64,26 @@ const struct object_kind_info *registry_key_parse(const char *key, char ret_name
 	return NULL;
 }
 
+static void default_set(json_t *object, const char *key, const char *text)
+{
+	if (json_is_object(object) && (!json_object_get(object, key) || json_is_null(json_object_get(object, key))))
+		json_object_set_new(object, key, json_string(text));
+}
+
+void registry_defaults(json_t *json)
+{
+	const char *kind = json_string_value(json_object_get(json, "kind"));
+	json_t *port;
+	size_t i;
+
+	if (!kind || strcmp(kind, "EndpointSlice") != 0)
+		return;
+	json_array_foreach(json_object_get(json, "ports"), i, port) {
+		default_set(port, "name", "");
+		default_set(port, "protocol", "TCP");
+	}
+}
+
 json_t *registry_record_json(const struct store_record *record)
 {
 	json_t *json = json_loadb(record->value.data, record->value.length, JSON_REJECT_DUPLICATES, NULL);
@@ -76,6 +96,7 @@ json_t *registry_record_json(const struct store_record *record)
 	}
 	snprintf(revision, sizeof(revision), "%" PRIu64, record->mod_revision);
 	json_object_set_new(metadata, "resourceVersion", json_string(revision));
+	registry_defaults(json);
 	return json;
 }
 

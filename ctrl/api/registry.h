@@ -27,7 +27,12 @@ must_check int registry_prefix(const struct object_kind_info *info, const char *
 const struct object_kind_info *registry_key_parse(const char *key, char ret_namespace[static 256],
 						  char ret_name[static 256]);
 
-/* The JSON with its resourceVersion; a new reference, NULL if the value is damaged. */
+/*
+ * Fills in what Kubernetes' own server would: an EndpointSlice's ports have a name ("") and a protocol (TCP); its clients take them for
+ * granted.
+ */
+void registry_defaults(json_t *json);
+/* The JSON with its resourceVersion and defaults; a new reference, NULL if the value is damaged. */
 json_t *registry_record_json(const struct store_record *record);
 /* The typed object with its resourceVersion; -EINVAL with diagnostics if it is damaged. */
 must_check int registry_record_object(const struct store_record *record, struct object **ret_object,
