@@ -207,17 +207,39 @@ static int xdp_create(const struct loader *loader, uint32_t ifindex, enum loader
 	return code < 0 ? loader_fail(error, code, what) : 0;
 }
 
+/* The BPF link that holds an interface's XDP program; 0: none, or not to be told. */
+static uint32_t xdp_link_id(uint32_t ifindex)
+{
+	uint32_t id = 0;
+
+	while (bpf_link_get_next_id(id, &id) == 0) {
+		_cleanup_(closep) int fd = bpf_link_get_fd_by_id(id);
+		struct bpf_link_info info = {0};
+		uint32_t length = sizeof(info);
+
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &length) == 0 && info.type == BPF_LINK_TYPE_XDP &&
+		    info.xdp.ifindex == ifindex)
+			return id;
+	}
+	return 0;
+}
+
+/* A program that a link holds cannot be taken off by ip(8). */
 static int xdp_foreign(uint32_t ifindex, const struct xdp_state *state, struct error *error)
 {
 	char name[IF_NAMESIZE], other[BPF_OBJ_NAME_LEN];
 
+	uint32_t link = xdp_link_id(ifindex);
+	char advice[160];
+
 	program_name(state->program, other);
 	interface_name(ifindex, name);
-	return error_set(error, EBUSY,
-			 "XDP on %s: another program, %s (%u), is attached%s: remove it with `ip link set dev %s xdp%s off`",
-			 name, other, state->program,
-			 strcmp(other, "edge_xdp") == 0 ? ", of an instance with another run directory" : "", name,
-			 state->generic ? "generic" : "");
+	if (link)
+		snprintf(advice, sizeof(advice), "end what holds it, remove its pin in a bpf file system, or `bpftool link detach id %u`", link);
+	else
+		snprintf(advice, sizeof(advice), "remove it with `ip link set dev %s xdp%s off`", name, state->generic ? "generic" : "");
+	return error_set(error, EBUSY, "XDP on %s: another program, %s (%u), is attached%s: %s", name, other, state->program,
+			 strcmp(other, "edge_xdp") == 0 ? ", of an instance with another run directory" : "", advice);
 }
 
 static int xdp_attach(const struct loader *loader, uint32_t ifindex, enum loader_mode wanted,

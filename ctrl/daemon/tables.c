@@ -387,6 +387,21 @@ static void alarm_note(struct daemon *daemon, const char *subject, const char *t
 		(struct daemon_alarm){.text = steal(whole), .since_ms = clock_now_ms(&clock_system), .present = true};
 }
 
+/* A NIC that carries nothing, whatever else is well. A workload's veth goes down with the workload. */
+static void link_alarm_note(struct daemon *daemon, const struct daemon_interface *interface)
+{
+	const struct network_link *link = network_link_find(network_follow_get(daemon->follow), interface->ifindex);
+	char text[100];
+
+	if (!link || interface->workload || (link->up && link->carrier))
+		return;
+	if (link->up)
+		snprintf(text, sizeof(text), "The link is down: no cable, or the other end is off.");
+	else
+		snprintf(text, sizeof(text), "The interface is down; `ip link set dev %s up` takes it up.", interface->name);
+	alarm_note(daemon, interface->name, text);
+}
+
 static void alarms_set(struct daemon *daemon)
 {
 	size_t kept = 0;
@@ -398,6 +413,7 @@ static void alarms_set(struct daemon *daemon)
 	for (size_t i = 0; i < daemon->interface_count; i++) {
 		if (!daemon->interfaces[i].attached)
 			alarm_note(daemon, daemon->interfaces[i].name, daemon->interfaces[i].message);
+		link_alarm_note(daemon, &daemon->interfaces[i]);
 	}
 	if (daemon->apply_failed)
 		alarm_note(daemon, "Tables", daemon->apply_error);

@@ -2,6 +2,7 @@
 """What people and other programs do to a running node: the daemon mends it or says it, and traffic goes on."""
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -51,6 +52,39 @@ def test_a_foreign_xdp_program_in_the_way_is_said_and_its_end_is_noticed(site):
     node.run("ip", "link", "set", "eth0", "xdp", "off")
     wait_for(lambda: node.status()["interfaces"][0]["engine"] == "xdp-native", 12, lambda: node.status()["interfaces"])
     wait_for(lambda: "another program" not in alarms(node), 5, "the alarm to end")
+
+
+def test_a_link_that_holds_another_instances_program_is_told_how_to_be_freed(site):
+    """`ip link set … xdp off` fails for those."""
+    node = site.add_node()
+    node.start_daemon()
+    node.stop_daemon()
+    old = node.run_directory
+    pins = old / "bpf"
+    node.run_directory = node.directory / "run2"
+    node.config_path.write_text(node.config_path.read_text().replace(str(old), str(node.run_directory)))
+    node.socket_path = node.run_directory / "selvage.sock"
+    node.start_daemon()
+    wait_for(lambda: "another program" in alarms(node), 12, lambda: f"an alarm; there are: {alarms(node)}")
+    link = re.search(r"`bpftool link detach id (\d+)`", alarms(node))
+    assert link and "remove its pin" in alarms(node) and "xdp off" not in alarms(node), alarms(node)
+    assert node.run("ip", "link", "set", "dev", "eth0", "xdp", "off", check=False).returncode != 0
+    for pin in pins.glob("link_xdp_*"):
+        pin.unlink()
+    wait_for(lambda: node.status()["interfaces"][0]["engine"] == "xdp-native", 12, lambda: node.status()["interfaces"])
+    wait_for(lambda: "another program" not in alarms(node), 5, "the alarm to end")
+
+
+def test_a_nic_without_a_link_is_an_alarm(node):
+    assert "down" not in alarms(node)
+    node.run("ip", "link", "set", "dev", "eth0", "down")
+    wait_for(lambda: "eth0: The interface is down; `ip link set dev eth0 up`" in alarms(node), 5, lambda: f"an alarm: {alarms(node)}")
+    node.run("ip", "link", "set", "dev", "eth0", "up")
+    wait_for(lambda: "down" not in alarms(node), 5, "the alarm to end")
+    node.site.port(node, "down")
+    wait_for(lambda: "eth0: The link is down: no cable" in alarms(node), 5, lambda: f"an alarm: {alarms(node)}")
+    node.site.port(node, "up")
+    wait_for(lambda: "down" not in alarms(node), 5, "the alarm to end")
 
 
 def test_a_second_daemon_on_the_run_directory_touches_nothing(node):
