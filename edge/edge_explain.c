@@ -339,6 +339,12 @@ static void tell_decision(struct story *story)
 		step(story, "It goes on to the client, and the packet that it quotes becomes what the client sent: to %s.", address);
 		tell_egress(story);
 		return;
+	case ACTION_ENCAPSULATE:
+		address_format(&decision->address, address);
+		step(story, "It goes to the backend %s wrapped in another packet, to %s; who unwraps it answers the client itself.",
+		     backend_name(story, decision->backend), address);
+		tell_egress(story);
+		return;
 	case ACTION_TOO_BIG:
 		step(story, "It is longer than the link that it would leave by takes: its sender is told that %u bytes pass.",
 		     be16_get(decision->port));

@@ -17,6 +17,7 @@
 #include "lb/lb_fragment_fast.h"
 #include "lb/lb_icmp_fast.h"
 #include "lb/lb_mtu_fast.h"
+#include "lb/lb_tunnel_fast.h"
 #include "vip/vip_fast.h"
 
 /* Where a packet came in, and when. */
@@ -288,7 +289,7 @@ PACKET_INLINE void edge_fragment_later(const struct edge_tables *tables, const s
 		decision->port = service->port_first;
 		lb_answer_send(&view, flow, ingress->ifindex, ACTION_NAT_REVERSE, decision);
 	} else if (!lb_backend_refuses(backend, flow, decision)) {
-		lb_backend_send(backend, service, flow, ingress->ifindex, decision);
+		lb_backend_send(backend, service, flow, piece->hash, ingress->ifindex, decision);
 	}
 }
 
@@ -387,7 +388,9 @@ PACKET_INLINE void edge_write_more(const struct edge_tables *tables, const struc
 {
 	const struct lb_service *service = &tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
 
-	if (decision->action == ACTION_TOO_BIG)
+	if (decision->action == ACTION_ENCAPSULATE)
+		lb_tunnel_write(packet, flow, decision, &tables->lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)]);
+	else if (decision->action == ACTION_TOO_BIG)
 		lb_too_big_write(packet, flow, decision);
 	else
 		lb_icmp_write(packet, flow, decision, service->protocol == PROTOCOL_TCP);

@@ -404,6 +404,53 @@ static void a_next_hop_is_never_half_new(void **state)
 	assert_int_equal(fixture->memory->lb.backends[backend_row(fixture, &small, 5)].egress.destination_mac, 0x42);
 }
 
+/* What packets see of row `row` is one of the ways to it that were wanted, or not resolved. */
+static void tunnels_whole(struct edge_fixture *fixture)
+{
+	for (uint32_t row = 1; row < 64; row++) {
+		const struct lb_backend *backend = &fixture->memory->lb.backends[row];
+		struct address far = ipv4(198, 51, 100, (uint8_t)backend->egress.ifindex);
+
+		if (!(backend->egress.flags & EGRESS_RESOLVED) || backend->tunnel == LB_TUNNEL_NONE)
+			continue;
+		assert_int_equal(backend->growth, backend->tunnel == LB_TUNNEL_GUE ? 32 : 20);
+		assert_memory_equal(&backend->tunnel_destination, &far, sizeof(far));
+	}
+}
+
+static void a_tunnel_is_never_half_new(void **state)
+{
+	static const enum lb_tunnel ways[] = {LB_TUNNEL_GUE, LB_TUNNEL_IPIP, LB_TUNNEL_NONE, LB_TUNNEL_GUE};
+	struct edge_fixture *fixture = *state;
+	const struct lb_backend *backend;
+	struct small small;
+
+	small_init(&small, 8, PROTOCOL_UDP);
+	apply(fixture, &small.wanted);
+	fixture->on_wait = tunnels_whole;
+	for (uint32_t round = 0; round < 2 * array_length(ways); round++) {
+		uint32_t waits = fixture->waits;
+
+		for (uint32_t i = 0; i < 8; i++) {
+			uint32_t number = round < array_length(ways) ? i + 1 : 50 + round; /* the next hop changes as well, later on */
+
+			small.backends[i].egress = egress_number(number);
+			small.backends[i].mtu = 1500;
+			small.backends[i].tunnel = ways[round % array_length(ways)];
+			small.backends[i].tunnel_source = ipv4(198, 51, 100, 200);
+			small.backends[i].tunnel_destination = ipv4(198, 51, 100, (uint8_t)number);
+		}
+		apply(fixture, &small.wanted);
+		tunnels_whole(fixture);
+		assert_true(fixture->waits > waits);
+		backend = &fixture->memory->lb.backends[backend_row(fixture, &small, 5)];
+		assert_int_equal(backend->tunnel, ways[round % array_length(ways)]);
+		assert_int_equal(backend->mtu, 1500 - backend->growth);
+		assert_true(backend->egress.flags & EGRESS_RESOLVED);
+	}
+	fixture->on_wait = NULL;
+}
+
 static void refused(struct edge_fixture *fixture, const struct edge_wanted *wanted, int code, const char *words)
 {
 	struct edge_memory *before = memory_new();
@@ -843,6 +890,7 @@ int main(void)
 		with_fixture(expired_words_go_and_live_ones_stay),
 		with_fixture(slow_start_does_not_resize),
 		with_fixture(a_next_hop_is_never_half_new),
+		with_fixture(a_tunnel_is_never_half_new),
 		with_fixture(what_cannot_be_is_refused_whole),
 		with_fixture(port_ranges_and_shared_endpoints_are_chained),
 		with_fixture(routes_are_pruned_and_sorted),

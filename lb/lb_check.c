@@ -133,7 +133,7 @@ static int ports_check(const struct lb_service_wanted *services, const struct di
 	return 0;
 }
 
-/* How often each endpoint occurs. `pairs` has room for all backends; `row` is 1 + the service's place. */
+/* How often each endpoint occurs. `pairs` has room for all backends; `row` is twice 1 + the service's place, and 1 more behind a tunnel. */
 static int endpoints_check(const struct lb_service_wanted *services, size_t count, struct directory_pair *pairs,
 			   struct error *error)
 {
@@ -142,23 +142,24 @@ static int endpoints_check(const struct lb_service_wanted *services, size_t coun
 	for (size_t i = 0; i < count; i++) {
 		for (size_t j = 0; j < services[i].backend_count; j++)
 			pairs[used++] = (struct directory_pair){
-				backend_endpoint(&services[i], &services[i].backends[j]), (uint32_t)i + 1};
+				backend_endpoint(&services[i], &services[i].backends[j]),
+				2 * ((uint32_t)i + 1) + (services[i].backends[j].tunnel != LB_TUNNEL_NONE)};
 	}
 	directory_pairs_sort(pairs, used);
 	for (size_t i = 0; i < used; i++) {
-		const struct lb_service_wanted *service = &services[pairs[i].row - 1];
+		const struct lb_service_wanted *service = &services[pairs[i].row / 2 - 1];
 		const struct directory_key *key = &pairs[i].key;
 		struct address address = {{key->word[0], key->word[1]}};
 		bool again = i && memcmp(key, &pairs[i - 1].key, sizeof(*key)) == 0;
 		char text[ENDPOINT_TEXT_SIZE];
 
 		endpoint_format(&address, be16_get((struct be16){(uint16_t)key->word[2]}), text);
-		if (again && pairs[i].row == pairs[i - 1].row)
+		if (again && pairs[i].row / 2 == pairs[i - 1].row / 2)
 			return error_set(error, EINVAL, "service %s: backend %s is there twice", service->name, text);
 		if (!again)
 			run = 0;
-		/* Answers under direct return do not pass here, so there such backends count for nothing. */
-		run += !service->direct;
+		/* Answers under direct return, or from behind tunnels, do not pass here: there such backends count for nothing. */
+		run += !service->direct && !(pairs[i].row & 1);
 		if (run > LB_SERVICES_PER_ENDPOINT)
 			return error_set(error, E2BIG, "service %s: backend %s serves more than %u services", service->name,
 					 text, LB_SERVICES_PER_ENDPOINT);

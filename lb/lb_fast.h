@@ -195,6 +195,16 @@ PACKET_INLINE void lb_send(struct decision *decision, const struct flow *flow, c
 	decision->room = (int8_t)((int32_t)link_length - (int32_t)flow->l3_offset);
 }
 
+/* What is different for a backend behind a tunnel (lb_tunnel_fast.h). `hash`: the flow's. */
+PACKET_INLINE void lb_encapsulate(struct decision *decision, const struct flow *flow, const struct lb_backend *backend,
+				  uint64_t hash, uint32_t ifindex)
+{
+	decision->address = backend->tunnel_destination;
+	decision->port = be16_from((uint16_t)(0xc000 | (hash >> 20 & 0x3fff)));
+	lb_send(decision, flow, &backend->egress, ACTION_ENCAPSULATE, ifindex);
+	decision->room = (int8_t)(decision->room + backend->growth);
+}
+
 /* The IP packet's length. */
 PACKET_INLINE uint32_t lb_length(const struct flow *flow)
 {
@@ -215,14 +225,18 @@ PACKET_INLINE bool lb_backend_refuses(const struct lb_backend *backend, const st
 	return false;
 }
 
-/* Sends a client's packet to the backend. */
-PACKET_INLINE void lb_backend_send(const struct lb_backend *backend, const struct lb_service *service,
-				   const struct flow *flow, uint32_t ifindex, struct decision *decision)
+/* Sends a client's packet to the backend. `hash`: the flow's, or another that spreads them. */
+PACKET_INLINE void lb_backend_send(const struct lb_backend *backend, const struct lb_service *service, const struct flow *flow,
+				   uint64_t hash, uint32_t ifindex, struct decision *decision)
 {
-	decision->address = backend->address;
-	decision->port = backend->port.raw ? backend->port : flow->destination_port;
-	lb_send(decision, flow, &backend->egress,
-		service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
+	if (unlikely(backend->tunnel)) {
+		lb_encapsulate(decision, flow, backend, hash, ifindex);
+	} else {
+		decision->address = backend->address;
+		decision->port = backend->port.raw ? backend->port : flow->destination_port;
+		lb_send(decision, flow, &backend->egress,
+			service->flags & LB_SERVICE_DIRECT ? ACTION_L2_FORWARD : ACTION_NAT_FORWARD, ifindex);
+	}
 	if (unlikely(lb_length(flow) > backend->mtu))
 		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
 }
@@ -270,7 +284,7 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 		return;
 	if (decision->flags & DECISION_NEW_FLOW)
 		lb_client_learn(view, packet, flow, ifindex);
-	lb_backend_send(backend, service, flow, ifindex, decision);
+	lb_backend_send(backend, service, flow, hash, ifindex, decision);
 }
 
 enum lb_answer {

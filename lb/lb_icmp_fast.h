@@ -140,6 +140,14 @@ PACKET_FUNCTION bool lb_icmp_answers(const struct lb_tables *lb, struct lb_flows
 	return found.found && lb_flow_backend(found.word) == row;
 }
 
+PACKET_FUNCTION uint64_t lb_icmp_hash(const struct lb_tables *lb, const struct flow *flow)
+{
+	if (!lb || !flow)
+		return 0;
+	return lb_flow_hash(lb->hash_seed, &flow->source, flow->source_port, &flow->destination, flow->destination_port,
+			    flow->protocol, flow->network == FLOW_IPV6);
+}
+
 /* An error to a virtual IP. `ifindex`: where it came in. */
 PACKET_INLINE void lb_icmp_forward_decide(const struct lb_view *view, const struct packet *packet, struct flow *flow,
 					  uint32_t ifindex, struct decision *decision)
@@ -179,6 +187,10 @@ PACKET_INLINE void lb_icmp_forward_decide(const struct lb_view *view, const stru
 	flow->quote_words = (uint8_t)((uint16_t)(quote.l4_offset - quote.l3_offset) / 4);
 	decision->address = backend->address;
 	decision->port = backend->port.raw ? backend->port : quote.destination_port;
+	if (backend->tunnel) { /* as it is: whoever unwraps it holds the virtual IP, or does as this node does */
+		lb_encapsulate(decision, flow, backend, lb_icmp_hash(view->lb, &quote), ifindex);
+		return;
+	}
 	if (service->flags & LB_SERVICE_DIRECT)
 		action = ACTION_L2_FORWARD;
 	lb_send(decision, flow, &backend->egress, action, ifindex);

@@ -156,10 +156,13 @@ int backends_publish(struct lb_program *program, struct plan *plan, struct error
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct lb_service_wanted *service = &plan->services[i];
 
-		for (size_t j = 0; !service->direct && j < service->backend_count; j++)
+		for (size_t j = 0; !service->direct && j < service->backend_count; j++) {
+			if (service->backends[j].tunnel) /* who unwraps answers by itself */
+				continue;
 			plan->pairs[count++] =
 				(struct directory_pair){backend_endpoint(service, &service->backends[j]),
 							plan->backend_rows[plan->backend_first[i] + j]};
+		}
 	}
 	directory_pairs_sort(plan->pairs, count);
 	count = chains_settle(&chain, entries, LB_REVERSE_DIRECTORY_BITS, *control, plan->pairs, count);

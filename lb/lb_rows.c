@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of services and backends, as packets may read them meanwhile. */
+#include "base/packet/wire.h"
 #include "lb/lb_internal.h"
 
 static uint16_t service_flags(const struct lb_service_wanted *wanted)
@@ -83,6 +84,36 @@ static enum lb_backend_state backend_state(const struct lb_service_wanted *servi
 	return backend->state == LB_BACKEND_DOWN && service_uses_all(service) ? LB_BACKEND_UP : backend->state;
 }
 
+/* Bytes that are put in front of a packet for it. */
+static uint8_t backend_growth(const struct lb_backend_wanted *backend)
+{
+	size_t growth = address_is_ipv4(&backend->tunnel_destination) ? sizeof(struct ipv4_header) : sizeof(struct ipv6_header);
+
+	if (backend->tunnel == LB_TUNNEL_NONE)
+		return 0;
+	if (backend->tunnel == LB_TUNNEL_GUE)
+		growth += sizeof(struct udp_header) + sizeof(struct gue_header);
+	return (uint8_t)growth;
+}
+
+static bool tunnel_differs(const struct lb_backend *backend, const struct lb_backend_wanted *wanted)
+{
+	return backend->tunnel != wanted->tunnel || backend->growth != backend_growth(wanted) ||
+	       !address_equal(&backend->tunnel_source, &wanted->tunnel_source) ||
+	       !address_equal(&backend->tunnel_destination, &wanted->tunnel_destination);
+}
+
+/* While nobody reads it: the row is new, or its next hop not resolved. */
+static void tunnel_write(struct lb_backend *backend, const struct lb_backend_wanted *wanted, uint32_t *changes)
+{
+	table_put(backend->tunnel_source.word[0], wanted->tunnel_source.word[0], changes);
+	table_put(backend->tunnel_source.word[1], wanted->tunnel_source.word[1], changes);
+	table_put(backend->tunnel_destination.word[0], wanted->tunnel_destination.word[0], changes);
+	table_put(backend->tunnel_destination.word[1], wanted->tunnel_destination.word[1], changes);
+	table_put(backend->growth, backend_growth(wanted), changes);
+	table_put(backend->tunnel, wanted->tunnel, changes);
+}
+
 /* The longest packet for it. What a host of the family must take always passes (lb_mtu_fast.h). */
 static uint16_t backend_mtu(const struct lb_service_wanted *service, const struct lb_backend_wanted *backend)
 {
@@ -90,7 +121,7 @@ static uint16_t backend_mtu(const struct lb_service_wanted *service, const struc
 
 	if (backend->mtu == 0)
 		return LB_MTU_ANY;
-	return backend->mtu < least ? least : backend->mtu;
+	return backend->mtu < least + backend_growth(backend) ? least : (uint16_t)(backend->mtu - backend_growth(backend));
 }
 
 static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t service_row,
@@ -107,6 +138,7 @@ static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t
 	backend->service = service_row;
 	backend->next = 0;
 	backend->mtu = backend_mtu(service, wanted);
+	tunnel_write(backend, wanted, &plan->changes.backends);
 	table_publish();
 	store_once(backend->state, (uint8_t)backend_state(service, wanted));
 	*book = (struct backend_book){.use = ROW_LIVE, .stamp = quiesce_retire(program->options.quiesce)};
@@ -122,20 +154,22 @@ static uint64_t *egress_word(struct egress *egress)
 
 /*
  * The first half of a new next hop. Where one word differs, it is stored and that was it. Where several do, the present
- * next hop is declared unresolved: its packets are dropped and counted for the length of two waits, rather than sent
+ * (or the tunnel does) next hop is declared unresolved: its packets are dropped and counted for the length of two waits, rather than sent
  * to one link with the addresses of another.
  */
-static void egress_begin(struct lb_program *program, uint16_t row, const struct egress *wanted, struct plan *plan)
+static void egress_begin(struct lb_program *program, uint16_t row, const struct lb_backend_wanted *backend, struct plan *plan)
 {
 	struct egress *egress = &program->options.tables->backends[row].egress;
+	bool tunnel = tunnel_differs(&program->options.tables->backends[row], backend);
+	const struct egress *wanted = &backend->egress;
 	struct egress unresolved = *egress;
 	uint32_t differing = (egress->destination_mac != wanted->destination_mac) +
 			     (egress->source_mac != wanted->source_mac) +
 			     (*egress_word(egress) != *egress_word((struct egress *)wanted));
 
-	if (differing == 0)
+	if (differing == 0 && !tunnel)
 		return;
-	if (differing == 1) {
+	if (differing == 1 && !tunnel) {
 		table_put(egress->destination_mac, wanted->destination_mac, &plan->changes.backends);
 		table_put(egress->source_mac, wanted->source_mac, &plan->changes.backends);
 		table_put(*egress_word(egress), *egress_word((struct egress *)wanted), &plan->changes.backends);
@@ -168,6 +202,8 @@ static void egresses_end(struct lb_program *program, struct plan *plan, bool add
 			if (addresses) {
 				table_put(egress->destination_mac, wanted->destination_mac, &plan->changes.backends);
 				table_put(egress->source_mac, wanted->source_mac, &plan->changes.backends);
+				tunnel_write(&program->options.tables->backends[row], &plan->services[i].backends[j],
+					     &plan->changes.backends);
 			} else {
 				table_put(*egress_word(egress), *egress_word((struct egress *)wanted),
 					  &plan->changes.backends);
@@ -193,7 +229,7 @@ void backends_write(struct lb_program *program, struct plan *plan)
 				continue;
 			}
 			table_put(backend->mtu, backend_mtu(service, wanted), &plan->changes.backends);
-			egress_begin(program, row, &wanted->egress, plan);
+			egress_begin(program, row, wanted, plan);
 			if (backend_state(service, wanted) == LB_BACKEND_UP)
 				table_put(backend->state, LB_BACKEND_UP, &plan->changes.backends);
 		}

@@ -63,19 +63,31 @@ enum lb_backend_state {
 	LB_BACKEND_DOWN,     /* not in the ring; UDP flows move at once, TCP flows stay until they begin anew */
 };
 
+/* How packets get to a backend that is elsewhere. */
+enum lb_tunnel {
+	LB_TUNNEL_NONE,
+	LB_TUNNEL_IPIP, /* RFC 2003, RFC 2473 */
+	LB_TUNNEL_GUE,  /* in UDP */
+};
+
 /* One backend of one service. writer: ctrl, readers: workers */
 struct lb_backend {
 	struct address address;
 	struct egress egress; /* EGRESS_RESOLVED unset: next hop not known yet */
 	struct be16 port;     /* 0 in services with a port range */
 	uint16_t service;
-	uint8_t state; /* enum lb_backend_state */
-	uint8_t zero;
-	uint16_t next; /* reverse: the next backend row with this endpoint */
-	uint16_t mtu;  /* the longest IP packet of a client that gets there whole */
-	uint16_t unused[7];
+	uint8_t state;  /* enum lb_backend_state */
+	uint8_t tunnel; /* enum lb_tunnel */
+	uint16_t next;  /* reverse: the next backend row with this endpoint */
+	uint16_t mtu;   /* the longest IP packet of a client that gets there whole */
+	uint8_t growth; /* bytes that the tunnel puts in front of it */
+	uint8_t unused[13];
+	/* The second line: for tunnels only. */
+	struct address tunnel_source;
+	struct address tunnel_destination;
+	uint32_t tunnel_unused[8];
 };
-_Static_assert(sizeof(struct lb_backend) == 64, "one cache line");
+_Static_assert(sizeof(struct lb_backend) == 128 && offsetof(struct lb_backend, tunnel_source) == 64, "two cache lines");
 
 struct lb_tables {
 	uint64_t hash_seed; /* the same on all nodes of a cluster, so that they agree on backends */

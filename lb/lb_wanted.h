@@ -31,6 +31,8 @@ struct lb_backend_wanted {
 	uint16_t weight_full;        /* the weight without slow start; sizes the ring. 0: the same as `weight` */
 	enum lb_backend_state state; /* UP, DRAINING or DOWN */
 	uint16_t mtu;                /* of the link to it; 0: not known, all packets fit */
+	enum lb_tunnel tunnel;       /* then the next hop and `mtu` are the far end's */
+	struct address tunnel_source, tunnel_destination; /* of the outer header, of one family */
 	struct egress egress;        /* the next hop; EGRESS_RESOLVED unset: not known yet, its packets are dropped and counted */
 	const char *name;            /* for people */
 };

@@ -43,6 +43,7 @@ enum action {
 	ACTION_L2_FORWARD,    /* new hardware addresses only (direct return) */
 	ACTION_ICMP_FORWARD,  /* an ICMP error about an answer: outer destination and quoted source become address:port */
 	ACTION_ICMP_REVERSE,  /* an ICMP error about a request: quoted destination, and the backend as source, become address:port */
+	ACTION_ENCAPSULATE,   /* wrapped to `address`; `port`: the flow's entropy */
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
 };
 

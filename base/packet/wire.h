@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Headers as they lie on the wire: Ethernet, VLAN tags (802.1Q, 802.1ad), ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200),
- * TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), neighbour discovery (RFC 4861).
+ * TCP (RFC 9293), UDP (RFC 768), GUE (draft-ietf-intarea-gue), ICMP (RFC 792), ICMPv6 (RFC 4443), neighbour discovery (RFC 4861).
  */
 #pragma once
 
@@ -92,8 +92,10 @@ struct ipv6_fragment {
 
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_ICMP 1
+#define PROTOCOL_IPV4 4 /* IPv4 inside (RFC 2003) */
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
+#define PROTOCOL_IPV6 41 /* IPv6 inside (RFC 4213) */
 #define PROTOCOL_ROUTING 43
 #define PROTOCOL_FRAGMENT 44
 #define PROTOCOL_AUTHENTICATION 51
@@ -126,6 +128,15 @@ struct udp_header {
 	uint16_t checksum;
 } PACKET_WIRE;
 _Static_assert(sizeof(struct udp_header) == 8, "wire");
+
+#define GUE_PORT 6080
+
+struct gue_header {
+	uint8_t version_length; /* version 2, control 1, length of what follows in words 5 */
+	uint8_t protocol;
+	struct be16 flags;
+} PACKET_WIRE;
+_Static_assert(sizeof(struct gue_header) == 4, "wire");
 
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3

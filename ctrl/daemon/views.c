@@ -141,7 +141,7 @@ static json_t *service_json(const struct daemon *daemon, const struct object *ob
 			 object->meta.namespace_name, "name", object->meta.name, "type",
 			 service_type_name(object->service.type), "addresses", sums.addresses, "ports",
 			 ports_json(&object->service), "forwarding",
-			 object->service.forwarding == SERVICE_FORWARDING_NAT ? "nat" : "l2-dsr", "backends", "total",
+			 service_forwarding_name(object->service.forwarding), "backends", "total",
 			 (int)sums.total, "healthy", (int)sums.healthy, "draining", (int)sums.draining, "packets", (json_int_t)sums.packets, "bytes", (json_int_t)sums.bytes,
 			 "message", assignment && assignment->refusal ? assignment->refusal : "");
 	if (daemon->flows_known)

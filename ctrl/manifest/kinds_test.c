@@ -208,7 +208,7 @@ static void port_ranges(void **state)
 static void service_annotations_refused(void **state)
 {
 	assert_refused(ANNOTATED("    selvage.io/forwarding: dsr\n") SPEC,
-		       "t.yaml:6:28: metadata.annotations[selvage.io/forwarding]: must be nat or l2-dsr, not \"dsr\"");
+		       "t.yaml:6:28: metadata.annotations[selvage.io/forwarding]: must be nat, l2-dsr, ipip or gue, not \"dsr\"");
 	assert_refused(ANNOTATED("    selvage.io/slow-start-seconds: 30\n") SPEC,
 		       "t.yaml:6:36: metadata.annotations[selvage.io/slow-start-seconds]: must be text, and 30 without quotes is a "
 		       "number; write \"30\"");

@@ -77,7 +77,8 @@ static void health_port_read(struct decoder *decoder, const struct yaml_node *no
 
 static void forwarding_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
-	static const char *const words[] = {[SERVICE_FORWARDING_NAT] = "nat", [SERVICE_FORWARDING_L2_DSR] = "l2-dsr"};
+	static const char *const words[] = {[SERVICE_FORWARDING_NAT] = "nat", [SERVICE_FORWARDING_L2_DSR] = "l2-dsr",
+					    [SERVICE_FORWARDING_IPIP] = "ipip", [SERVICE_FORWARDING_GUE] = "gue"};
 	size_t index;
 
 	if (node_choice(decoder, node, words, array_length(words), &index))

@@ -118,7 +118,16 @@ const char *protocol_name_text(enum protocol_name protocol); /* "TCP" */
 /* --- Service ----------------------------------------------------------------------------------------------------------- */
 
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_LOAD_BALANCER, SERVICE_NODE_PORT, SERVICE_EXTERNAL_NAME };
-enum service_forwarding { SERVICE_FORWARDING_NAT, SERVICE_FORWARDING_L2_DSR };
+enum service_forwarding { SERVICE_FORWARDING_NAT, SERVICE_FORWARDING_L2_DSR, SERVICE_FORWARDING_IPIP, SERVICE_FORWARDING_GUE };
+
+/* The annotation's word. */
+static inline const char *service_forwarding_name(enum service_forwarding forwarding)
+{
+	static const char *const names[] = {"nat", "l2-dsr", "ipip", "gue"};
+
+	return names[forwarding];
+}
+
 enum service_no_healthy { SERVICE_NO_HEALTHY_DROP, SERVICE_NO_HEALTHY_ALL };
 /* BY_PROTOCOL: not given; TCP ports are then connected to, UDP ports sent a datagram. */
 enum service_check {

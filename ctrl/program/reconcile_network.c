@@ -119,6 +119,36 @@ enum network_next_hop_state reconcile_egress(struct reconcile_work *work, const 
 	return hop.state;
 }
 
+/* Link-local addresses say nothing beyond their link. */
+static bool source_usable(const struct address *address, bool ipv4)
+{
+	return address_is_ipv4(address) == ipv4 && (ipv4 || (address->word[0] & 0xc0ff) != 0x80fe);
+}
+
+bool reconcile_source(const struct reconcile_work *work, const struct address *destination, struct address *ret_source)
+{
+	const struct network *network = work->input->network;
+	bool ipv4 = address_is_ipv4(destination), found = false;
+	struct network_next_hop hop;
+
+	network_next_hop(network, destination, &hop);
+	for (size_t i = 0; i < network->link_count; i++) {
+		const struct network_link *link = &network->links[i];
+
+		for (size_t j = 0; j < link->address_count && link->kind != NETWORK_LINK_LOOPBACK; j++) {
+			const struct prefix *own = &link->addresses[j];
+
+			if (!source_usable(&own->address, ipv4) || (found && link->ifindex != hop.ifindex))
+				continue;
+			*ret_source = own->address;
+			found = true;
+			if (link->ifindex == hop.ifindex && prefix_contains(own, &hop.via))
+				return true;
+		}
+	}
+	return found;
+}
+
 /* An on-link route: every destination is its own neighbour. */
 static bool on_link_egress(const struct reconcile_work *work, const struct network_route *route,
 			   struct egress *ret_egress)

@@ -12,6 +12,8 @@ void reconcile_network(struct reconcile_work *work);
  */
 enum network_next_hop_state reconcile_egress(struct reconcile_work *work, const struct address *address,
 					     struct egress *ret_egress, uint16_t *ret_mtu, bool *ret_failed);
+/* This node's address for packets to `destination`: of the link that they leave by, else of any. False: none of the family. */
+bool reconcile_source(const struct reconcile_work *work, const struct address *destination, struct address *ret_source);
 /* The hardware address by which frames that come in on a link reach this node, as mac_word(). */
 uint64_t reconcile_receiving_mac(const struct reconcile_work *work, const struct network_link *link);
 /* The announce bit of the NIC with this interface index, 0 for none. */

@@ -245,6 +245,69 @@ static uint16_t weight_now(struct reconcile_work *work, const struct object *obj
 	return now_weight;
 }
 
+/* The object of a node; NULL when there is none. */
+static const struct node *node_find(const struct reconcile_work *work, const char *name)
+{
+	for (size_t i = 0; i < work->input->object_count; i++) {
+		const struct object *object = work->input->objects[i];
+
+		if (object->kind == OBJECT_NODE && strcmp(object->meta.name, name) == 0)
+			return &object->node;
+	}
+	return NULL;
+}
+
+static bool tunnelled(const struct object *object)
+{
+	return object->service.forwarding == SERVICE_FORWARDING_IPIP || object->service.forwarding == SERVICE_FORWARDING_GUE;
+}
+
+/* Where packets for a backend are wrapped to: its node, or the backend itself. False: it is on this node. */
+static bool tunnel_far_end(const struct reconcile_work *work, const struct candidate *candidate, struct address *ret_address)
+{
+	const char *name = candidate->endpoint->node_name;
+	const struct node *node = *name ? node_find(work, name) : NULL;
+	bool ipv4 = address_is_ipv4(&candidate->address);
+
+	if (strcmp(name, work->input->node_name) == 0)
+		return false;
+	*ret_address = candidate->address;
+	for (size_t i = 0; node && i < node->internal_ips.count; i++) {
+		const struct address *address = &node->internal_ips.items[i];
+
+		if (i == 0 || address_is_ipv4(address) == ipv4)
+			*ret_address = *address;
+		if (address_is_ipv4(address) == ipv4)
+			break;
+	}
+	return true;
+}
+
+/* The next hop of a backend, with the tunnel that leads to it if one does. */
+static enum network_next_hop_state backend_reach(struct reconcile_work *work, const struct object *object,
+						 const struct service_port *port, const char *key,
+						 const struct candidate *candidate, struct lb_backend_wanted *row, bool *ret_failed)
+{
+	char text[ENDPOINT_TEXT_SIZE];
+	enum network_next_hop_state hop;
+	struct address far;
+
+	if (!tunnelled(object) || !tunnel_far_end(work, candidate, &far))
+		return reconcile_egress(work, &candidate->address, &row->egress, &row->mtu, ret_failed);
+	hop = reconcile_egress(work, &far, &row->egress, &row->mtu, ret_failed);
+	row->tunnel = object->service.forwarding == SERVICE_FORWARDING_IPIP ? LB_TUNNEL_IPIP : LB_TUNNEL_GUE;
+	row->tunnel_destination = far;
+	if (row->egress.ifindex && !reconcile_source(work, &far, &row->tunnel_source)) {
+		work_alarm(work, key, "Backend %s cannot be reached by %s: this node has no address of the family of %s.", row->name,
+			   service_forwarding_name(object->service.forwarding), address_format(&far, text));
+		row->egress.flags &= (uint16_t)~EGRESS_RESOLVED;
+	}
+	if (address_equal(&far, &candidate->address) && candidate->port && candidate->port != port->port)
+		work_alarm(work, key, "Backend %s: %s does not change ports, so a backend without a node must listen on %u.", row->name,
+			   service_forwarding_name(object->service.forwarding), port->port);
+	return hop;
+}
+
 static void backend_fill(struct reconcile_work *work, const struct object *object, const struct service_port *port,
 			 const char *key, const struct candidate *candidate, struct lb_backend_wanted *row,
 			 struct reconcile_backend *view)
@@ -266,14 +329,14 @@ static void backend_fill(struct reconcile_work *work, const struct object *objec
 		.weight = (uint16_t)weight,
 		.weight_full = (uint16_t)weight,
 	};
-	hop = reconcile_egress(work, &candidate->address, &row->egress, &row->mtu, &failed);
-	row->state = judge_next_hop(state, hop, failed, &reason);
-	if (row->state == LB_BACKEND_UP)
-		row->weight = weight_now(work, object, report, (uint16_t)weight);
 	if (candidate->port)
 		row->name = work_text(work, "%s", endpoint_format(&candidate->address, candidate->port, text));
 	else
 		row->name = work_text(work, "%s", address_format(&candidate->address, text));
+	hop = backend_reach(work, object, port, key, candidate, row, &failed);
+	row->state = judge_next_hop(state, hop, failed, &reason);
+	if (row->state == LB_BACKEND_UP)
+		row->weight = weight_now(work, object, report, (uint16_t)weight);
 	*view = (struct reconcile_backend){
 		.name = row->name,
 		.service = key,
@@ -294,15 +357,20 @@ static void backend_fill(struct reconcile_work *work, const struct object *objec
 }
 
 /* An answer is traced back to its service by the backend's endpoint, and only so many services are looked through. */
-static void candidates_limit(struct reconcile_work *work, const struct service_port *port, const char *key,
-			     candidate_list *list)
+static void candidates_limit(struct reconcile_work *work, const struct object *object, const struct service_port *port,
+			     const char *key, candidate_list *list)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < list->count; i++) {
 		const struct candidate *candidate = &list->items[i];
 		char text[ENDPOINT_TEXT_SIZE];
+		struct address far;
 
+		if (tunnelled(object) && tunnel_far_end(work, candidate, &far)) {
+			list->items[kept++] = *candidate; /* its answers do not pass here */
+			continue;
+		}
 		if (tally_add(work, &work->endpoint_uses, &candidate->address, candidate->port,
 			      (uint8_t)port->protocol) > LB_SERVICES_PER_ENDPOINT)
 			work_alarm(work, key, "Backend %s serves %u services at as many virtual IPs already and is left out here; give this service a port of its own on it.",
@@ -369,8 +437,8 @@ static void service_add(struct reconcile_work *work, const struct object *object
 	if (local_only && candidates.count == 0)
 		work_alarm(work, key, "externalTrafficPolicy is Local and no endpoint has nodeName %s, so nothing is served here; name the endpoints' nodes, or use Cluster.",
 			   work->input->node_name);
-	if (service->forwarding == SERVICE_FORWARDING_NAT)
-		candidates_limit(work, port, key, &candidates);
+	if (service->forwarding != SERVICE_FORWARDING_L2_DSR)
+		candidates_limit(work, object, port, key, &candidates);
 	rows = arena_array(work->arena, candidates.count + 1, sizeof(*rows));
 	views = arena_array(work->arena, candidates.count + 1, sizeof(*views));
 	for (size_t i = 0; i < candidates.count; i++)

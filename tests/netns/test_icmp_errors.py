@@ -182,6 +182,7 @@ def test_large_segments_of_a_workload_fit(scene):
             asking.settimeout(5)
             asking.connect((vip, 9000))
             server, _ = listener.accept()
+            server.settimeout(5)
             sender = threading.Thread(target=lambda: (asking.sendall(bytes(4 << 20)), asking.shutdown(socket.SHUT_WR)))
             sender.start()
             got = 0

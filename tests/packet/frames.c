@@ -89,7 +89,7 @@ static void address4(struct writer *writer, uint8_t *place, bool source)
 			memcpy(place, CHOOSE(writer, clients), 3);
 			place[3] = (uint8_t)(50 + frames_random(writer->frames, 16));
 		} else {
-			memcpy(place, (uint8_t[]){192, 0, 2, (uint8_t)(100 + frames_random(writer->frames, one_in(writer, 2) ? 9 : 1))}, 4);
+			memcpy(place, (uint8_t[]){192, 0, 2, (uint8_t)(100 + frames_random(writer->frames, one_in(writer, 2) ? 14 : 1))}, 4);
 		}
 	}
 }
@@ -97,7 +97,7 @@ static void address4(struct writer *writer, uint8_t *place, bool source)
 static void address6(struct writer *writer, uint8_t *place, bool source)
 {
 	static const uint8_t network[8] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1};
-	static const uint8_t vip_ends[][2] = {{1, 0}, {1, 0}, {1, 2}, {2, 0}, {1, 1}};
+	static const uint8_t vip_ends[][2] = {{1, 0}, {1, 0}, {1, 2}, {2, 0}, {1, 1}, {1, 8}, {1, 9}, {1, 0x10}, {1, 0x11}};
 
 	memset(place, 0, 16);
 	memcpy(place, network, sizeof(network));

@@ -11,6 +11,8 @@
 #define NODE_MAC 0x010000000002ull    /* 02:00:00:00:00:01 */
 #define BACKEND_MAC 0x150000000002ull
 #define VIP_PORT 7000
+#define GUE_VIP_PORT 7001
+#define IPIP6_VIP_PORT 7002
 #define CLIENT_PORT 40000
 
 static struct address v4(uint32_t host_order)
@@ -44,8 +46,8 @@ struct site {
 	struct link_wanted links[2];
 	struct route_wanted routes[3];
 	struct vip_wanted vips[2];
-	struct lb_backend_wanted backends[2][BENCH_BACKENDS];
-	struct lb_service_wanted services[4];
+	struct lb_backend_wanted backends[2][BENCH_BACKENDS], gue[BENCH_BACKENDS], ipip6[BENCH_BACKENDS];
+	struct lb_service_wanted services[6];
 };
 
 static void backends_fill(struct lb_backend_wanted *backends, bool ipv6)
@@ -80,6 +82,22 @@ static void services_fill(struct site *site)
 			.name = "bench",
 		};
 	}
+	/* UDP over IPv4 to backends behind tunnels. */
+	for (uint32_t i = 0; i < BENCH_BACKENDS; i++) {
+		site->gue[i] = site->ipip6[i] = site->backends[0][i];
+		site->gue[i].mtu = site->ipip6[i].mtu = 1500;
+		site->gue[i].tunnel = LB_TUNNEL_GUE;
+		site->gue[i].tunnel_source = v4(0xcb007101);
+		site->gue[i].tunnel_destination = site->gue[i].address;
+		site->ipip6[i].tunnel = LB_TUNNEL_IPIP;
+		site->ipip6[i].tunnel_source = v6(2, 1);
+		site->ipip6[i].tunnel_destination = v6(2, 0x21 + i);
+	}
+	site->services[4] = site->services[5] = site->services[0];
+	site->services[4].port_first = site->services[4].port_last = GUE_VIP_PORT;
+	site->services[4].backends = site->gue;
+	site->services[5].port_first = site->services[5].port_last = IPIP6_VIP_PORT;
+	site->services[5].backends = site->ipip6;
 }
 
 static void quiesce_none(const struct edge_host *host)
@@ -108,7 +126,7 @@ int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, st
 	};
 	struct edge_wanted wanted = {.hash_seed = 0x5e17a9e, .links = site.links, .link_count = 2, .routes = site.routes,
 				     .route_count = 3, .vips = site.vips, .vip_count = 2, .services = site.services,
-				     .service_count = 4};
+				     .service_count = 6};
 
 	if (!program)
 		return error_set(error, ENOMEM, "no memory");
@@ -298,6 +316,9 @@ void bench_cases_init(const struct edge_tables *tables, struct bench_case *cases
 						   .vary = vary4};
 	cases[BENCH_UDP6_HIT] = (struct bench_case){"udp6_hit", "UDP over IPv6, known flow", VERDICT_REDIRECT,
 						    BENCH_CLIENT_LINK};
+	cases[BENCH_UDP_GUE] = (struct bench_case){"udp_gue", "UDP, known flow, wrapped by GUE", VERDICT_REDIRECT, BENCH_CLIENT_LINK, 120};
+	cases[BENCH_UDP_IPIP6] = (struct bench_case){"udp_ipip6", "UDP, known flow, wrapped in IPv6", VERDICT_REDIRECT,
+						     BENCH_CLIENT_LINK, 120};
 	cases[BENCH_REVERSE] = (struct bench_case){"reverse", "answer of a backend", VERDICT_REDIRECT, BENCH_BACKEND_LINK};
 	cases[BENCH_NOT_OURS] = (struct bench_case){"not_ours", "UDP to another address: passes", VERDICT_PASS,
 						    BENCH_CLIENT_LINK};
@@ -310,6 +331,8 @@ void bench_cases_init(const struct edge_tables *tables, struct bench_case *cases
 	frame_tcp(&cases[BENCH_TCP_SYN], TCP_SYN);
 	frame_tcp(&cases[BENCH_TCP_HIT], TCP_ACK);
 	frame_udp(&cases[BENCH_UDP6_HIT], v6(9, FAR_CLIENT6), CLIENT_PORT, VIP6, VIP_PORT);
+	frame_udp(&cases[BENCH_UDP_GUE], v4(FAR_CLIENT4 + 9), CLIENT_PORT, VIP4, GUE_VIP_PORT);
+	frame_udp(&cases[BENCH_UDP_IPIP6], v4(FAR_CLIENT4 + 9), CLIENT_PORT, VIP4, IPIP6_VIP_PORT);
 	frame_udp(&cases[BENCH_REVERSE], backend_of_client(tables), VIP_PORT, v4(FAR_CLIENT4 + 9), CLIENT_PORT);
 	frame_udp(&cases[BENCH_NOT_OURS], v4(FAR_CLIENT4 + 9), CLIENT_PORT, v4(0xc6336401), 53); /* 198.51.100.1 */
 }

@@ -890,6 +890,16 @@ def icmp_errors_rest():
     case("error about an answer without UDP checksum", "RFC 768: none stays none", first,
          step(ether() / error(CLIENT4, VIP4, seen(gone, 0), ICMP(type=3, code=3)), "redirect", "lb", backend="10.0.0.21:5353", by="eth1",
               out=Ether(src=ETH1, dst=BACKEND_MAC) / error(CLIENT4, BACKEND4, seen(answer, 1), ICMP(type=3, code=3), ttl=59)))
+    for network, backend, vip, client, kind in ((4, BACKEND4, VIP4, CLIENT4, ICMP(type=3, code=3)), (6, BACKEND6, VIP6, CLIENT6, ICMPv6DestUnreach())):
+        ip, text = (IP, f"{backend}:5353") if network == 4 else (IPv6, f"[{backend}]:5353")
+        request = ip(src=client, dst=vip) / UDP(sport=6507, dport=53) / Raw(b"x")
+        answer = sum_to_zero(ip(src=backend, dst=client) / UDP(sport=5353, dport=6507) / Raw(b"\0\0"), client, 6507)
+        assert answer[UDP].chksum in (None, 0xffff) and type(answer)(bytes(answer))[UDP].chksum == 0xffff
+        gone = translated(answer, ETH0, CLIENT, vip, 53).payload
+        case(f"error about an answer whose checksum was all ones, IPv{network}", "RFC 768: zero is sent as all ones",
+             step(ether() / request, "redirect", "lb", backend=text, by="eth1", out=forwarded(request, ETH1, BACKEND_MAC, backend, 5353)),
+             step(ether() / error(client, vip, seen(gone, 0), kind), "redirect", "lb", backend=text, by="eth1",
+                  out=Ether(src=ETH1, dst=BACKEND_MAC) / error(client, backend, seen(answer, 1), kind, ttl=59)))
     request = IPv6(src=CLIENT6, dst=VIP6) / IPv6ExtHdrDestOpt() / UDP(sport=6501, dport=53) / Raw(b"x")
     sent = forwarded(request, ETH1, BACKEND_MAC, BACKEND6, 5353)
     case("error about a request with extension headers", "RFC 8200 section 4: the ports lie behind them",
@@ -1035,6 +1045,80 @@ def lengths():
     case("options count", "RFC 1191: the MTU is that of the whole packet", step(ether() / long, "tx", "lb", out=too_big(long, "192.0.2.107", 1300)))
 
 
+# --- tunnels -------------------------------------------------------------------------------------------------------------
+
+def wrapped(packet, gue, source, destination, source_mac, destination_mac):
+    """The packet, one hop further, inside another; and where in the frame the flow's entropy lies, which is zero here."""
+    inner = seen(packet)
+    carried, traffic = (4, packet[IP].tos) if IP in packet else (41, packet[IPv6].tc)
+    load = UDP(sport=0, dport=6080, chksum=0) / Raw(bytes([0, carried, 0, 0]) + inner) if gue else Raw(inner)
+    if ":" in destination:
+        outer, entropy = IPv6(src=source, dst=destination, hlim=64, tc=traffic, nh=17 if gue else carried), 14 + 40 if gue else 16
+    else:
+        outer = IP(src=source, dst=destination, ttl=64, id=0, flags="DF", tos=traffic, proto=17 if gue else carried)
+        entropy = 14 + 20 if gue else None
+    return Ether(src=source_mac, dst=destination_mac) / outer / load, entropy
+
+
+def tunnels():
+    here4, here6 = "10.0.0.1", "2001:db8:0:2::1"
+    ways = {  # virtual IP's last number: wrapped in UDP, and the far ends for IPv4 and IPv6
+        108: (True, ("10.0.0.31", 31), ("2001:db8:0:2::31", 31), ("10.0.0.31", "2001:db8:0:2::31")),
+        109: (False, ("10.0.0.31", 31), ("2001:db8:0:2::31", 31), ("10.0.0.31", "2001:db8:0:2::31")),
+        110: (True, ("2001:db8:0:2::36", 36), ("10.0.0.34", 34), ("172.16.0.1", "2001:db8:9::1")),
+        111: (False, ("2001:db8:0:2::36", 36), ("10.0.0.34", 34), ("172.16.0.1", "2001:db8:9::1")),
+    }
+    for number, (gue, *far_ends, backends) in ways.items():
+        for network, (far, mac), backend in zip((4, 6), far_ends, backends):
+            inside = (lambda **k: IP(flags="DF", tos=0xb9, **k)) if network == 4 else (lambda **k: IPv6(tc=0xb9, **k))
+            client, vip = (CLIENT4, f"192.0.2.{number}") if network == 4 else (CLIENT6, f"2001:db8:0:1::{number}")
+            name = f"{'GUE' if gue else 'IP in IP'}, IPv{network} in IPv{6 if ':' in far else 4}"
+            growth = (40 if ":" in far else 20) + (12 if gue else 0)
+            here = here6 if ":" in far else here4
+
+            def to(packet, port, **more):
+                out, entropy = wrapped(packet, gue, here, far, ETH1, f"02:00:00:00:02:{mac}")
+                expect = {**more.pop("expect", {}), **({} if entropy is None else {"entropy": entropy})}
+                return step(ether() / packet / more.pop("end", Padding()), "redirect", "lb",
+                            backend=f"{backend}:{port}" if network == 4 else f"[{backend}]:{port}", by="eth1",
+                            out=out / Padding(more.pop("after", b"")), expect=expect, **more)
+
+            udp_port = 8080 if number == 110 else 80
+            udp = inside(src=client, dst=vip) / UDP(sport=7001, dport=80) / Raw(b"wrap me")
+            case(name + ", UDP", "RFC 2003, draft-ietf-intarea-gue: the packet stays whole, less one hop; DSCP and ECN outside too", to(udp, udp_port),
+                 *([to(udp, udp_port, expect={"entropy_as": 0})] if gue or ":" in far else []))
+            case(name + ", TCP", "RFC 2003, draft-ietf-intarea-gue", to(inside(src=client, dst=vip) / TCP(sport=7002, dport=80, flags="S"), 80))
+            case(name + ", padded", "padding stays behind", to(inside(src=client, dst=vip) / UDP(sport=7003, dport=80) / Raw(b"x"), udp_port,
+                                                              end=Padding(bytes(17)), after=bytes(17)))
+            fits = inside(src=client, dst=vip) / UDP(sport=7004, dport=80) / Raw(bytes(1400 - growth - 8 - (20 if network == 4 else 40)))
+            long = inside(src=client, dst=vip) / UDP(sport=7004, dport=80) / Raw(bytes(1401 - growth - 8 - (20 if network == 4 else 40)))
+            case(name + ", as long as fits", "the link takes 1400 bytes with all that is in front", to(fits, udp_port))
+            case(name + ", too long", "RFC 2003 section 5.1: the tunnel's MTU, told to the client",
+                 step(ether() / long, "tx", "lb", out=too_big(long, vip, 1400 - growth)))
+            answer = inside(src=vip, dst=client) / UDP(sport=80, dport=7001) / Raw(b"wrapped")
+            told = error(HOP4 if network == 4 else HOP6, vip, seen(answer, 2), ICMP(type=3, code=4, nexthopmtu=1300) if network == 4 else
+                         ICMPv6PacketTooBig(mtu=1300))
+            case(name + ", an error about an answer", "wrapped like the flow's packets, whose sender it is for", to(udp, udp_port),
+                 to(told, udp_port, **({"expect": {"entropy_as": 0}} if gue or ":" in far else {})))
+            dropped(name + ", hop limit 1", "RFC 2003 section 3.1: forwarding takes one hop",
+                    ether() / (IP(src=client, dst=vip, ttl=1) if network == 4 else IPv6(src=client, dst=vip, hlim=1)) / TCP(sport=7005, dport=80, flags="S"),
+                    "hop_limit_exceeded", "lb", f"{backend}:80" if network == 4 else f"[{backend}]:80")
+            passed(name + ", the backend's own packet", "answers come from the virtual IP, and not by this node",
+                   Ether(src=f"02:00:00:00:02:{mac}", dst=ETH1) / (IP if network == 4 else IPv6)(src=backend, dst=client) / UDP(sport=udp_port, dport=7001),
+                   interface="eth1")
+    udp = IP(src="198.51.100.50", dst="192.0.2.112", tos=4) / UDP(sport=7010, dport=80, chksum=0) / Raw(b"abc")
+    out, entropy = wrapped(udp, True, "192.0.2.2", "203.0.113.77", ETH0, ROUTER)
+    case("GUE from a VLAN to a node behind the router", "the tag goes; the next hop is the router",
+         step(ether([Dot1Q(vlan=7)]) / udp, "tx", "lb", backend="172.16.0.2:80", out=out, expect={"entropy": entropy}))
+    udp = IP(src=CLIENT4, dst="192.0.2.113") / UDP(sport=7011, dport=80) / Raw(b"abc")
+    answer = IP(src="10.0.0.22", dst=CLIENT4) / UDP(sport=8080, dport=7011) / Raw(b"def")
+    case("a backend of this node in a GUE service", "no tunnel leads to oneself: NAT",
+         step(ether() / udp, "redirect", "lb", backend="10.0.0.22:8080", by="eth1", out=forwarded(udp, ETH1, "02:00:00:00:02:22", "10.0.0.22", 8080)),
+         step(Ether(src="02:00:00:00:02:22", dst=ETH1) / answer, "redirect", "lb", backend="10.0.0.22:8080", interface="eth1",
+              out=translated(answer, ETH0, CLIENT, "192.0.2.113", 80)))
+    never_leaves("TCP to a GUE service, truncated", "cut off anywhere", ether() / IP(src=CLIENT4, dst="192.0.2.108") / TCP(sport=7012, dport=80))
+
+
 # --- balancing: the rest -----------------------------------------------------------------------------------------------
 
 def direct_return():
@@ -1095,6 +1179,7 @@ def scenario_lan():
     nat()
     icmp_errors()
     lengths()
+    tunnels()
     direct_return()
     port_range()
     choices()

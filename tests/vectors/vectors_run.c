@@ -32,6 +32,7 @@ struct run {
 	uint64_t now_ms;
 	uint32_t step;
 	char backends[STEPS_MAX][ENDPOINT_TEXT_SIZE]; /* by step of this case; empty for none */
+	uint16_t entropies[STEPS_MAX];
 	uint32_t failures, cases, packets;
 	bool reasons[DROP_COUNT];
 };
@@ -109,6 +110,28 @@ static const char *wanted_shown(json_t *wanted)
 	return json_is_string(wanted) ? json_string_value(wanted) : "null";
 }
 
+/*
+ * A tunnel's entropy is for the node to choose, but always the same for a flow, and of a flow's ports one that nobody serves.
+ * What leaves is taken for wanted then.
+ */
+static void entropy_check(struct run *run, json_t *expect, const struct engine_outcome *outcome, uint8_t *wanted)
+{
+	json_t *at = json_object_get(expect, "entropy"), *as = json_object_get(expect, "entropy_as");
+	size_t offset = (size_t)json_integer_value(at);
+	uint16_t entropy;
+
+	if (!at || offset + 2 > outcome->length)
+		return;
+	entropy = (uint16_t)(outcome->bytes[offset] << 8 | outcome->bytes[offset + 1]);
+	run->entropies[run->step] = entropy;
+	if (entropy < 49152)
+		fail(run, "the entropy is %u", entropy);
+	if (as && entropy != run->entropies[json_integer_value(as)])
+		fail(run, "the entropy is %u, not %u as packet %lld", entropy, run->entropies[json_integer_value(as)],
+		     (long long)json_integer_value(as));
+	memcpy(wanted + offset, outcome->bytes + offset, 2);
+}
+
 static void output_check(struct run *run, json_t *expect, const char *backend, const struct engine_outcome *outcome)
 {
 	json_t *by_backend = json_object_get(expect, "out_by_backend");
@@ -122,6 +145,7 @@ static void output_check(struct run *run, json_t *expect, const char *backend, c
 		return;
 	}
 	length = hex_read(json_string_value(out), wanted);
+	entropy_check(run, expect, outcome, wanted);
 	if (length == outcome->length && memcmp(wanted, outcome->bytes, length) == 0)
 		return;
 	fail(run, "another packet leaves");

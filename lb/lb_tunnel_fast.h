@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Packets to backends elsewhere, wrapped whole: IP in IP (RFC 2003, RFC 2473, RFC 4213) or GUE (draft-ietf-intarea-gue, variant 0
+ * without options), either family in either. The backend, or its node, unwraps them and answers the client itself.
+ *
+ *      0                   1                   2                   3
+ *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *     +---+-+---------+---------------+-------------------------------+
+ *     | 0 |0|   0     | 4 or 41       |               0               |   GUE, behind UDP to port 6080
+ *     +---+-+---------+---------------+-------------------------------+
+ *
+ * The UDP source port is the flow's (49152 to 65535), so that what spreads flows on the way spreads these; IP in IP over IPv6
+ * has it in the flow label (RFC 6438). The outer UDP checksum is zero, over IPv6 as well: RFC 6935 allows it for tunnels, and
+ * what RFC 6936 section 5 asks of them holds, since everything inside has a checksum of its own that covers its addresses.
+ * DSCP and ECN are copied (RFC 2983, RFC 6040 section 4.1).
+ */
+#pragma once
+
+#include "lb/lb_fast.h"
+
+#define LB_TUNNEL_HOP_LIMIT 64
+
+/* Takes one hop off the packet inside. Returns its traffic class. */
+PACKET_INLINE uint8_t lb_tunnel_inner(const struct packet *packet, const struct flow *flow, uint32_t inner)
+{
+	if (flow->network == FLOW_IPV4) {
+		struct ipv4_header *ipv4 = packet_header(packet, inner, sizeof(*ipv4));
+
+		if (!ipv4)
+			return 0;
+		ipv4->checksum = checksum_update(ipv4->checksum, checksum_exchange16(ipv4->ttl, (uint16_t)(ipv4->ttl - 1)));
+		ipv4->ttl--;
+		return ipv4->tos;
+	} else {
+		struct ipv6_header *ipv6 = packet_header(packet, inner, sizeof(*ipv6));
+
+		if (!ipv6)
+			return 0;
+		ipv6->hop_limit--;
+		return (uint8_t)(be32_get(ipv6->version_class_label) >> 20);
+	}
+}
+
+/* `length`: of all that the outer header carries. Never fragmented, so it needs no identification (RFC 6864 section 4.1). */
+PACKET_INLINE void lb_tunnel_write_ipv4(struct ipv4_header *outer, const struct lb_backend *backend, uint8_t class,
+					uint8_t protocol, uint32_t length)
+{
+	uint32_t source = address_ipv4(&backend->tunnel_source), destination = address_ipv4(&backend->tunnel_destination);
+	uint64_t sum;
+
+	length += (uint32_t)sizeof(*outer);
+	outer->version_ihl = 0x45;
+	outer->tos = class;
+	outer->total_length = be16_from((uint16_t)length);
+	outer->identification.raw = 0;
+	outer->fragment.raw = BE16(IPV4_DONT_FRAGMENT);
+	outer->ttl = LB_TUNNEL_HOP_LIMIT;
+	outer->protocol = protocol;
+	outer->source.raw = source;
+	outer->destination.raw = destination;
+	sum = 0x45u + ((uint32_t)class << 8) + outer->total_length.raw + BE16(IPV4_DONT_FRAGMENT) + LB_TUNNEL_HOP_LIMIT +
+	      ((uint32_t)protocol << 8) + (uint64_t)source + destination;
+	outer->checksum = (uint16_t)~checksum_fold(sum);
+}
+
+PACKET_INLINE void lb_tunnel_write_ipv6(struct ipv6_header *outer, const struct lb_backend *backend, uint8_t class,
+					uint8_t protocol, uint32_t length, uint32_t label)
+{
+	outer->version_class_label = be32_from(6u << 28 | (uint32_t)class << 20 | label);
+	outer->payload_length = be16_from((uint16_t)length);
+	outer->next_header = protocol;
+	outer->hop_limit = LB_TUNNEL_HOP_LIMIT;
+	address_to_wire6(outer->source, &backend->tunnel_source);
+	address_to_wire6(outer->destination, &backend->tunnel_destination);
+}
+
+/* Writes what goes in front: link header, outer header, and GUE's two. */
+PACKET_INLINE void lb_tunnel_write(const struct packet *packet, const struct flow *flow, const struct decision *decision,
+				   const struct lb_backend *backend)
+{
+	bool gue = backend->tunnel == LB_TUNNEL_GUE, outer_ipv4 = address_is_ipv4(&backend->tunnel_destination);
+	uint32_t inner = (uint32_t)((int32_t)flow->l3_offset + decision->room), l3 = inner - backend->growth;
+	uint32_t length = lb_length(flow) + (gue ? (uint32_t)(sizeof(struct udp_header) + sizeof(struct gue_header)) : 0);
+	uint8_t carried = flow->network == FLOW_IPV4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6, class;
+	uint8_t protocol = gue ? PROTOCOL_UDP : carried;
+	struct ipv4_header *ipv4 = packet_header(packet, l3, sizeof(*ipv4));
+	struct ipv6_header *ipv6 = packet_header(packet, l3, sizeof(*ipv6));
+	struct udp_header *udp;
+	struct gue_header *header;
+
+	if (!flow_link_write(packet, &decision->egress, flow_tag(decision->egress.vlan), l3,
+			     outer_ipv4 ? BE16(ETHERTYPE_IPV4) : BE16(ETHERTYPE_IPV6)))
+		return;
+	class = lb_tunnel_inner(packet, flow, inner);
+	if (outer_ipv4 && ipv4)
+		lb_tunnel_write_ipv4(ipv4, backend, class, protocol, length);
+	else if (ipv6)
+		lb_tunnel_write_ipv6(ipv6, backend, class, protocol, length, gue ? 0 : be16_get(decision->port));
+	if (!gue)
+		return;
+	udp = packet_header(packet, l3 + (outer_ipv4 ? (uint32_t)sizeof(*ipv4) : (uint32_t)sizeof(*ipv6)), sizeof(*udp) + sizeof(*header));
+	if (!udp)
+		return;
+	udp->source_port = decision->port;
+	udp->destination_port.raw = BE16(GUE_PORT);
+	udp->length = be16_from((uint16_t)length);
+	udp->checksum = 0;
+	header = (struct gue_header *)(udp + 1);
+	header->version_length = 0;
+	header->protocol = carried;
+	header->flags.raw = 0;
+}

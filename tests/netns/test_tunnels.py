@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backends behind tunnels. A far end in Python unwraps what comes, checks it, and answers the client as a backend would."""
+import socket
+import threading
+
+import pytest
+
+import manifests
+
+SILENT = {"health-check": "none"}
+GUE_PORT, IPIP, IPV6_IN, IPV6_HDRINCL = 6080, 4, 41, 36
+
+
+def sum16(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total
+
+
+def udp_packet(source, destination, sport, dport, load):
+    """A whole IP packet, with checksums."""
+    length = (8 + len(load)).to_bytes(2, "big")
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    a, b = socket.inet_pton(family, source), socket.inet_pton(family, destination)
+    head = sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + length
+    check = (~sum16(a + b + bytes([0, 17]) + length + head + load) & 0xffff) or 0xffff
+    udp = head + check.to_bytes(2, "big") + load
+    if family == socket.AF_INET6:
+        return bytes([0x60, 0, 0, 0]) + length + bytes([17, 64]) + a + b + udp
+    ip = bytes([0x45, 0]) + (20 + len(udp)).to_bytes(2, "big") + bytes([0, 1, 0x40, 0, 64, 17])
+    return ip + (~sum16(ip + a + b) & 0xffff).to_bytes(2, "big") + a + b + udp
+
+
+class FarEnd:
+    """Unwraps on a backend of the LAN, and answers from the virtual IP, as its own host would."""
+
+    def __init__(self, namespace, gue, outer6):
+        family = socket.AF_INET6 if outer6 else socket.AF_INET
+        self.gue, self.outer6, self.ports, self.seen, self.wrong = gue, outer6, set(), [], []
+        if gue:
+            self.sockets = [namespace.socket(family, socket.SOCK_DGRAM)]
+            self.sockets[0].bind(("::" if outer6 else "0.0.0.0", GUE_PORT))
+            if outer6:  # RFC 6935: the tunnel's end takes zero checksums
+                self.sockets[0].setsockopt(socket.IPPROTO_UDP, 102, 1)
+        else:
+            self.sockets = [namespace.socket(family, socket.SOCK_RAW, protocol) for protocol in (IPIP, IPV6_IN)]
+        self.out4 = namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.out6 = namespace.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        for each in self.sockets:
+            threading.Thread(target=self.serve, args=(each,), daemon=True).start()
+
+    def serve(self, sock):
+        while True:
+            try:
+                data, peer = sock.recvfrom(65536)
+            except OSError:
+                return
+            if self.gue:
+                if data[:4] not in (bytes([0, IPIP, 0, 0]), bytes([0, IPV6_IN, 0, 0])) or (data[1] == IPIP) != (data[4] >> 4 == 4):
+                    self.wrong.append(data)
+                    continue
+                self.ports.add(peer[1])
+                data = data[4:]
+            elif not self.outer6:
+                data = data[(data[0] & 15) * 4:]  # a raw socket of IPv4 shows the header
+            self.answer(data)
+
+    def answer(self, data):
+        ipv6 = data[0] >> 4 == 6
+        head = 40 if ipv6 else (data[0] & 15) * 4
+        source, vip = ((socket.inet_ntop(socket.AF_INET6, data[8:24]), socket.inet_ntop(socket.AF_INET6, data[24:40])) if ipv6 else
+                       (socket.inet_ntoa(data[12:16]), socket.inet_ntoa(data[16:20])))
+        udp = data[head:]
+        sport, dport = int.from_bytes(udp[:2], "big"), int.from_bytes(udp[2:4], "big")
+        if not ipv6 and sum16(data[:head]) != 0xffff:
+            self.wrong.append(data)
+        self.seen.append((source, vip, dport))
+        packet = udp_packet(vip, source, dport, sport, b"far:" + udp[8:])
+        (self.out6 if ipv6 else self.out4).sendto(packet, (source, 0))
+
+    def close(self):
+        for each in [*self.sockets, self.out4, self.out6]:
+            each.close()
+
+
+def exchange(client, vip, count):
+    """Asks from `count` ports; what came back from the virtual IP alone."""
+    answers = []
+    for number in range(count):
+        with client.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(2)
+            asking.connect((vip, 7000))
+            for attempt in range(3):  # hardware addresses may have to be asked for
+                asking.send(b"%d" % number)
+                try:
+                    answers.append(asking.recv(100))
+                    break
+                except TimeoutError:
+                    if attempt == 2:
+                        raise
+    return answers
+
+
+@pytest.mark.parametrize("mode", ["ipip", "gue"])
+@pytest.mark.parametrize("outer6", [False, True], ids=["over4", "over6"])
+def test_a_backend_behind_a_tunnel_answers_the_client_itself(site, mode, outer6):
+    """The endpoint's node is known, by one address: both families travel in that one's."""
+    node, client = site.add_node(), site.add_client()
+    far = site.add_client("far1", 31)
+    end = FarEnd(far, mode == "gue", outer6)
+    try:
+        service = manifests.service("wrapped", 200, ["7000/UDP"], {**SILENT, "forwarding": mode})
+        slices = manifests.slices(service, [far])
+        for each in slices:
+            each["endpoints"][0]["nodeName"] = "far1"
+        there = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "far1"},
+                 "status": {"addresses": [{"type": "InternalIP", "address": far.address6 if outer6 else far.address4}]}}
+        node.start_daemon()
+        node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), there, service, slices))
+        node.wait_backends("wrapped", up=2)
+        for vip in manifests.vips(200):
+            end.ports.clear()
+            assert exchange(client, vip, 12) == [b"far:%d" % number for number in range(12)]
+            own = client.address6 if ":" in vip else client.address4
+            assert set(end.seen[-12:]) == {(own, vip, 7000)}
+            if mode == "gue":
+                assert len(end.ports) > 6 and min(end.ports) >= 49152  # each flow has an entropy of its own
+        assert end.wrong == []
+        assert node.selvage("service", "list").stdout.count(mode) >= 1
+    finally:
+        end.close()
+
+
+def test_what_does_not_fit_into_the_tunnel_is_told(site):
+    node, client = site.add_node(), site.add_client()
+    far = site.add_client("far1", 31)
+    end = FarEnd(far, True, False)
+    try:
+        service = manifests.service("wrapped", 200, ["7000/UDP"], {**SILENT, "forwarding": "gue"})
+        node.start_daemon()
+        node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), service, manifests.slices(service, [far])))
+        node.wait_backends("wrapped", up=2)
+        vip = manifests.vips(200)[0]
+        exchange(client, vip, 1)
+        with client.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(2)
+            asking.connect((vip, 7000))
+            asking.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+            asking.send(bytes(1441))  # 1469 bytes, 1501 wrapped
+            with pytest.raises(OSError):
+                asking.recv(2000)
+            assert asking.getsockopt(socket.IPPROTO_IP, 14) == 1468  # IP_MTU
+            asking.send(bytes(1440))
+            assert len(asking.recv(2000)) == 1444
+    finally:
+        end.close()
