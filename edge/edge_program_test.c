@@ -732,7 +732,8 @@ static void an_answer_of_a_flow_without_record_is_translated(void **state)
 				    .network = FLOW_IPV4, .protocol = PROTOCOL_UDP, .hop_limit = 64};
 		struct flow answer = flow;
 		struct decision decision = {0};
-		struct packet nothing = {0};
+		uint8_t end[64];
+		struct packet nothing = {.data = end, .end = end};
 
 		lb_forward_decide(&view, &nothing, &flow, service, 1, &decision);
 		assert_int_equal(decision.action, ACTION_NAT_FORWARD);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Programs to time under BPF_PROG_TEST_RUN with `repeat`: the kernel leaves the packet as the program made it, so each
- * round puts back what was rewritten, or the second round would time something else.  The driver sees to it that the packet comes back as it was.
+ * round puts back what was rewritten, or the second round would time something else. The driver checks that the packet comes back as it
+ * was.
  *
  *     bench_empty    returns                               what the repetition itself costs
  *     bench_swap     swaps MAC and IP addresses, XDP_TX    the bare floor: swapped twice is restored
