@@ -44,6 +44,11 @@ int client_status(const struct client *client)
 	return client->status;
 }
 
+int client_fd(const struct client *client)
+{
+	return fileno(client->stream);
+}
+
 static int connect_failed(const char *path, int code, struct error *error)
 {
 	if (code == ENOENT || code == ECONNREFUSED)

@@ -22,6 +22,8 @@ void client_free(struct client *client);
 void client_freep(struct client **client);
 
 int client_status(const struct client *client);
+/* The connection, to shut it down from a signal's handler. Borrowed. */
+int client_fd(const struct client *client);
 /* The rest of the body, with a zero behind it, to be freed by the caller. */
 int client_read_all(struct client *client, char **ret_body, size_t *ret_length, struct error *error);
 /* The next line without its end, borrowed until the next call; NULL in `ret_line` at the end. */

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,13 +17,19 @@
 #define SNAPLEN_LINE 256       /* enough for a line */
 #define RATE_INTERESTING 100   /* packets a second and processor, unless --rate says otherwise */
 
-/* Ends the reading: the stream's read is interrupted, and what was written is complete. */
+/* Ends the stream, and so the reading, wherever that is: what was written is complete. */
 static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t stream_fd = -1;
 
 static void interrupt(int signal)
 {
+	int code = errno;
+
 	(void)signal;
 	interrupted = 1;
+	if (stream_fd >= 0)
+		shutdown(stream_fd, SHUT_RDWR);
+	errno = code;
 }
 
 static void time_print(FILE *file, uint64_t time_ns)
@@ -132,9 +139,9 @@ static int packets_follow(const struct cli *cli, struct client *client, struct p
 {
 	uint64_t count = 0;
 	char *line;
-	int status;
+	int status = 0;
 
-	while ((status = client_read_line(client, &line, error)) == 0 && line) {
+	while (!interrupted && (status = client_read_line(client, &line, error)) == 0 && line) {
 		json_t *packet = json_loads(line, 0, NULL);
 
 		said_print(cli, packet, line);
@@ -166,6 +173,8 @@ static int trace_run(const struct cli *cli, const char *path, FILE *file)
 	struct error error = {0};
 	int status = client_open(cli->socket, &request, &client, &error);
 
+	if (status == 0)
+		stream_fd = client_fd(client);
 	if (status == 0 && client_status(client) != 200) {
 		_cleanup_(freep) char *body = NULL;
 		json_t *json;
@@ -182,6 +191,7 @@ static int trace_run(const struct cli *cli, const char *path, FILE *file)
 		status = pcapng_new(file, &pcapng, &error);
 	if (status == 0)
 		status = packets_follow(cli, client, pcapng, &error);
+	stream_fd = -1;
 	pcapng_free(pcapng);
 	return status < 0 ? cli_fail("trace: %s", error.text) : EXIT_SUCCESS;
 }

@@ -186,6 +186,19 @@ def test_interesting_packets_of_a_flood_are_few(node, measured):
     edge_site.wait_for(lambda: not traced(node), 10, "the packet program to stop telling")
 
 
+def test_a_trace_ends_when_told_in_the_middle_of_a_flood(node):
+    """The signal comes while a packet is being shown, more often than not."""
+    with node.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        for _ in range(10):
+            trace = Reader(node, "trace", "--filter", "drops")
+            edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+            for _ in range(500):
+                udp.sendto(b"x", (VIP4, 7009))
+            edge_site.wait_for(lambda: trace.lines, 10, "the first line")
+            assert trace.stop()[0] == 0
+            edge_site.wait_for(lambda: not traced(node), 10, "the packet program to stop telling")
+
+
 # --- rates ---------------------------------------------------------------------------------------------------------------
 
 
