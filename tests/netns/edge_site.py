@@ -336,10 +336,13 @@ class Node(Namespace):
     def give_nic_away(self, addresses):
         self.ip("link set eth0 down", "link set eth0 name nic0", "link set nic0 addrgenmode none", "link set nic0 up")
         self.sysctl(ipv6__conf__nic0__disable_ipv6=1)
+        # Packet sockets see copies: the stack must not take the originals for its own.
+        self.run("nft", "-f", "-", stdin='table netdev guard { chain stack { '
+                 'type filter hook ingress device "nic0" priority 0; policy drop; }; }\n')
         self.start_dataplane()
         self.ip(*(f"address add {address} dev eth0{' nodad' if ':' in address else ''}" for address in addresses))
 
-    def start_dataplane(self, *more, device="net_af_xdp,iface=nic0", wait=True):
+    def start_dataplane(self, *more, device="net_af_packet,iface=nic0,framecnt=2048", wait=True):
         if not self.dataplane_program.exists():
             raise Failure(f"{self.dataplane_program} is not built")
         with open(self.log_path, "a") as log:
@@ -511,7 +514,7 @@ class Site:
         """A cable from the namespace's eth0 to the bridge."""
         port = f"p-{namespace.short}"
         self.lan.ip(f"link add {port} type veth peer name eth0 netns {namespace.name}", f"link set {port} master br0")
-        if isinstance(namespace, Node):
+        if isinstance(namespace, Node) and self.engine != "dpdk":
             # What XDP sends out of a veth (XDP_TX, redirects) waits at the other end until something else wakes that end,
             # unless there is an XDP program there too (seen on kernel 6.18; GRO's NAPI alone is not enough).
             self.lan.run("ip", "link", "set", port, "xdp", "obj", self.xdp_pass(), "sec", "xdp")
