@@ -63,6 +63,7 @@ SYSTEM = [
     (["base/packet/*", "*_wire.h", "*_state.h", "*_fast.h", "lb/lb_flow.h", "edge/edge_event.h"], None),
     (["ebpf/*"], r"rte_"),
     (["dataplane/*"], r"bpf/"),
+    (["tests/perf/dpdk_bench.c"], r"bpf/"),
     (["ctrl/replay/engine_xdp.c", "tests/*"], r"rte_"),
     (["*"], r"rte_|bpf/"),
 ]

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one worker of selvage-dpdk does a second: tools/bench dpdk. Bursts of 32 come out of a virtual NIC made of two rings
+ * (net_ring), are handled, and go back in; beside it a worker that only exchanges MAC and IP addresses does the same, in the
+ * same rounds. Filling the packets anew lies outside of what is timed. Lines of JSON on standard output.
+ */
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_eth_ring.h>
+#include <rte_ethdev.h>
+#include <string.h>
+
+#include "dataplane/pipeline.h"
+#include "dataplane/table_list.h"
+#include "tests/perf/bench_result.h"
+#include "tests/perf/bench_site.h"
+
+#define BURST 32u
+#define BURSTS 1000u
+#define BURSTS_NEW 12500u
+#define AIM_PERCENT 70.0
+#define PREFETCH_AHEAD 4u
+
+struct bench {
+	struct edge_tables tables;
+	struct bench_case cases[BENCH_WAYS];
+	struct rte_ring *rx, *tx;
+	struct rte_mbuf *packets[BURST];
+	uint16_t port;
+	uint32_t turn, random;
+};
+
+static void swap(struct rte_mbuf *mbuf)
+{
+	struct packet packet = pipeline_view(mbuf);
+	struct ethernet_header *ethernet = packet_header(&packet, 0, sizeof(*ethernet) + sizeof(struct ipv4_header));
+	struct ipv4_header *ipv4;
+	struct be32 address;
+	uint64_t mac;
+
+	if (!ethernet)
+		return;
+	ipv4 = (struct ipv4_header *)(ethernet + 1);
+	mac = mac_word(ethernet->destination);
+	mac_store(ethernet->destination, mac_word(ethernet->source));
+	mac_store(ethernet->source, mac);
+	address = ipv4->source;
+	ipv4->source = ipv4->destination;
+	ipv4->destination = address;
+}
+
+/* The same steps as worker.c's burst_handle(); where a packet goes makes no difference to this NIC. */
+static __attribute__((noinline)) bool burst_edge(struct bench *bench, const struct bench_case *way)
+{
+	struct edge_ingress ingress = edge_ingress(bench->tables.config, way->link, 0);
+	struct rte_mbuf *packets[BURST];
+	uint16_t count = rte_eth_rx_burst(bench->port, 0, packets, BURST);
+	bool right = count == BURST;
+
+	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
+	for (uint16_t i = 0; i < count; i++) {
+		struct decision decision = {0};
+
+		if (i + PREFETCH_AHEAD < count)
+			rte_prefetch0(rte_pktmbuf_mtod(packets[i + PREFETCH_AHEAD], void *));
+		pipeline_run(&bench->tables, &ingress, packets[i], NULL, NULL, &decision);
+		right &= decision.verdict == way->verdict;
+	}
+	return rte_eth_tx_burst(bench->port, 0, packets, count) == count && right;
+}
+
+static __attribute__((noinline)) bool burst_swap(struct bench *bench)
+{
+	struct rte_mbuf *packets[BURST];
+	uint16_t count = rte_eth_rx_burst(bench->port, 0, packets, BURST);
+
+	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
+	for (uint16_t i = 0; i < count; i++) {
+		if (i + PREFETCH_AHEAD < count)
+			rte_prefetch0(rte_pktmbuf_mtod(packets[i + PREFETCH_AHEAD], void *));
+		swap(packets[i]);
+	}
+	return rte_eth_tx_burst(bench->port, 0, packets, count) == count;
+}
+
+static void packets_fill(struct bench *bench, const struct bench_case *way)
+{
+	for (uint32_t i = 0; i < BURST; i++) {
+		struct rte_mbuf *mbuf = bench->packets[i];
+		uint8_t *frame;
+
+		mbuf->data_off = RTE_PKTMBUF_HEADROOM;
+		mbuf->data_len = (uint16_t)way->length;
+		mbuf->pkt_len = way->length;
+		frame = rte_pktmbuf_mtod(mbuf, uint8_t *);
+		memcpy(frame, way->frame, sizeof(way->frame));
+		if (way->vary.flows) {
+			uint32_t client = bench_client_next(&way->vary, &bench->turn, &bench->random);
+			uint32_t address = __builtin_bswap32(way->vary.source_base + client);
+			uint16_t port = bench_client_port(client);
+
+			memcpy(frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
+			memcpy(frame + BENCH_PORT_OFFSET, &port, sizeof(port));
+		}
+		bench->tables.config->epoch_override += way->vary.new_epochs;
+	}
+}
+
+/* Nanoseconds a packet of so many bursts; negative: something else came out. */
+static double bursts_time(struct bench *bench, const struct bench_case *way, uint32_t bursts, bool edge)
+{
+	uint64_t cycles = 0;
+
+	for (uint32_t i = 0; i < bursts; i++) {
+		void *back[BURST];
+		uint64_t start;
+		bool right;
+
+		packets_fill(bench, way);
+		if (rte_ring_enqueue_bulk(bench->rx, (void **)bench->packets, BURST, NULL) != BURST)
+			return -1;
+		start = rte_rdtsc_precise();
+		right = edge ? burst_edge(bench, way) : burst_swap(bench);
+		cycles += rte_rdtsc_precise() - start;
+		if (rte_ring_dequeue_bulk(bench->tx, back, BURST, NULL) != BURST || !right)
+			return -1;
+	}
+	return (double)cycles * 1e9 / (double)rte_get_tsc_hz() / bursts / BURST;
+}
+
+static int case_time(struct bench *bench, const struct bench_case *way)
+{
+	double edge[BENCH_ROUNDS], bare[BENCH_ROUNDS], share[BENCH_ROUNDS], ns, swap_ns, percent;
+
+	for (uint32_t round = 0; round < BENCH_ROUNDS; round++) {
+		uint32_t bursts = way->new_flows ? BURSTS_NEW : BURSTS;
+
+		if (way->new_flows)
+			bench_flows_clear(&bench->tables);
+		else if (bursts_time(bench, &bench->cases[BENCH_UDP_HIT], 1, true) < 0 || bursts_time(bench, way, 30, true) < 0)
+			return -1;
+		bare[round] = bursts_time(bench, way, bursts, false);
+		edge[round] = bursts_time(bench, way, bursts, true);
+		store_once(bench->tables.config->epoch_override, BENCH_EPOCH + 1);
+		if (bare[round] < 0 || edge[round] < 0)
+			return -1;
+		share[round] = 100 * bare[round] / edge[round];
+	}
+	ns = bench_spread(edge).median;
+	swap_ns = bench_spread(bare).median;
+	percent = bench_spread(share).median;
+	printf("{\"bench\":\"dpdk\",\"case\":\"%s\",\"text\":\"%s\",\"mpps\":%.2f,\"swap_mpps\":%.2f,\"share_percent\":%.1f,"
+	       "\"ns\":%.1f,\"swap_ns\":%.1f,\"rounds\":%u",
+	       way->name, way->text, 1000 / ns, 1000 / swap_ns, percent, ns, swap_ns, BENCH_ROUNDS);
+	if (way - bench->cases == BENCH_UDP_HIT)
+		printf(",\"aim\":%g,\"met\":%s", AIM_PERCENT, percent >= AIM_PERCENT ? "true" : "false");
+	printf("}\n");
+	return 0;
+}
+
+static int bench_open(struct bench *bench, struct error *error)
+{
+	static char *arguments[] = {"dpdk_bench", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
+				    "--lcores=0@1", "--log-level=error"};
+	struct rte_eth_conf configuration = {0};
+	struct rte_mempool *pool;
+	int port;
+
+	if (rte_eal_init((int)array_length(arguments), arguments) < 0)
+		return error_set(error, EIO, "starting DPDK's environment failed");
+	pool = rte_pktmbuf_pool_create("packets", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	bench->rx = rte_ring_create("rx", 64, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	bench->tx = rte_ring_create("tx", 64, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	if (!pool || !bench->rx || !bench->tx || rte_pktmbuf_alloc_bulk(pool, bench->packets, BURST) < 0)
+		return error_set(error, ENOMEM, "no memory");
+	port = rte_eth_from_rings("bench", &bench->rx, 1, &bench->tx, 1, 0);
+	if (port < 0)
+		return error_set(error, EIO, "making a NIC of rings failed");
+	bench->port = (uint16_t)port;
+	if (rte_eth_dev_configure(bench->port, 1, 1, &configuration) < 0 ||
+	    rte_eth_rx_queue_setup(bench->port, 0, 64, 0, NULL, pool) < 0 ||
+	    rte_eth_tx_queue_setup(bench->port, 0, 64, 0, NULL) < 0 || rte_eth_dev_start(bench->port) < 0)
+		return error_set(error, EIO, "starting a NIC of rings failed");
+	return tables_map(NULL, 1, &bench->tables, error);
+}
+
+int main(void)
+{
+	static struct bench bench;
+	struct error error = {0};
+	int code = bench_open(&bench, &error);
+
+	if (code == 0)
+		code = bench_site_apply(&bench.tables, 1, &error);
+	if (code < 0)
+		return fprintf(stderr, "dpdk_bench: %s\n", error.text), 1;
+	bench_cases_init(&bench.tables, bench.cases);
+	for (uint32_t i = 0; i < BENCH_WAYS; i++) {
+		if (case_time(&bench, &bench.cases[i]) < 0)
+			return fprintf(stderr, "dpdk_bench: %s: another verdict, or a lost packet\n", bench.cases[i].name), 1;
+	}
+	return 0;
+}
