@@ -139,7 +139,10 @@ PACKET_INLINE void lb_fragment_unlock(struct lb_fragment_record *record)
 	__sync_fetch_and_add(&record->version, 1); /* a full barrier on every target */
 }
 
-/* Its datagram is given up (RFC 5722 section 3: "the entire datagram, including those not yet received"). */
+/*
+ * Its datagram is given up. RFC 5722 section 4: "the entire datagram (and any constituent fragments, including those not yet
+ * received) MUST be silently discarded".
+ */
 PACKET_INLINE enum drop_reason lb_fragment_give_up(struct lb_fragment_record *record, enum drop_reason reason)
 {
 	record->kind = LB_FRAGMENT_DROP;
