@@ -162,8 +162,12 @@ int edge_tc(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_tc_decide_fragment(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;
-	if (unlikely(decision.flags & DECISION_MORE) && edge_tc_decide_more(skb, &flow, &decision) < 0)
-		return TC_ACT_SHOT;
+	if (unlikely(decision.flags & DECISION_MORE)) {
+		if (edge_tc_decide_more(skb, &flow, &decision) < 0)
+			return TC_ACT_SHOT;
+		if (decision.flags & DECISION_AGAIN)
+			decision = (struct decision){0}; /* no node sends tunnels out of a workload: the host's */
+	}
 	if (unlikely(config->trace))
 		edge_tc_trace(skb, &flow, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))

@@ -154,8 +154,19 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 		return XDP_ABORTED;
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
 		return XDP_ABORTED;
-	if (unlikely(decision.flags & DECISION_MORE) && edge_xdp_decide_more(xdp, &flow, &decision) < 0)
-		return XDP_ABORTED;
+	if (unlikely(decision.flags & DECISION_MORE)) {
+		if (edge_xdp_decide_more(xdp, &flow, &decision) < 0)
+			return XDP_ABORTED;
+		if (decision.flags & DECISION_AGAIN) {
+			decision = (struct decision){0};
+			if (edge_xdp_decide(xdp, &flow, DROP_NONE, &decision) < 0)
+				return XDP_ABORTED;
+			if (flow.flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
+				return XDP_ABORTED;
+			if (decision.flags & DECISION_MORE && edge_xdp_decide_more(xdp, &flow, &decision) < 0)
+				return XDP_ABORTED;
+		}
+	}
 	if (unlikely(config->trace))
 		edge_xdp_trace(xdp, &flow, &decision, length);
 	if (unlikely(decision.flags & DECISION_EVENT))

@@ -94,6 +94,8 @@ static void tell_packet(struct story *story, size_t length, size_t wire_length)
 	}
 	if (flow->network != FLOW_IPV4 && flow->network != FLOW_IPV6)
 		return;
+	if (flow->flags & FLOW_UNWRAPPED)
+		step(story, "Another node wrapped it for this one; what follows is about the packet inside.");
 	address_format(&flow->source, source);
 	address_format(&flow->destination, destination);
 	if (ports && !(flow->flags & FLOW_NO_PORTS))

@@ -82,8 +82,8 @@ PACKET_INLINE bool edge_is_icmp_error(const struct flow *flow)
 	       flow->icmp_type <= ICMPV6_PARAMETER_PROBLEM;
 }
 
-/* What an ICMP error is about takes a look into the packet that it quotes: edge_decide_more(). */
-PACKET_INLINE void edge_icmp_error(struct decision *decision, enum action action)
+/* What an ICMP error is about, or what a tunnel holds, takes a look at the packet inside: edge_decide_more(). */
+PACKET_INLINE void edge_look_inside(struct decision *decision, enum action action)
 {
 	decision->action = (uint8_t)action;
 	decision->flags |= DECISION_MORE;
@@ -104,10 +104,12 @@ PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row
 		vip_drop(decision, DROP_vip_port_closed);
 	else if (flow->protocol != (ipv4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6))
 		vip_drop(decision, DROP_vip_protocol_unsupported);
+	else if (flow->flags & FLOW_UNWRAPPED && !edge_is_icmp_error(flow))
+		vip_drop(decision, DROP_vip_protocol_unsupported); /* whoever wrapped it answers for the rest */
 	else if (flow->flags & FLOW_FRAGMENT || flow->icmp_type == (ipv4 ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST))
 		vip_echo_decide(flow, vip, link, decision);
 	else if (edge_is_icmp_error(flow))
-		edge_icmp_error(decision, ACTION_ICMP_FORWARD);
+		edge_look_inside(decision, ACTION_ICMP_FORWARD);
 	else
 		vip_drop(decision, DROP_vip_protocol_unsupported);
 }
@@ -128,7 +130,7 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 	if (!ethernet)
 		return;
 	if (flow->network == FLOW_IPV6 && flow->protocol == PROTOCOL_ICMPV6 && !flow->l4_reason &&
-	    !(flow->flags & FLOW_FRAGMENT) &&
+	    !(flow->flags & (FLOW_FRAGMENT | FLOW_UNWRAPPED)) &&
 	    (flow->icmp_type == ICMPV6_NEIGHBOUR_SOLICITATION || flow->icmp_type == ICMPV6_NEIGHBOUR_ADVERTISEMENT)) {
 		vip_nd_decide(packet, flow, tables->vips, link, decision);
 		return;
@@ -141,10 +143,14 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 	if (!service) {
 		vip = vip_find(tables->vips, &flow->destination, flow->network == FLOW_IPV6);
 		if (!vip) {
-			if (ports && !(flow->flags & FLOW_TO_GROUP_MAC))
+			if (flow->flags & (FLOW_TO_GROUP_MAC | FLOW_UNWRAPPED))
+				return; /* what lay in a tunnel and is for no virtual IP passes as it came */
+			if (unlikely(lb_tunnel_likely(flow, ports)) && lb_tunnel_ours(tables->lb, flow))
+				edge_look_inside(decision, ACTION_UNWRAP);
+			else if (ports)
 				lb_reverse_decide(&view, flow, ingress->ifindex, decision);
-			else if (edge_is_icmp_error(flow) && !(flow->flags & FLOW_TO_GROUP_MAC))
-				edge_icmp_error(decision, ACTION_ICMP_REVERSE);
+			else if (edge_is_icmp_error(flow))
+				edge_look_inside(decision, ACTION_ICMP_REVERSE);
 			return;
 		}
 		if (ports)
@@ -309,14 +315,25 @@ PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const 
 		edge_fragment_first(tables, flow, &piece, decision);
 }
 
-/* Ends a decision that has DECISION_MORE: one that few packets need, and that a host keeps out of the others' way. */
+/*
+ * Goes on with a decision that has DECISION_MORE: what few packets need, and a host keeps out of the others' way. DECISION_AGAIN then:
+ * with a decision of zero, edge_decide_parsed() is to be asked once more about the flow as it is now.
+ */
 PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const struct packet *packet,
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
 	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
 			       tables->routes, tables->neighbours, ingress->epoch};
 
-	if (decision->action == ACTION_ICMP_FORWARD || decision->action == ACTION_ICMP_REVERSE) {
+	if (decision->action == ACTION_UNWRAP) {
+		enum drop_reason reason = lb_unwrap(packet, flow);
+
+		*decision = (struct decision){0};
+		if (reason)
+			lb_drop(decision, reason);
+		else
+			decision->flags = DECISION_AGAIN;
+	} else if (decision->action == ACTION_ICMP_FORWARD || decision->action == ACTION_ICMP_REVERSE) {
 		lb_icmp_decide(&view, packet, flow, ingress->ifindex, decision);
 	} else {
 		const struct link_row *link = link_find(tables->links, ingress->ifindex, flow->vlan);
@@ -346,6 +363,14 @@ PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct pa
 	if (unlikely(flow->flags & FLOW_FRAGMENT))
 		edge_decide_fragment(tables, packet, ingress, flow, decision);
 	if (unlikely(decision->flags & DECISION_MORE))
+		edge_decide_more(tables, packet, ingress, flow, decision);
+	if (likely(!(decision->flags & DECISION_AGAIN)))
+		return;
+	*decision = (struct decision){0};
+	edge_decide_parsed(tables, packet, ingress, flow, DROP_NONE, decision);
+	if (flow->flags & FLOW_FRAGMENT)
+		edge_decide_fragment(tables, packet, ingress, flow, decision);
+	if (decision->flags & DECISION_MORE)
 		edge_decide_more(tables, packet, ingress, flow, decision);
 }
 

@@ -11,6 +11,12 @@ void links_init(struct row_table *table, struct link_table *links, struct quiesc
 must_check int links_apply(struct row_table *table, const struct link_wanted *links, size_t count,
 			   struct edge_changes *changes, struct error *error);
 
+/* The same for addresses of tunnels. */
+must_check int peers_check(const struct peer_wanted *peers, size_t count, struct error *error);
+void peers_init(struct row_table *table, struct lb_peers *peers, struct quiesce *quiesce);
+must_check int peers_apply(struct row_table *table, const struct peer_wanted *peers, size_t count,
+			   struct edge_changes *changes, struct error *error);
+
 /* Rows as they shall be: longest prefix first, superfluous ones left out. 0, -E2BIG, -ENOMEM. */
 struct route_plan {
 	struct route_row rows[ROUTE_ROWS];

@@ -15,7 +15,7 @@ struct edge_program {
 	uint32_t counter_sets;
 	const struct edge_host *host;
 	struct quiesce quiesce;
-	struct row_table links;
+	struct row_table links, peers;
 	struct vip_program vips;
 	struct lb_program *lb;
 	struct neighbour_book neighbours;
@@ -41,6 +41,7 @@ static void backend_counters_clear(void *context, uint16_t row)
 void edge_program_adopt(struct edge_program *program)
 {
 	links_init(&program->links, program->tables.links, &program->quiesce);
+	peers_init(&program->peers, &program->tables.lb->peers, &program->quiesce);
 	vip_program_init(&program->vips, program->tables.vips, &program->quiesce);
 	lb_program_adopt(program->lb);
 	neighbours_done(&program->neighbours);
@@ -98,6 +99,8 @@ static int wanted_check(const struct edge_wanted *wanted, struct route_plan *ret
 	if (result == 0)
 		result = routes_plan(wanted->routes, wanted->route_count, ret_routes, error);
 	if (result == 0)
+		result = peers_check(wanted->peers, wanted->peer_count, error);
+	if (result == 0)
 		result = vip_program_check(wanted->vips, wanted->vip_count, error);
 	if (result == 0)
 		result = lb_program_check(wanted->services, wanted->service_count, error);
@@ -122,6 +125,8 @@ static int wanted_write(struct edge_program *program, const struct edge_wanted *
 	if (result == 0)
 		result = lb_program_apply(program->lb, wanted->hash_seed, wanted->services, wanted->service_count,
 					  now_epoch, &lb_changes, error);
+	if (result == 0)
+		result = peers_apply(&program->peers, wanted->peers, wanted->peer_count, changes, error);
 	if (result == 0)
 		result = vip_program_apply(&program->vips, wanted->vips, wanted->vip_count, &vip_changes, error);
 	changes->vips = vip_changes.vips;

@@ -466,6 +466,37 @@ static void refused(struct edge_fixture *fixture, const struct edge_wanted *want
 	free(before);
 }
 
+static uint64_t peer_flags(const struct edge_fixture *fixture, struct address address)
+{
+	const struct lb_peers *peers = &fixture->memory->lb.peers;
+	struct directory_key key = lb_peer_key(&address);
+	uint32_t row = directory_find(&peers->directory.entries[0][0], LB_PEER_DIRECTORY_BITS, peers->directory.control, &key);
+
+	return row ? peers->rows[row].flags : 0;
+}
+
+static void peers_come_and_go(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct peer_wanted peers[] = {{ipv4(192, 0, 2, 2), true}, {ipv4(192, 0, 2, 3), false}, {ipv4(192, 0, 2, 4), false}};
+	struct edge_wanted wanted = {.peers = peers, .peer_count = 3};
+	struct edge_changes changes;
+	struct error error = {0};
+
+	apply(fixture, &wanted);
+	assert_int_equal(peer_flags(fixture, peers[0].address), LB_PEER_SELF);
+	assert_int_equal(peer_flags(fixture, peers[2].address), LB_PEER_NODE);
+	edge_program_adopt(fixture->program);
+	assert_int_equal(edge_program_apply(fixture->program, &wanted, &changes, &error), 0);
+	assert_false(edge_changes_any(&changes));
+	wanted.peer_count = 2;
+	apply(fixture, &wanted);
+	assert_int_equal(peer_flags(fixture, peers[1].address), LB_PEER_NODE);
+	assert_int_equal(peer_flags(fixture, peers[2].address), 0);
+	peers[1] = peers[0];
+	refused(fixture, &wanted, EINVAL, "192.0.2.2 is there twice");
+}
+
 static void what_cannot_be_is_refused_whole(void **state)
 {
 	struct edge_fixture *fixture = *state;
@@ -892,6 +923,7 @@ int main(void)
 		with_fixture(slow_start_does_not_resize),
 		with_fixture(a_next_hop_is_never_half_new),
 		with_fixture(a_tunnel_is_never_half_new),
+		with_fixture(peers_come_and_go),
 		with_fixture(what_cannot_be_is_refused_whole),
 		with_fixture(port_ranges_and_shared_endpoints_are_chained),
 		with_fixture(routes_are_pruned_and_sorted),

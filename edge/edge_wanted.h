@@ -34,6 +34,12 @@ struct neighbour_wanted {
 	uint16_t vlan;
 };
 
+/* An address whose tunnels matter: of another node, which wraps packets for us, or our own, to which it sends them. */
+struct peer_wanted {
+	struct address address;
+	bool own;
+};
+
 struct edge_wanted {
 	uint64_t hash_seed; /* the same on all nodes of a cluster; a new one moves every flow */
 	const struct link_wanted *links;
@@ -42,6 +48,8 @@ struct edge_wanted {
 	size_t route_count;
 	const struct neighbour_wanted *neighbours;
 	size_t neighbour_count;
+	const struct peer_wanted *peers; /* no address twice */
+	size_t peer_count;
 	const struct vip_wanted *vips;
 	size_t vip_count;
 	const struct lb_service_wanted *services;

@@ -174,7 +174,8 @@ PACKET_INLINE void lb_client_learn(const struct lb_view *view, const struct pack
 	const struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
 	const struct route_row *route = route_find(view->routes, &flow->source);
 
-	if (!ethernet || !route || !(route->egress.flags & EGRESS_ON_LINK) || route->egress.ifindex != ifindex ||
+	/* What lay in a tunnel came from the node that wrapped it. */
+	if (!ethernet || flow->flags & FLOW_UNWRAPPED || !route || !(route->egress.flags & EGRESS_ON_LINK) || route->egress.ifindex != ifindex ||
 	    route->egress.vlan != flow->vlan || mac_is_group(ethernet->source))
 		return;
 	neighbour_learn(view->neighbours, &flow->source, neighbour_link(ifindex, flow->vlan),
@@ -230,6 +231,10 @@ PACKET_INLINE void lb_backend_send(const struct lb_backend *backend, const struc
 				   uint64_t hash, uint32_t ifindex, struct decision *decision)
 {
 	if (unlikely(backend->tunnel)) {
+		if (flow->flags & FLOW_UNWRAPPED) { /* once is enough: nodes that disagree must not play with it */
+			lb_drop(decision, DROP_tunnel_no_local_backend);
+			return;
+		}
 		lb_encapsulate(decision, flow, backend, hash, ifindex);
 	} else {
 		decision->address = backend->address;

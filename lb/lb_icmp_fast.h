@@ -187,6 +187,10 @@ PACKET_INLINE void lb_icmp_forward_decide(const struct lb_view *view, const stru
 	flow->quote_words = (uint8_t)((uint16_t)(quote.l4_offset - quote.l3_offset) / 4);
 	decision->address = backend->address;
 	decision->port = backend->port.raw ? backend->port : quote.destination_port;
+	if (backend->tunnel && flow->flags & FLOW_UNWRAPPED) {
+		lb_drop(decision, DROP_tunnel_no_local_backend);
+		return;
+	}
 	if (backend->tunnel) { /* as it is: whoever unwraps it holds the virtual IP, or does as this node does */
 		lb_encapsulate(decision, flow, backend, lb_icmp_hash(view->lb, &quote), ifindex);
 		return;

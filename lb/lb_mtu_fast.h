@@ -37,6 +37,11 @@ PACKET_INLINE void lb_too_big_decide(const struct packet *packet, const struct f
 	}
 	if (segment && headers + segment <= mtu)
 		return;
+	if (flow->flags & FLOW_UNWRAPPED) { /* the way back to the client is not the one that it came by */
+		decision->action = ACTION_NONE;
+		lb_drop(decision, DROP_mtu_exceeded);
+		return;
+	}
 	if (flow->network == FLOW_IPV4) {
 		const struct ipv4_header *ipv4 = packet_header(packet, flow->l3_offset, sizeof(*ipv4));
 

@@ -89,6 +89,21 @@ struct lb_backend {
 };
 _Static_assert(sizeof(struct lb_backend) == 128 && offsetof(struct lb_backend, tunnel_source) == 64, "two cache lines");
 
+/* An address whose tunnels matter here. writer: ctrl, readers: workers */
+#define LB_PEER_ROWS 512u
+#define LB_PEER_DIRECTORY_BITS 12u
+#define LB_PEER_NODE 0x01 /* another node's: what it wraps for us is unwrapped */
+#define LB_PEER_SELF 0x02 /* this node's own */
+
+struct lb_peer {
+	uint64_t flags; /* LB_PEER_* */
+};
+
+struct lb_peers {
+	DIRECTORY(LB_PEER_DIRECTORY_BITS) directory;
+	struct lb_peer rows[LB_PEER_ROWS];
+};
+
 struct lb_tables {
 	uint64_t hash_seed; /* the same on all nodes of a cluster, so that they agree on backends */
 	uint64_t unused[7];
@@ -97,6 +112,7 @@ struct lb_tables {
 	struct lb_service services[LB_SERVICE_ROWS];
 	struct lb_range ranges[LB_RANGE_ROWS];
 	struct lb_backend backends[LB_BACKEND_ROWS];
+	struct lb_peers peers;
 };
 
 /*
@@ -162,6 +178,11 @@ PACKET_INLINE struct directory_key lb_key(uint32_t kind, const struct address *a
 	return (struct directory_key){
 		{address->word[0], address->word[1],
 		 (uint64_t)port.raw | (uint64_t)protocol << 16 | (uint64_t)ipv6 << 24 | (uint64_t)kind << 32}};
+}
+
+PACKET_INLINE struct directory_key lb_peer_key(const struct address *address)
+{
+	return (struct directory_key){{address->word[0], address->word[1], 0}};
 }
 
 PACKET_INLINE uint64_t lb_flow_word(uint64_t hash, uint16_t backend, uint32_t epoch, uint8_t flags)

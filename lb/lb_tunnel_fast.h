@@ -19,6 +19,78 @@
 #include "lb/lb_fast.h"
 
 #define LB_TUNNEL_HOP_LIMIT 64
+#define LB_TUNNEL_HEADERS_MAX 120u /* that are taken off at once: the room's number holds no more */
+
+/* Whether this packet may be a tunnel's, by its protocol and port. */
+PACKET_INLINE bool lb_tunnel_likely(const struct flow *flow, bool ports)
+{
+	if (likely(ports))
+		return unlikely(flow->destination_port.raw == BE16(GUE_PORT)) && flow->protocol == PROTOCOL_UDP;
+	return (flow->protocol == PROTOCOL_IPV4 || flow->protocol == PROTOCOL_IPV6) && !(flow->flags & FLOW_FRAGMENT) &&
+	       !flow->l4_reason;
+}
+
+/* Whether it goes from another node to an address of this one. Whatever else looks like a tunnel is the host's. */
+PACKET_FUNCTION bool lb_tunnel_ours(const struct lb_tables *lb, const struct flow *flow)
+{
+	struct directory_key key;
+	uint32_t source, destination;
+
+	if (!lb || !flow)
+		return false;
+	key = lb_peer_key(&flow->source);
+	source = DIRECTORY_FIND(&lb->peers.directory, LB_PEER_DIRECTORY_BITS, &key);
+	key = lb_peer_key(&flow->destination);
+	destination = DIRECTORY_FIND(&lb->peers.directory, LB_PEER_DIRECTORY_BITS, &key);
+	return lb->peers.rows[source & (LB_PEER_ROWS - 1)].flags & LB_PEER_NODE &&
+	       lb->peers.rows[destination & (LB_PEER_ROWS - 1)].flags & LB_PEER_SELF;
+}
+
+/* Where the packet inside starts, and of which protocol it is; 0: the headers before it are not understood. */
+PACKET_INLINE uint32_t lb_tunnel_start(const struct packet *packet, const struct flow *flow, uint8_t *ret_protocol)
+{
+	const struct gue_header *header;
+	uint32_t length;
+
+	*ret_protocol = flow->protocol;
+	if (flow->protocol != PROTOCOL_UDP)
+		return flow->l4_offset;
+	header = packet_header(packet, flow->l4_offset + (uint32_t)sizeof(struct udp_header), sizeof(*header));
+	/* Variant 0, and data: control messages are nothing of ours. What options say is not needed. */
+	if (!header || header->version_length & 0xe0)
+		return 0;
+	length = (uint32_t)sizeof(struct udp_header) + (uint32_t)sizeof(*header) + (header->version_length & 0x1f) * 4u;
+	if (length > flow->l4_length)
+		return 0;
+	*ret_protocol = header->protocol;
+	return flow->l4_offset + length;
+}
+
+/* Puts the flow of the packet inside in the place of the tunnel's. */
+PACKET_INLINE enum drop_reason lb_unwrap(const struct packet *packet, struct flow *flow)
+{
+	struct flow inner = {.tags = flow->tags, .vlan = flow->vlan, .flags = FLOW_UNWRAPPED};
+	uint32_t end = (uint32_t)flow->l4_offset + flow->l4_length;
+	uint8_t protocol;
+	uint32_t start = lb_tunnel_start(packet, flow, &protocol);
+	enum drop_reason reason;
+
+	if (start == 0 || start > sizeof(struct ethernet_header) + LB_TUNNEL_HEADERS_MAX)
+		return DROP_tunnel_malformed;
+	inner.l3_offset = (uint16_t)start;
+	if (protocol == PROTOCOL_IPV4)
+		reason = flow_parse_ipv4(packet, &inner);
+	else if (protocol == PROTOCOL_IPV6)
+		reason = flow_parse_ipv6(packet, &inner);
+	else
+		return DROP_tunnel_malformed;
+	if (reason || (uint32_t)inner.l4_offset + inner.l4_length > end)
+		return DROP_tunnel_malformed;
+	if (!inner.l4_reason)
+		inner.l4_reason = (uint8_t)flow_parse_transport(packet, &inner);
+	*flow = inner;
+	return DROP_NONE;
+}
 
 /* Takes one hop off the packet inside. Returns its traffic class. */
 PACKET_INLINE uint8_t lb_tunnel_inner(const struct packet *packet, const struct flow *flow, uint32_t inner)

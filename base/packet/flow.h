@@ -15,6 +15,7 @@ enum flow_network { FLOW_OTHER, FLOW_ARP, FLOW_IPV4, FLOW_IPV6 };
 
 #define FLOW_FRAGMENT 0x01     /* any fragment, the first one too */
 #define FLOW_TO_GROUP_MAC 0x02 /* the frame's destination is broadcast or multicast */
+#define FLOW_UNWRAPPED 0x80    /* what lay in a tunnel; l3_offset is behind the outer headers, the link is the tunnel's */
 #define FLOW_NO_PORTS 0x04     /* a later fragment, or a protocol without ports */
 
 struct flow {

@@ -44,6 +44,7 @@ enum action {
 	ACTION_ICMP_FORWARD,  /* an ICMP error about an answer: outer destination and quoted source become address:port */
 	ACTION_ICMP_REVERSE,  /* an ICMP error about a request: quoted destination, and the backend as source, become address:port */
 	ACTION_ENCAPSULATE,   /* wrapped to `address`; `port`: the flow's entropy */
+	ACTION_UNWRAP,        /* on the way to a decision: what lies inside is to be decided about */
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
 };
 
@@ -53,6 +54,7 @@ enum action {
 #define DECISION_EVENT 0x01     /* tell user space: the neighbour `address` on `ifindex` is wanted */
 #define DECISION_NEW_FLOW 0x02  /* this packet began a flow */
 #define DECISION_FRAGMENT 0x04  /* with DECISION_EVENT, instead: look at the held fragments */
+#define DECISION_AGAIN 0x40     /* the flow is another now (what lay in a tunnel): it is to be decided about from the start */
 #define DECISION_MORE 0x80      /* not the last word: edge_decide_more() goes on from `action`, and takes this away */
 
 /* Where a packet leaves: addresses are mac_word()s, vlan 0 is untagged. */

@@ -33,6 +33,8 @@ void reconcile(const struct reconcile_input *input, struct reconcile_result *ret
 			.route_count = work.routes.count,
 			.neighbours = work.neighbours.items,
 			.neighbour_count = work.neighbours.count,
+			.peers = work.peers.items,
+			.peer_count = work.peers.count,
 			.vips = work.vip_rows.items,
 			.vip_count = work.vip_rows.count,
 			.services = work.service_rows.items,

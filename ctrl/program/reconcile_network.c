@@ -186,6 +186,47 @@ static void route_add(struct reconcile_work *work, const struct network_route *r
 	*list_push(work->arena, &work->routes) = (struct route_wanted){.prefix = route->to, .egress = egress, .mtu = mtu};
 }
 
+static void peer_add(struct reconcile_work *work, const struct address *address, bool own)
+{
+	for (size_t i = 0; i < work->peers.count; i++) {
+		if (address_equal(&work->peers.items[i].address, address))
+			return;
+	}
+	if (work->peers.count < LB_PEER_ROWS - 1)
+		*list_push(work->arena, &work->peers) = (struct peer_wanted){*address, own};
+	else
+		work_alarm(work, "nodes", "There are more than %u addresses of nodes: what the rest of them wrap is not unwrapped here.",
+			   LB_PEER_ROWS - 1);
+}
+
+/* This node's own addresses, and those of the others; none at all while it is alone. */
+static void peers_collect(struct reconcile_work *work)
+{
+	const struct network *network = work->input->network;
+	bool others = false;
+
+	for (size_t i = 0; i < work->input->object_count; i++) {
+		const struct object *object = work->input->objects[i];
+
+		others = others || (object->kind == OBJECT_NODE && object->node.internal_ips.count &&
+				    strcmp(object->meta.name, work->input->node_name) != 0);
+	}
+	for (size_t i = 0; others && i < network->link_count; i++) {
+		const struct network_link *link = &network->links[i];
+
+		for (size_t j = 0; j < link->address_count && link->kind != NETWORK_LINK_LOOPBACK; j++)
+			peer_add(work, &link->addresses[j].address, true);
+	}
+	for (size_t i = 0; i < work->input->object_count; i++) {
+		const struct object *object = work->input->objects[i];
+
+		if (object->kind != OBJECT_NODE || strcmp(object->meta.name, work->input->node_name) == 0)
+			continue;
+		for (size_t j = 0; j < object->node.internal_ips.count; j++)
+			peer_add(work, &object->node.internal_ips.items[j], false);
+	}
+}
+
 static int route_by_metric(const void *a, const void *b)
 {
 	const struct network_route *left = *(const struct network_route *const *)a;
@@ -202,6 +243,7 @@ void reconcile_network(struct reconcile_work *work)
 	const struct network_route **routes =
 		arena_array(work->arena, network->route_count + 1, sizeof(struct network_route *));
 
+	peers_collect(work);
 	for (size_t i = 0; i < work->input->interface_count; i++)
 		interface_links(work, &work->input->interfaces[i]);
 	for (size_t i = 0; i < network->route_count; i++)

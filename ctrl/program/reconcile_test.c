@@ -394,6 +394,92 @@ static void a_clash_leaves_the_others_at_work(void **state)
 	world_done(&world);
 }
 
+static const char tunnels_text[] =
+	"apiVersion: v1\n"
+	"kind: Node\n"
+	"metadata: {name: edge1}\n"
+	"status: {addresses: [{type: InternalIP, address: 192.0.2.2}]}\n"
+	"---\n"
+	"apiVersion: v1\n"
+	"kind: Node\n"
+	"metadata: {name: edge2}\n"
+	"status: {addresses: [{type: InternalIP, address: \"2001:db8::3\"}, {type: InternalIP, address: 192.0.2.3}]}\n"
+	"---\n"
+	"apiVersion: v1\n"
+	"kind: Node\n"
+	"metadata: {name: edge3}\n"
+	"status: {addresses: [{type: InternalIP, address: \"2001:db8::4\"}]}\n"
+	"---\n"
+	"apiVersion: v1\n"
+	"kind: Service\n"
+	"metadata: {name: spread, annotations: {selvage.io/forwarding: gue}}\n"
+	"spec: {type: LoadBalancer, ports: [{port: 9, protocol: UDP, targetPort: 9000}]}\n"
+	"---\n"
+	"apiVersion: discovery.k8s.io/v1\n"
+	"kind: EndpointSlice\n"
+	"metadata: {name: spread-1, labels: {kubernetes.io/service-name: spread}}\n"
+	"addressType: IPv4\n"
+	"endpoints:\n"
+	"- {addresses: [10.0.0.21], nodeName: edge1}\n"
+	"- {addresses: [172.16.0.2], nodeName: edge2}\n"
+	"- {addresses: [172.16.0.3], nodeName: edge3}\n"
+	"- {addresses: [192.0.2.1]}\n"
+	"ports: [{port: 9000, protocol: UDP}]\n"
+	"---\n";
+
+static const struct lb_backend_wanted *backend_named(const struct world *world, const char *name)
+{
+	const struct lb_service_wanted *service = &world->result.wanted.services[0];
+
+	for (size_t i = 0; i < service->backend_count; i++) {
+		if (strcmp(service->backends[i].name, name) == 0)
+			return &service->backends[i];
+	}
+	fail_msg("there is no backend %s", name);
+	return NULL;
+}
+
+static void tunnels_lead_to_the_nodes_of_backends(void **state)
+{
+	_cleanup_(freep) char *text = joined(pool_text, tunnels_text, "");
+	struct network_neighbour edge2 = {.ip = address("192.0.2.3"), .ifindex = 2, .mac = {2, 0, 0, 0, 0, 9}, .usable = true};
+	struct address own = address("192.0.2.2"), far = address("192.0.2.3"), gateway = address("192.0.2.1");
+	const struct lb_backend_wanted *backend;
+	size_t selves = 0, others = 0;
+	struct world world;
+
+	world_init(&world, text);
+	assert_int_equal(network_add_neighbour(&world.network, &edge2), 0);
+	world_run(&world);
+	/* Its own is reached as ever. */
+	assert_int_equal(backend_named(&world, "10.0.0.21:9000")->tunnel, LB_TUNNEL_NONE);
+	/* Of a node's addresses the one of the service's family. */
+	backend = backend_named(&world, "172.16.0.2:9000");
+	assert_int_equal(backend->tunnel, LB_TUNNEL_GUE);
+	assert_true(address_equal(&backend->tunnel_destination, &far));
+	assert_true(address_equal(&backend->tunnel_source, &own));
+	assert_int_equal(backend->mtu, 1500);
+	assert_int_equal(backend->egress.ifindex, 2);
+	assert_int_equal(backend->state, LB_BACKEND_UP);
+	/* There is no way to edge3. */
+	assert_int_equal(backend_named(&world, "172.16.0.3:9000")->state, LB_BACKEND_DOWN);
+	/* Without a node the endpoint unwraps for itself, and no port is changed. */
+	backend = backend_named(&world, "192.0.2.1:9000");
+	assert_true(address_equal(&backend->tunnel_destination, &gateway));
+	assert_int_equal(world.result.alarm_count, 1);
+	assert_non_null(strstr(world.result.alarms[0].text, "must listen on 9"));
+	for (size_t i = 0; i < world.result.wanted.peer_count; i++) {
+		const struct peer_wanted *peer = &world.result.wanted.peers[i];
+
+		selves += peer->own;
+		others += !peer->own;
+		assert_int_equal(peer->own, network_is_local(&world.network, &peer->address));
+	}
+	assert_int_equal(selves, 2); /* 192.0.2.2 and 10.0.0.1 */
+	assert_int_equal(others, 3);
+	world_done(&world);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -408,6 +494,7 @@ int main(void)
 		cmocka_unit_test(local_traffic_policy_concerns_external_addresses),
 		cmocka_unit_test(an_address_of_the_host_stays_the_hosts),
 		cmocka_unit_test(a_clash_leaves_the_others_at_work),
+		cmocka_unit_test(tunnels_lead_to_the_nodes_of_backends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

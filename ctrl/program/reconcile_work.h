@@ -48,6 +48,7 @@ struct reconcile_work {
 	LIST(struct link_wanted) links;
 	LIST(struct route_wanted) routes;
 	LIST(struct neighbour_wanted) neighbours;
+	LIST(struct peer_wanted) peers;
 	LIST(struct vip_wanted) vip_rows;
 	LIST(struct reconcile_vip) vips;
 	LIST(struct lb_service_wanted) service_rows;

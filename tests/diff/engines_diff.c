@@ -28,7 +28,7 @@ struct diff {
 	struct side native, xdp, dpdk;
 	struct frames frames;
 	uint64_t seed, now_ms;
-	uint64_t count, answers, errors, released;
+	uint64_t count, answers, errors, released, wrapped, unwrapped;
 	uint64_t verdicts[VERDICT_PLACES];
 	uint64_t drops[DROP_COUNT];
 };
@@ -135,6 +135,8 @@ static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t lengt
 	diff->count++;
 	diff->verdicts[decision->verdict & (VERDICT_PLACES - 1)]++;
 	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
+	diff->wrapped += decision->action == ACTION_ENCAPSULATE;
+	diff->unwrapped += decision->room < -14 && decision->action == ACTION_NAT_FORWARD;
 	diff->answers += decision->action == ACTION_NAT_REVERSE && decision->verdict != VERDICT_DROP;
 	segments_choose(diff, length);
 	return engine_agrees(diff, &diff->xdp, frame, length, ifindex) < 0 ?
@@ -149,7 +151,7 @@ static int error_compare(struct diff *diff)
 	uint32_t ifindex = outcome->decision.ifindex, length;
 	uint8_t frame[FRAMES_LENGTH_MAX];
 
-	if (outcome->decision.verdict == VERDICT_DROP || outcome->decision.verdict == VERDICT_PASS ||
+	if ((outcome->decision.verdict != VERDICT_TX && outcome->decision.verdict != VERDICT_REDIRECT) ||
 	    frames_random(&diff->frames, 4))
 		return 0;
 	length = frames_error(&diff->frames, outcome->bytes, outcome->length, frame);
@@ -196,6 +198,15 @@ static int exchange_compare(struct diff *diff)
 	uint8_t frame[FRAMES_LENGTH_MAX], answer[FRAMES_LENGTH_MAX];
 	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
 
+	if (frames_random(&diff->frames, 8) == 0) {
+		uint32_t wrapped = frames_wrap(&diff->frames, frame, length, answer);
+
+		if (wrapped) {
+			memcpy(frame, answer, wrapped);
+			length = wrapped;
+			ifindex = 2;
+		}
+	}
 	if (frame_compare(diff, frame, length, ifindex) < 0 || released_compare(diff) < 0)
 		return -1;
 	if (outcome->decision.verdict == VERDICT_DROP || outcome->decision.action != ACTION_NAT_FORWARD ||
@@ -262,9 +273,9 @@ static void report(const struct diff *diff, double seconds)
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors), %llu pass, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped), %llu pass, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
 	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
-	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors,
+	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors, (unsigned long long)diff->wrapped, (unsigned long long)diff->unwrapped,
 	       (unsigned long long)diff->verdicts[VERDICT_PASS],
 	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons,
 	       (unsigned long long)diff->verdicts[VERDICT_HOLD], (unsigned long long)diff->released, seconds);

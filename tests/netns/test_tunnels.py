@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends behind tunnels. A far end in Python unwraps what comes, checks it, and answers the client as a backend would."""
+import shutil
 import socket
 import threading
 
@@ -131,6 +132,45 @@ def test_a_backend_behind_a_tunnel_answers_the_client_itself(site, mode, outer6)
         assert node.selvage("service", "list").stdout.count(mode) >= 1
     finally:
         end.close()
+
+
+@pytest.mark.parametrize("mode", ["ipip", "gue"])
+def test_another_node_unwraps_for_its_workload(site, mode):
+    """Two nodes with the same objects. One owns the virtual IP; flows whose backend is on the other come straight from there."""
+    first, second, client = site.add_node("n1", 1), site.add_node("n2", 2), site.add_client()
+    # Each node knows the ways to its own workload and, through the other node, to the other's.
+    one, two = first.workload("w1", 1), second.workload("w2", 2)
+    first.ip("route add 10.77.2.0/30 via 192.0.2.2", "route add fd00:77:2::/64 via 2001:db8:0:1::2")
+    second.ip("route add 10.77.1.0/30 via 192.0.2.1", "route add fd00:77:1::/64 via 2001:db8:0:1::1")
+    for workload in (one, two):
+        workload.serve(workload.short, udp=["7000"])
+    service = manifests.service("spread", 200, ["7000/UDP"], {**SILENT, "forwarding": mode})
+    slices = manifests.slices(service, [one, two])
+    for each in slices:
+        for endpoint, name in zip(each["endpoints"], ("n1", "n2")):
+            endpoint["nodeName"] = name
+    nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.short},
+              "status": {"addresses": [{"type": "InternalIP", "address": node.address4}]}} for node in (first, second)]
+    first.start_daemon()
+    first.apply(manifests.stream(manifests.POOL, nodes, service, slices))
+    assert first.stop_daemon() == 0
+    # The same objects and the same hash seed, as nodes of one cluster have.
+    shutil.copytree(first.state_directory, second.state_directory)
+    first.start_daemon()
+    second.start_daemon()
+    first.apply(manifests.stream(manifests.advertisement()))
+    for node in (first, second):
+        node.wait_backends("spread", up=4)
+    for vip in manifests.vips(200):
+        with client.client("udp-flows", vip, 7000, flows=40, interval_ms=2) as flows:
+            flows.until(lambda report: report["received"] >= 400, 10, "400 answers")
+            report = flows.stop()
+        names = {flow["names"][0][1] for flow in report["flows"]}
+        assert names == {"w1", "w2"} and all(len(flow["names"]) == 1 for flow in report["flows"])
+        assert report["sent"] - report["received"] <= 4  # hardware addresses were asked for
+    for node in (first, second):
+        drops = {reason: count for reason, count in node.drops().items() if count and reason != "vip_not_owned"}
+        assert drops.pop("neighbour_unresolved", 0) <= 40 and drops.pop("backend_unresolved", 0) <= 4 and drops == {}
 
 
 def test_what_does_not_fit_into_the_tunnel_is_told(site):

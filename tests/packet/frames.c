@@ -538,6 +538,46 @@ static void swap(uint8_t *a, uint8_t *b, uint32_t length)
 	memcpy(b, kept, length);
 }
 
+uint32_t frames_wrap(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX])
+{
+	static const uint8_t node4[] = {10, 0, 0, 34, 10, 0, 0, 1};
+	static const uint8_t node6[] = {0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0x36,
+					0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1};
+	struct writer writer = {.frames = frames, .bytes = frame};
+	struct packet view = {(uint8_t *)packet, (uint8_t *)packet + length};
+	struct flow flow = {0};
+	bool gue = one_in(&writer, 2), ipv6 = one_in(&writer, 2);
+	uint8_t *header, *udp = NULL, carried;
+	uint32_t options, start;
+
+	if (length > FRAMES_LENGTH_MAX - 256 || flow_parse(&view, &flow) ||
+	    (flow.network != FLOW_IPV4 && flow.network != FLOW_IPV6))
+		return 0;
+	carried = flow.network == FLOW_IPV4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6;
+	memcpy(room(&writer, 12), (uint8_t[]){2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 2, 0x34}, 12);
+	write16(room(&writer, 2), ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+	header = room(&writer, ipv6 ? 40 : 20);
+	start = writer.length;
+	memcpy(header + (ipv6 ? 8 : 12), ipv6 ? node6 : node4, ipv6 ? 32 : 8);
+	header[0] = ipv6 ? 0x60 : 0x45;
+	header[ipv6 ? 6 : 9] = gue ? PROTOCOL_UDP : carried;
+	if (gue) {
+		udp = room(&writer, 12);
+		write16(udp + 2, GUE_PORT);
+		options = one_in(&writer, 4) ? frames_random(frames, 12) : 0;
+		udp[8] = (uint8_t)(options | (one_in(&writer, 20) ? 0x40 : 0));
+		udp[9] = one_in(&writer, 20) ? 17 : carried;
+		noise(&writer, 4 * options);
+	}
+	memcpy(room(&writer, length - flow.l3_offset), packet + flow.l3_offset, length - flow.l3_offset);
+	if (udp)
+		write16(udp + 4, writer.length - start);
+	write16(header + (ipv6 ? 4 : 2), writer.length - start + (ipv6 ? 0 : 20));
+	if (one_in(&writer, 10))
+		damage(&writer);
+	return writer.length;
+}
+
 /* Sums of errors are random: nobody on the way asks for them. */
 uint32_t frames_error(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX])
 {

@@ -1119,6 +1119,113 @@ def tunnels():
     never_leaves("TCP to a GUE service, truncated", "cut off anywhere", ether() / IP(src=CLIENT4, dst="192.0.2.108") / TCP(sport=7012, dport=80))
 
 
+# --- where tunnels end ---------------------------------------------------------------------------------------------------
+
+NODES = {4: ("10.0.0.34", "10.0.0.1", "02:00:00:00:02:34"), 6: ("2001:db8:0:2::36", "2001:db8:0:2::1", "02:00:00:00:02:36")}
+
+
+def arrives(packet, gue, outer, options=b"", source=None, destination=None, mac=None, dst=ETH1, variant=0, carried=None, load=None):
+    """What another node sends us."""
+    far, here, far_mac = NODES[outer]
+    inner = bytes(packet) if load is None else load
+    carried = carried if carried is not None else 4 if IP in packet else 41
+    if gue:
+        body = UDP(sport=50000, dport=6080, chksum=0) / Raw(bytes([variant | len(options) // 4, carried, 0, 0]) + options + inner)
+    else:
+        body = Raw(inner)
+    if outer == 4:
+        head = IP(src=source or far, dst=destination or here, ttl=60, flags="DF", proto=17 if gue else carried)
+    else:
+        head = IPv6(src=source or far, dst=destination or here, hlim=60, nh=17 if gue else carried)
+    return Ether(src=mac or far_mac, dst=dst) / head / body
+
+
+def tunnel_ends():
+    sport = 7100
+    for gue in (True, False):
+        for outer in (4, 6):
+            for inner in (4, 6):
+                sport += 1
+                ip, client, vip, backend = (IP, FAR4, VIP4, BACKEND4) if inner == 4 else (IPv6, FAR6, VIP6, BACKEND6)
+                name = f"{'GUE' if gue else 'IP in IP'}, IPv{inner} in IPv{outer}, unwrapped"
+                at = (lambda port: f"{backend}:{port}") if inner == 4 else (lambda port: f"[{backend}]:{port}")  # noqa: B023
+                request = ip(src=client, dst=vip) / UDP(sport=sport, dport=53) / Raw(b"wrapped")
+                answer = ip(src=backend, dst=client) / UDP(sport=5353, dport=sport) / Raw(b"bare")
+                back = step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "redirect", "lb", backend=at(5353), interface="eth1",
+                            out=translated(answer, ETH0, ROUTER, vip, 53))
+                case(name, "to the backend that is here, and its answer straight to the client",
+                     step(arrives(request, gue, outer), "tx", "lb", backend=at(5353), interface="eth1", by="eth1",
+                          out=forwarded(request, ETH1, BACKEND_MAC, backend, 5353)), back)
+                syn = ip(src=client, dst=vip) / TCP(sport=sport, dport=80, flags="S")
+                case(name + ", TCP, padded", "padding stays behind",
+                     step(arrives(syn, gue, outer) / Padding(bytes(4)), "tx", "lb", backend=at(8080), interface="eth1", by="eth1",
+                          out=forwarded(syn, ETH1, BACKEND_MAC, backend, 8080) / Padding(bytes(4))))
+                gone = translated(answer, ETH0, ROUTER, vip, 53).payload
+                kind = ICMP(type=3, code=3) if inner == 4 else ICMPv6DestUnreach(code=4)
+                case(name + ", an error about an answer", "like the flow's packets",
+                     step(arrives(request, gue, outer), "tx", "lb", backend=at(5353), interface="eth1", by="eth1",
+                          out=forwarded(request, ETH1, BACKEND_MAC, backend, 5353)),
+                     step(arrives(error(client, vip, seen(gone, 0), kind), gue, outer), "tx", "lb", backend=at(5353), interface="eth1", by="eth1",
+                          out=Ether(src=ETH1, dst=BACKEND_MAC) / error(client, backend, seen(answer, 1), kind, ttl=59)))
+                never_leaves(name + ", truncated", "cut off anywhere", arrives(request, gue, outer), interface="eth1")
+    request = IP(src=FAR4, dst=VIP4) / UDP(sport=7150, dport=53) / Raw(b"wrapped")
+    out = forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)
+    case("GUE with options", "draft-ietf-intarea-gue section 3.2: what is not needed is passed over",
+         step(arrives(request, True, 4, options=bytes(range(20))), "tx", "lb", backend="10.0.0.21:5353", interface="eth1", by="eth1", out=out))
+    request = IP(src=FAR4, dst="192.0.2.113") / UDP(sport=7151, dport=80) / Raw(b"wrapped")
+    case("GUE to a GUE service's backend of this node", "the other node's ring named it as well",
+         step(arrives(request, True, 4), "tx", "lb", backend="10.0.0.22:8080", interface="eth1", by="eth1",
+              out=forwarded(request, ETH1, "02:00:00:00:02:22", "10.0.0.22", 8080)))
+    request = IP(src="192.0.2.77", dst=VIP4) / UDP(sport=7152, dport=53) / Raw(b"wrapped")
+    answer = IP(src=BACKEND4, dst="192.0.2.77") / UDP(sport=5353, dport=7152)
+    case("a client on the link, by way of a tunnel", "the frame came from the other node: that is not the client's hardware address",
+         step(arrives(request, True, 4, source="203.0.113.77", destination="192.0.2.2", mac=ROUTER, dst=ETH0), "redirect", "lb",
+              backend="10.0.0.21:5353", by="eth1", out=forwarded(request, ETH1, BACKEND_MAC, BACKEND4, 5353)),
+         step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "drop", "lb", "neighbour_unresolved", "10.0.0.21:5353", interface="eth1"))
+
+    request = IP(src=FAR4, dst=VIP4) / UDP(sport=7153, dport=53) / Raw(b"wrapped")
+
+    def ends(name, why, packet, verdict="drop", function="lb", reason=None, backend=None):
+        case(name, why, step(packet, verdict, function, reason, backend, interface="eth1"))
+    for name, packet in (("from somebody who is no node", arrives(request, True, 4, source="10.0.0.77")),
+                         ("to an address that is not ours", arrives(request, True, 4, destination="10.0.0.99")),
+                         ("that holds a packet for the node", arrives(IP(src=FAR4, dst=NODE4) / UDP(dport=53), True, 4)),
+                         ("that holds a backend's answer", arrives(IP(src=BACKEND4, dst=FAR4) / UDP(sport=5353, dport=7150), True, 4)),
+                         ("in a tunnel", arrives(arrives(request, True, 4).payload, True, 4))):
+        ends("GUE " + name, "the host's to judge, as it came", packet, "pass", "parse")
+    ends("IP in IP from somebody who is no node", "the host's to judge", arrives(request, False, 4, source="10.0.0.77"), "pass", "parse")
+    ends("GUE of variant 1", "draft-ietf-intarea-gue section 4: no such headers between nodes", arrives(request, True, 4, variant=0x40),
+         reason="tunnel_malformed")
+    ends("GUE control message", "draft-ietf-intarea-gue section 3.1: no data", arrives(request, True, 4, variant=0x20), reason="tunnel_malformed")
+    ends("GUE that holds UDP", "only IP is wrapped", arrives(request, True, 4, carried=17), reason="tunnel_malformed")
+    ends("GUE whose header is longer than it", "draft-ietf-intarea-gue section 3.1", arrives(request, True, 4, variant=31, load=b"abcd"),
+         reason="tunnel_malformed")
+    ends("GUE with more options than are taken off", "124 bytes", arrives(request, True, 4, options=bytes(124)), reason="tunnel_malformed")
+    ends("GUE that holds half a packet", "its length lies", arrives(request, True, 4, load=bytes(request)[:30]), reason="tunnel_malformed")
+    ends("GUE that holds a packet and ends before it, with padding", "its length lies",
+         arrives(request, True, 4, load=bytes(request)[:30]) / Padding(bytes(request)[30:]), reason="tunnel_malformed")
+    ends("GUE that holds nothing", "RFC 768: 8 bytes, and 4 of GUE", arrives(request, True, 4, load=b""), reason="tunnel_malformed")
+    ends("IPv6 in IP that is IPv4", "RFC 8200", arrives(request, False, 4, carried=41), reason="tunnel_malformed")
+    ends("GUE for a backend elsewhere", "nodes that disagree must not send it round", arrives(
+        IP(src=FAR4, dst="192.0.2.108") / UDP(sport=7154, dport=80), True, 4), reason="tunnel_no_local_backend", backend="10.0.0.31:80")
+    ends("GUE that holds an echo request", "the node that wraps answers it", arrives(IP(src=FAR4, dst=VIP4) / ICMP(), True, 4), function="vip",
+         reason="vip_protocol_unsupported")
+    ends("GUE that holds a solicitation", "RFC 4861 section 7.1.1: it was on another link", arrives(solicitation(unicast=True).payload, True, 4),
+         function="vip", reason="vip_protocol_unsupported")
+    long = IP(src=FAR4, dst=VIP4, flags="DF") / UDP(sport=7155, dport=53) / Raw(bytes(1390))
+    ends("GUE that holds more than the backend's link takes", "the client is not told from here", arrives(long, True, 4), reason="mtu_exceeded",
+         backend="10.0.0.21:5353")
+    ends("GUE that holds TTL 1", "RFC 1812 section 5.3.1", arrives(IP(src=FAR4, dst=VIP4, ttl=1) / UDP(sport=7156, dport=53), True, 4),
+         reason="hop_limit_exceeded", backend="10.0.0.21:5353")
+    error_inside = error(FAR4, "192.0.2.108", bytes(IP(src="192.0.2.108", dst=FAR4) / UDP(sport=80, dport=7154)), ICMP(type=3, code=3))
+    request = IP(src=FAR4, dst="192.0.2.108") / UDP(sport=7154, dport=80)
+    out, entropy = wrapped(request, True, "10.0.0.1", "10.0.0.31", ETH1, "02:00:00:00:02:31")
+    case("GUE that holds an error for a backend elsewhere", "not sent round either",
+         step(ether((), ROUTER) / request, "redirect", "lb", backend="10.0.0.31:80", by="eth1", out=out, expect={"entropy": entropy}),
+         step(arrives(error_inside, True, 4), "drop", "lb", "tunnel_no_local_backend", "10.0.0.31:80", interface="eth1"))
+    dropped("GUE to a virtual IP", "tunnels end at addresses of nodes", arrives(request, True, 4, destination=VIP4, dst=ETH0), "vip_port_closed")
+
+
 # --- balancing: the rest -----------------------------------------------------------------------------------------------
 
 def direct_return():
@@ -1180,6 +1287,7 @@ def scenario_lan():
     icmp_errors()
     lengths()
     tunnels()
+    tunnel_ends()
     direct_return()
     port_range()
     choices()
