@@ -73,7 +73,7 @@ class Replay(unittest.TestCase):
 
     def check_engine(self, engine):
         result = self.run_program("--out", self.output, "--json", "--results", "--repeat", "3", engine=engine)
-        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
         report = json.loads(result.stdout)
         self.assertEqual((report["engine"], report["packets"]), (engine, len(self.steps)))
         leaving, drops = [], {}
