@@ -69,14 +69,10 @@ static inline must_check int engine_time(struct engine *engine, uint32_t ifindex
 bool engine_release(struct engine *engine, struct edge_released *ret_released);
 
 /* The time that packets see from now on. */
-static inline void engine_set_epoch(struct engine *engine, uint32_t epoch)
+static inline void engine_set_time(struct engine *engine, uint32_t epoch, uint32_t now_ms)
 {
 	store_once(engine->tables.config->epoch_override, epoch + 1);
-}
-
-static inline void engine_set_tick_ms(struct engine *engine, uint32_t tick_ms)
-{
-	store_once(engine->tables.config->tick_override, tick_ms + 1 ? tick_ms + 1 : 1);
+	store_once(engine->tables.config->tick_override, now_ms + 1 ? now_ms + 1 : 1);
 }
 
 static inline void engine_freep(struct engine **engine)

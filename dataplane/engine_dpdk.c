@@ -87,9 +87,8 @@ static struct rte_mbuf *frame_load(struct engine_dpdk *dpdk, const uint8_t *fram
 static __attribute__((noinline)) void packet_handle(const struct engine *engine, uint32_t ifindex, struct rte_mbuf *mbuf,
 						    struct decision *decision)
 {
-	struct edge_ingress ingress = edge_ingress(engine->tables.config, ifindex, 0);
+	struct edge_ingress ingress = edge_ingress(engine->tables.config, ifindex, (struct edge_clock){0});
 
-	ingress.tick_ms = edge_tick_ms(engine->tables.config, 0);
 	*decision = (struct decision){0};
 	pipeline_run(&engine->tables, &ingress, mbuf, NULL, NULL, decision);
 }

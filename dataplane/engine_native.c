@@ -36,6 +36,8 @@ struct native_tables {
 	struct lb_filter filter __attribute__((aligned(64)));
 	struct lb_fragments fragments __attribute__((aligned(64)));
 	struct lb_holding holding __attribute__((aligned(64)));
+	struct lb_guards guards __attribute__((aligned(64)));
+	struct lb_limiter limiter __attribute__((aligned(64)));
 	struct edge_counters counters __attribute__((aligned(64)));
 };
 
@@ -81,11 +83,10 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 						    struct decision *decision)
 {
 	const struct edge_tables *tables = &native->engine.tables;
-	struct edge_ingress ingress = edge_ingress(tables->config, ifindex, 0);
+	struct edge_ingress ingress = edge_ingress(tables->config, ifindex, (struct edge_clock){0});
 	uint32_t length = (uint32_t)(packet->end - packet->data);
 	struct flow flow = {0};
 
-	ingress.tick_ms = edge_tick_ms(tables->config, 0);
 	*decision = (struct decision){0};
 	edge_decide(tables, packet, &ingress, &flow, decision);
 	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
@@ -192,7 +193,7 @@ struct engine *engine_native_new(void)
 		.name = "native",
 		.tables = {&tables->config, &tables->links, &tables->routes, &tables->neighbours, &tables->vips,
 			   &tables->lb, &tables->rings, &tables->flows, &tables->filter, &tables->fragments,
-			   &tables->holding, &tables->counters},
+			   &tables->holding, &tables->guards, &tables->limiter, &tables->counters},
 		.counter_sets = 1,
 		.headroom = ENGINE_HEADROOM,
 		.run = native_run,

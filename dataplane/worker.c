@@ -23,8 +23,7 @@
 struct worker {
 	struct runtime *runtime;
 	uint32_t number;
-	uint32_t epoch; /* of this round */
-	uint32_t tick_ms; /* likewise */
+	struct edge_clock clock; /* of this round */
 	const struct runtime_tables *held; /* of this round */
 	uint32_t serial; /* its */
 	struct edge_tables tables; /* with this worker's counters */
@@ -154,9 +153,8 @@ static void burst_send(struct worker *worker, uint32_t from)
 static void burst_handle(struct worker *worker, uint32_t place, struct rte_mbuf **packets, uint16_t count)
 {
 	const struct port *port = &worker->runtime->ports[place];
-	struct edge_ingress ingress = edge_ingress(worker->tables.config, port->ifindex, worker->epoch);
+	struct edge_ingress ingress = edge_ingress(worker->tables.config, port->ifindex, worker->clock);
 
-	ingress.tick_ms = edge_tick_ms(worker->tables.config, worker->tick_ms);
 	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
 	for (uint16_t i = 0; i < count; i++) {
@@ -179,8 +177,7 @@ static void burst_pass(struct worker *worker, uint32_t place, struct rte_mbuf **
 
 static void worker_clock_read(struct worker *worker)
 {
-	worker->epoch = worker_clock_epoch(worker->held);
-	worker->tick_ms = worker_clock_ms(worker->held);
+	worker->clock = worker_clock_now(worker->held);
 }
 
 /* One turn over all ports; how many packets there were. */

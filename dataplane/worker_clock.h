@@ -29,10 +29,10 @@ static inline uint32_t worker_clock_epoch(const struct runtime_tables *tables)
 	return (uint32_t)(worker_clock_ticks(tables) >> tables->epoch_shift);
 }
 
-/* A tick counts as whole milliseconds, as in BPF. */
-static inline uint32_t worker_clock_ms(const struct runtime_tables *tables)
+/* The same steps as in BPF. */
+static inline struct edge_clock worker_clock_now(const struct runtime_tables *tables)
 {
-	uint32_t tick_ms = (tables->tick_ns + 500000) / 1000000;
+	uint64_t ticks = worker_clock_ticks(tables), scale = (tables->tick_ns * 1024ull + 500000) / 1000000;
 
-	return (uint32_t)worker_clock_ticks(tables) * (tick_ms ? tick_ms : 1);
+	return (struct edge_clock){(uint32_t)(ticks >> tables->epoch_shift), (uint32_t)(ticks * scale >> 10)};
 }

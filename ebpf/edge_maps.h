@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "edge/edge_event.h"
+#include "edge/edge_fast.h"
 #include "edge/edge_state.h"
 
 #define EDGE_TABLE(name, struct_type)              \
@@ -32,6 +33,8 @@ EDGE_TABLE(edge_flows, struct lb_flows);
 EDGE_TABLE(edge_filter, struct lb_filter);
 EDGE_TABLE(edge_fragments, struct lb_fragments);
 EDGE_TABLE(edge_holding, struct lb_holding);
+EDGE_TABLE(edge_guards, struct lb_guards);
+EDGE_TABLE(edge_limiter, struct lb_limiter);
 EDGE_TABLE(edge_counters, struct edge_counters);
 
 struct {
@@ -42,8 +45,8 @@ struct {
 /* log2 of the kernel's ticks in an epoch: set by the loader, which measures the tick. */
 const volatile uint32_t edge_epoch_shift = 11;
 
-/* Milliseconds of a tick, at least one: set by the loader as well. */
-const volatile uint32_t edge_tick_length_ms = 4;
+/* The kernel's tick in parts of a millisecond, 1024 to one: set by the loader too. */
+const volatile uint32_t edge_tick_scale = 4u << 10;
 
 /*
  * A table's memory: the loader puts its address where the program names the map (loader_address.c). The compiler knows the
@@ -74,23 +77,21 @@ PACKET_INLINE struct edge_tables edge_tables_get(void)
 		.filter = edge_table(edge_filter),
 		.fragments = edge_table(edge_fragments),
 		.holding = edge_table(edge_holding),
+		.guards = edge_table(edge_guards),
+		.limiter = edge_table(edge_limiter),
 	};
 }
 
 /* bpf_jiffies64() is one load; a clock helper would cost more than the lookup it dates. */
-PACKET_INLINE uint32_t edge_clock_epoch(void)
+PACKET_INLINE struct edge_clock edge_clock_now(void)
 {
-	return (uint32_t)(bpf_jiffies64() >> edge_epoch_shift);
+	uint64_t ticks = bpf_jiffies64();
+
+	return (struct edge_clock){(uint32_t)(ticks >> edge_epoch_shift), (uint32_t)(ticks * edge_tick_scale >> 10)};
 }
 
 /* Ticks of EDGE_TRACE_TICK_MS. */
 PACKET_INLINE uint32_t edge_clock_trace_tick(void)
 {
 	return (uint32_t)(bpf_jiffies64() >> (edge_epoch_shift - EDGE_TRACE_TICK_BITS));
-}
-
-/* Coarse by a tick; about right where a tick is no whole number of milliseconds. */
-PACKET_INLINE uint32_t edge_clock_ms(void)
-{
-	return (uint32_t)bpf_jiffies64() * edge_tick_length_ms;
 }

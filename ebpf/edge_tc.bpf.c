@@ -74,7 +74,7 @@ __attribute__((noinline)) int edge_tc_decide(struct __sk_buff *skb, struct flow 
 
 	if (!flow || !decision)
 		return -1;
-	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
 	edge_decide_parsed(&tables, &packet, &ingress, flow, (enum drop_reason)reason, decision);
 	return 0;
 }
@@ -87,14 +87,23 @@ __attribute__((noinline)) int edge_tc_decide_fragment(struct __sk_buff *skb, con
 
 	if (!flow || !decision)
 		return -1;
-	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
-	ingress.tick_ms = edge_tick_ms(tables.config, edge_clock_ms());
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
 	edge_decide_fragment(&tables, &packet, &ingress, flow, decision);
 	edge_hold(skb, edge_tc_load, tables.holding, decision);
 	return 0;
 }
 
-__attribute__((noinline)) int edge_tc_decide_more(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
+__attribute__((noinline)) int edge_tc_decide_unwrap(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_tc_view(skb);
+
+	if (!flow || !decision)
+		return -1;
+	edge_decide_unwrap(&packet, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_tc_decide_rare(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
 {
 	struct edge_ingress ingress;
 	struct packet packet = edge_tc_view(skb);
@@ -102,9 +111,9 @@ __attribute__((noinline)) int edge_tc_decide_more(struct __sk_buff *skb, struct 
 
 	if (!flow || !decision)
 		return -1;
-	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_epoch());
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
 	ingress.segment = skb->gso_size;
-	edge_decide_more(&tables, &packet, &ingress, flow, decision);
+	edge_decide_rare(&tables, &packet, &ingress, flow, decision);
 	return 0;
 }
 
@@ -163,7 +172,8 @@ int edge_tc(struct __sk_buff *skb)
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_tc_decide_fragment(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;
 	if (unlikely(decision.flags & DECISION_MORE)) {
-		if (edge_tc_decide_more(skb, &flow, &decision) < 0)
+		if ((decision.action == ACTION_UNWRAP ? edge_tc_decide_unwrap(skb, &flow, &decision) :
+							edge_tc_decide_rare(skb, &flow, &decision)) < 0)
 			return TC_ACT_SHOT;
 		if (decision.flags & DECISION_AGAIN)
 			decision = (struct decision){0}; /* no node sends tunnels out of a workload: the host's */
@@ -212,13 +222,13 @@ int edge_tc_deliver(struct __sk_buff *skb)
 SEC("tc")
 int edge_clock(struct __sk_buff *skb)
 {
-	return (int)edge_clock_epoch();
+	return (int)edge_clock_now().epoch;
 }
 
 SEC("tc")
 int edge_clock_tick(struct __sk_buff *skb)
 {
-	return (int)edge_clock_ms();
+	return (int)edge_clock_now().now_ms;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -73,7 +73,7 @@ __attribute__((noinline)) int edge_xdp_decide(struct xdp_md *xdp, struct flow *f
 
 	if (!flow || !decision)
 		return -1;
-	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_epoch());
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
 	edge_decide_parsed(&tables, &packet, &ingress, flow, (enum drop_reason)reason, decision);
 	return 0;
 }
@@ -87,14 +87,23 @@ __attribute__((noinline)) int edge_xdp_decide_fragment(struct xdp_md *xdp, const
 
 	if (!flow || !decision)
 		return -1;
-	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_epoch());
-	ingress.tick_ms = edge_tick_ms(tables.config, edge_clock_ms());
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
 	edge_decide_fragment(&tables, &packet, &ingress, flow, decision);
 	edge_hold(xdp, edge_xdp_load, tables.holding, decision);
 	return 0;
 }
 
-__attribute__((noinline)) int edge_xdp_decide_more(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
+__attribute__((noinline)) int edge_xdp_decide_unwrap(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_xdp_view(xdp);
+
+	if (!flow || !decision)
+		return -1;
+	edge_decide_unwrap(&packet, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_xdp_decide_rare(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
 {
 	struct packet packet = edge_xdp_view(xdp);
 	struct edge_ingress ingress;
@@ -102,8 +111,8 @@ __attribute__((noinline)) int edge_xdp_decide_more(struct xdp_md *xdp, struct fl
 
 	if (!flow || !decision)
 		return -1;
-	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_epoch());
-	edge_decide_more(&tables, &packet, &ingress, flow, decision);
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
+	edge_decide_rare(&tables, &packet, &ingress, flow, decision);
 	return 0;
 }
 
@@ -141,6 +150,14 @@ PACKET_INLINE int edge_xdp_write(struct xdp_md *xdp, const struct flow *flow, co
 	return 0;
 }
 
+/* verifier: apart, for the stack */
+__attribute__((noinline)) int edge_xdp_wanted(struct xdp_md *xdp, const struct decision *decision)
+{
+	if (decision)
+		edge_report_wanted(xdp, edge_xdp_load, xdp->ingress_ifindex, decision);
+	return 0;
+}
+
 PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 {
 	const struct edge_config *config = edge_table(edge_config);
@@ -155,7 +172,8 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
 		return XDP_ABORTED;
 	if (unlikely(decision.flags & DECISION_MORE)) {
-		if (edge_xdp_decide_more(xdp, &flow, &decision) < 0)
+		if ((decision.action == ACTION_UNWRAP ? edge_xdp_decide_unwrap(xdp, &flow, &decision) :
+							edge_xdp_decide_rare(xdp, &flow, &decision)) < 0)
 			return XDP_ABORTED;
 		if (decision.flags & DECISION_AGAIN) {
 			decision = (struct decision){0};
@@ -163,14 +181,14 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 				return XDP_ABORTED;
 			if (flow.flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
 				return XDP_ABORTED;
-			if (decision.flags & DECISION_MORE && edge_xdp_decide_more(xdp, &flow, &decision) < 0)
+			if (decision.flags & DECISION_MORE && decision.action != ACTION_UNWRAP && edge_xdp_decide_rare(xdp, &flow, &decision) < 0)
 				return XDP_ABORTED;
 		}
 	}
 	if (unlikely(config->trace))
 		edge_xdp_trace(xdp, &flow, &decision, length);
 	if (unlikely(decision.flags & DECISION_EVENT))
-		edge_report_wanted(xdp, edge_xdp_load, xdp->ingress_ifindex, &decision);
+		edge_xdp_wanted(xdp, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
 	    edge_xdp_write(xdp, &flow, &decision) < 0) {
 		decision.verdict = VERDICT_DROP;

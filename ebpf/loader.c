@@ -54,14 +54,6 @@ void loader_epoch_length(uint32_t *ret_shift, uint32_t *ret_tick_ns)
 	*ret_tick_ns = (uint32_t)tick_ns();
 }
 
-/* HZ 300 has no whole number of them: its clock is slow by a tenth. */
-static uint32_t tick_length_ms(void)
-{
-	uint64_t length = (tick_ns() + 500000) / 1000000;
-
-	return length ? (uint32_t)length : 1;
-}
-
 static bool map_is_internal(const struct bpf_map *map)
 {
 	return strchr(bpf_map__name(map), '.') != NULL;
@@ -173,10 +165,11 @@ int loader_share_maps(const struct loader *loader, struct bpf_object *object, st
 
 static int objects_load(struct loader *loader, struct error *error)
 {
-	uint32_t shift, tick_ns;
+	uint32_t shift, tick_ns, scale;
 	int code;
 
 	loader_epoch_length(&shift, &tick_ns);
+	scale = (uint32_t)((tick_ns * 1024ull + 500000) / 1000000);
 
 	libbpf_warning[0] = 0;
 	loader->xdp = edge_xdp__open();
@@ -185,8 +178,8 @@ static int objects_load(struct loader *loader, struct error *error)
 		return loader_fail(error, errno, "reading the packet program");
 	loader->xdp->rodata->edge_epoch_shift = shift;
 	loader->tc->rodata->edge_epoch_shift = shift;
-	loader->xdp->rodata->edge_tick_length_ms = tick_length_ms();
-	loader->tc->rodata->edge_tick_length_ms = tick_length_ms();
+	loader->xdp->rodata->edge_tick_scale = scale;
+	loader->tc->rodata->edge_tick_scale = scale;
 	code = bpf_map__set_max_entries(loader->xdp->maps.edge_counters, loader->counter_sets);
 	if (!code && loader->directory[0]) {
 		code = pins_prepare(loader, error);
@@ -252,7 +245,8 @@ static int tables_map(struct loader *loader, struct error *error)
 		loader->xdp->maps.edge_config, loader->xdp->maps.edge_links,	  loader->xdp->maps.edge_routes,
 		loader->xdp->maps.edge_neighbours, loader->xdp->maps.edge_vips,	  loader->xdp->maps.edge_lb,
 		loader->xdp->maps.edge_rings,  loader->xdp->maps.edge_flows,	  loader->xdp->maps.edge_filter,
-		loader->xdp->maps.edge_fragments, loader->xdp->maps.edge_holding,  loader->xdp->maps.edge_counters,
+		loader->xdp->maps.edge_fragments, loader->xdp->maps.edge_holding,  loader->xdp->maps.edge_guards,
+		loader->xdp->maps.edge_limiter,	  loader->xdp->maps.edge_counters,
 	};
 	void *memory[array_length(maps)];
 	struct bpf_map_info info = {0};

@@ -17,6 +17,7 @@ struct story {
 	const struct edge_names *names;
 	struct edge_explanation *explanation;
 	const struct flow *flow;
+	const struct packet *packet;
 	uint32_t ifindex;
 	uint32_t epoch;
 };
@@ -179,8 +180,9 @@ static void tell_record(struct story *story, uint16_t service_row, uint64_t hash
 	uint16_t row = lb_flow_backend(found.word);
 
 	if (found.found) {
-		step(story, "The flow is recorded with the backend %s, last confirmed about %u seconds ago.", backend_name(story, row),
-		     seconds_of(lb_flow_age_epochs(found.word, story->epoch)));
+		step(story, "The flow is recorded with the backend %s, last confirmed about %u seconds ago%s.", backend_name(story, row),
+		     seconds_of(lb_flow_age_epochs(found.word, story->epoch)),
+		     found.word & LB_FLOW_FRESH ? "; its client has not shown more than its beginning" : "");
 		if (!asked)
 			step(story, "The record need not be looked at: the ring's slot has had no other backend.");
 		else if (lb_flow_stays(story->tables->lb, service_row, found.word, begins, story->epoch))
@@ -253,6 +255,53 @@ static void tell_pass(struct story *story)
 	step(story, "No function takes it: it passes to the host's network stack unchanged.");
 }
 
+static void tell_limit(struct story *story, const struct lb_rate *rate, const char *what)
+{
+	double each_second = rate->cost ? 1000.0 * rate->gain / rate->cost : 0;
+
+	if (rate->cost)
+		step(story, "The service allows %s %.4g a second and %u at once; whether this packet would be within that depends on what came before.",
+		     what, each_second, rate->full / rate->cost);
+}
+
+static void tell_guards(struct story *story, uint16_t service_row)
+{
+	const struct lb_service *service = &story->tables->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	const struct lb_limit *limit = &story->tables->guards->limits[service_row & (LB_SERVICE_ROWS - 1)];
+	char source[ADDRESS_TEXT_SIZE];
+
+	if (service->flags & LB_SERVICE_LIMIT_PACKETS)
+		tell_limit(story, &limit->rates[LB_LIMIT_CLIENT_PACKETS], "each client packets:");
+	if (service->flags & LB_SERVICE_SOURCES)
+		step(story, "By its lists of sources the service %s %s.",
+		     lb_source_refuses(story->tables->guards, service_row, &story->flow->source) ? "does not take" : "takes",
+		     address_format(&story->flow->source, source));
+	if (service->flags & LB_SERVICE_LIMIT_FLOWS) {
+		tell_limit(story, &limit->rates[LB_LIMIT_CLIENT_FLOWS], "each client new flows:");
+		tell_limit(story, &limit->rates[LB_LIMIT_ALL_FLOWS], "all clients together new flows:");
+		if (limit->flows_max)
+			step(story, "The service allows %u recorded flows and has about %llu.", limit->flows_max,
+			     (unsigned long long)story->tables->limiter->flows[service_row & (LB_SERVICE_ROWS - 1)]);
+	}
+}
+
+static void tell_quic(struct story *story, uint16_t service_row)
+{
+	const struct lb_service *service = &story->tables->lb->services[service_row & (LB_SERVICE_ROWS - 1)];
+	uint32_t length = story->tables->guards->limits[service_row & (LB_SERVICE_ROWS - 1)].quic_server_length, backend;
+	struct lb_quic_id id;
+
+	if (!(service->flags & LB_SERVICE_QUIC))
+		return;
+	id = lb_quic_read(story->packet, story->flow->l4_offset, length);
+	backend = id.present ? lb_quic_find(story->tables->lb, story->tables->guards, id.server, service_row, id.config) : 0;
+	if (backend)
+		step(story, "Its QUIC connection id names the backend %s, which counts for more than that.",
+		     backend_name(story, (uint16_t)backend));
+	else
+		step(story, "%s", id.present ? "Its QUIC connection id names no live backend." : "It has no QUIC connection id that could name a backend.");
+}
+
 static void tell_egress(struct story *story)
 {
 	const struct decision *decision = &story->explanation->decision;
@@ -301,11 +350,14 @@ static void tell_decision(struct story *story)
 		tell_route(story);
 	} else if (decision->service && decision->action != ACTION_NAT_REVERSE) {
 		step(story, "It is for the service %s.", service_name(story, decision->service));
-		if (story->flow->flags & FLOW_NO_PORTS)
+		if (story->flow->flags & FLOW_NO_PORTS) {
 			step(story, "It has no ports: it follows its datagram's first fragment to the backend %s.",
 			     backend_name(story, decision->backend));
-		else
+		} else {
+			tell_guards(story, decision->service);
 			tell_flow(story, decision->service);
+			tell_quic(story, decision->service);
+		}
 	}
 	endpoint_format(&decision->address, be16_get(decision->port), address);
 	switch (decision->action) {
@@ -398,8 +450,10 @@ static int tables_shadow(const struct edge_tables *tables, struct edge_tables *r
 	ret_shadow->neighbours = malloc(sizeof(*tables->neighbours));
 	ret_shadow->fragments = malloc(sizeof(*tables->fragments));
 	ret_shadow->holding = malloc(sizeof(*tables->holding));
+	/* Full buckets: a limit is about packets that come, and this one does not. */
+	ret_shadow->limiter = calloc(1, sizeof(*tables->limiter));
 	if (!ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours || !ret_shadow->fragments ||
-	    !ret_shadow->holding)
+	    !ret_shadow->holding || !ret_shadow->limiter)
 		return -ENOMEM;
 	memcpy(ret_shadow->fragments, tables->fragments, sizeof(*tables->fragments));
 	memcpy(ret_shadow->holding, tables->holding, sizeof(*tables->holding));
@@ -416,6 +470,7 @@ static void tables_shadow_done(struct edge_tables *shadow)
 	free(shadow->neighbours);
 	free(shadow->fragments);
 	free(shadow->holding);
+	free(shadow->limiter);
 }
 
 int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms, const uint8_t *frame,
@@ -437,7 +492,7 @@ int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t ep
 		packet = (struct packet){.data = (uint8_t *)frame, .end = (uint8_t *)frame + length};
 		if (wire_length > length)
 			packet.beyond = (uint32_t)(wire_length - length);
-		story = (struct story){tables, names, &explanation, &flow, ifindex, epoch};
+		story = (struct story){tables, names, &explanation, &flow, &packet, ifindex, epoch};
 		edge_decide(&shadow, &packet, &ingress, &flow, &explanation.decision);
 		tell_packet(&story, length, wire_length);
 		tell_link(&story, &packet);

@@ -124,7 +124,7 @@ static void explain(struct world *world, const struct edge_frame *frame)
 static void happen(struct world *world, const struct edge_frame *frame)
 {
 	struct edge_tables tables = memory_tables(world->fixture->memory);
-	struct edge_ingress ingress = edge_ingress(tables.config, NIC, world->fixture->epoch);
+	struct edge_ingress ingress = edge_ingress(tables.config, NIC, (struct edge_clock){world->fixture->epoch, 0});
 	struct decision decision = {0};
 	uint8_t bytes[EDGE_FRAME_SIZE];
 	struct flow flow = {0};
@@ -209,6 +209,9 @@ static void a_flow_begins_and_goes_on(void **state)
 	/* asking has left nothing behind */
 	explain(world, &frame);
 	assert_told(world, "No record of this flow exists");
+	happen(world, &frame);
+	explain(world, &frame);
+	assert_told(world, "its client has not shown more than its beginning");
 	happen(world, &frame);
 	explain(world, &frame);
 	assert_told(world, "The flow is recorded with the backend b");

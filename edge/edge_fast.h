@@ -20,28 +20,44 @@
 #include "lb/lb_tunnel_fast.h"
 #include "vip/vip_fast.h"
 
+/* A host's coarse clock. The milliseconds may come in steps of up to ten, and wrap. */
+struct edge_clock {
+	uint32_t epoch;
+	uint32_t now_ms;
+};
+
 /* Where a packet came in, and when. */
 struct edge_ingress {
 	uint32_t ifindex;
-	uint32_t epoch; /* the host's clock in epochs; edge_epoch() */
+	uint32_t epoch;   /* the host's clock in epochs */
 	uint32_t segment; /* of a large segment that the host cuts when it sends: bytes of data in each part; 0: none */
-	uint32_t tick_ms; /* the host's coarse clock, for edge_decide_fragment(); edge_tick_ms() */
+	uint32_t tick_ms; /* the host's coarse clock in milliseconds */
 };
 
-PACKET_INLINE uint32_t edge_epoch(const struct edge_config *config, uint32_t clock_epoch)
+/* `clock`: the host's, which the configuration may override. */
+PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config, uint32_t ifindex, struct edge_clock clock)
 {
-	return config->epoch_override ? config->epoch_override - 1 : clock_epoch;
+	return (struct edge_ingress){
+		.ifindex = config->ingress_override ? config->ingress_override : ifindex,
+		.epoch = config->epoch_override ? config->epoch_override - 1 : clock.epoch,
+		.tick_ms = config->tick_override ? config->tick_override - 1 : clock.now_ms,
+	};
 }
 
-PACKET_INLINE uint32_t edge_tick_ms(const struct edge_config *config, uint32_t clock_ms)
+PACKET_INLINE struct lb_view edge_view(const struct edge_tables *tables, const struct edge_ingress *ingress)
 {
-	return config->tick_override ? config->tick_override - 1 : clock_ms;
-}
-
-PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config, uint32_t ifindex, uint32_t clock_epoch)
-{
-	return (struct edge_ingress){.ifindex = config->ingress_override ? config->ingress_override : ifindex,
-				     .epoch = edge_epoch(config, clock_epoch)};
+	return (struct lb_view){
+		.lb = tables->lb,
+		.rings = tables->rings,
+		.flows = tables->flows,
+		.filter = tables->filter,
+		.guards = tables->guards,
+		.limiter = tables->limiter,
+		.routes = tables->routes,
+		.neighbours = tables->neighbours,
+		.epoch = ingress->epoch,
+		.now_ms = ingress->tick_ms,
+	};
 }
 
 /* No client has it: "this network", loopback, multicast, broadcast; an IPv4 address dressed as IPv6 on the wire. */
@@ -119,8 +135,7 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 				  struct decision *decision)
 {
 	const struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
-	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
-			       tables->routes, tables->neighbours, ingress->epoch};
+	struct lb_view view = edge_view(tables, ingress);
 	bool ports = (flow->protocol == PROTOCOL_TCP || flow->protocol == PROTOCOL_UDP) &&
 		     !(flow->flags & FLOW_NO_PORTS) && !flow->l4_reason;
 	const struct vip_row *vip = NULL;
@@ -258,8 +273,7 @@ PACKET_INLINE void edge_fragment_later(const struct edge_tables *tables, const s
 				       const struct edge_ingress *ingress, const struct flow *flow,
 				       const struct lb_piece *piece, struct decision *decision)
 {
-	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
-			       tables->routes, tables->neighbours, ingress->epoch};
+	struct lb_view view = edge_view(tables, ingress);
 	bool for_vip = decision->verdict == VERDICT_DROP && decision->reason == DROP_fragment_without_first;
 	const struct lb_backend *backend;
 	const struct lb_service *service;
@@ -315,25 +329,25 @@ PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const 
 		edge_fragment_first(tables, flow, &piece, decision);
 }
 
-/*
- * Goes on with a decision that has DECISION_MORE: what few packets need, and a host keeps out of the others' way. DECISION_AGAIN then:
- * with a decision of zero, edge_decide_parsed() is to be asked once more about the flow as it is now.
- */
-PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const struct packet *packet,
+/* ACTION_UNWRAP: the flow becomes what lies in the tunnel; DECISION_AGAIN when it is to be decided about. */
+PACKET_INLINE void edge_decide_unwrap(const struct packet *packet, struct flow *flow, struct decision *decision)
+{
+	enum drop_reason reason = lb_unwrap(packet, flow);
+
+	*decision = (struct decision){0};
+	if (reason)
+		lb_drop(decision, reason);
+	else
+		decision->flags = DECISION_AGAIN;
+}
+
+/* Every other one with DECISION_MORE. */
+PACKET_INLINE void edge_decide_rare(const struct edge_tables *tables, const struct packet *packet,
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
-	struct lb_view view = {tables->lb,     tables->rings,      tables->flows,  tables->filter,
-			       tables->routes, tables->neighbours, ingress->epoch};
+	struct lb_view view = edge_view(tables, ingress);
 
-	if (decision->action == ACTION_UNWRAP) {
-		enum drop_reason reason = lb_unwrap(packet, flow);
-
-		*decision = (struct decision){0};
-		if (reason)
-			lb_drop(decision, reason);
-		else
-			decision->flags = DECISION_AGAIN;
-	} else if (decision->action == ACTION_ICMP_FORWARD || decision->action == ACTION_ICMP_REVERSE) {
+	if (decision->action == ACTION_ICMP_FORWARD || decision->action == ACTION_ICMP_REVERSE) {
 		lb_icmp_decide(&view, packet, flow, ingress->ifindex, decision);
 	} else {
 		const struct link_row *link = link_find(tables->links, ingress->ifindex, flow->vlan);
@@ -347,6 +361,19 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 		}
 		lb_too_big_decide(packet, flow, mtu, ingress->segment, ingress->ifindex, link ? link->mac : 0, decision);
 	}
+}
+
+/*
+ * Goes on with a decision that has DECISION_MORE: what few packets need, and a host keeps out of the others' way. DECISION_AGAIN then:
+ * with a decision of zero, edge_decide_parsed() is to be asked once more about the flow as it is now.
+ */
+PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const struct packet *packet,
+				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
+{
+	if (decision->action == ACTION_UNWRAP)
+		edge_decide_unwrap(packet, flow, decision);
+	else
+		edge_decide_rare(tables, packet, ingress, flow, decision);
 }
 
 /* Of a decision to send: the bytes of the frame that the host keeps before it makes room; 0: all. */

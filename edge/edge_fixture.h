@@ -20,6 +20,8 @@ struct edge_memory {
 	struct lb_filter filter;
 	struct lb_fragments fragments;
 	struct lb_holding holding;
+	struct lb_guards guards;
+	struct lb_limiter limiter;
 	struct edge_counters counters[2];
 };
 
@@ -61,6 +63,8 @@ static inline struct edge_tables memory_tables(struct edge_memory *memory)
 		.filter = &memory->filter,
 		.fragments = &memory->fragments,
 		.holding = &memory->holding,
+		.guards = &memory->guards,
+		.limiter = &memory->limiter,
 		.counters = memory->counters,
 	};
 }

@@ -57,6 +57,8 @@ struct edge_program *edge_program_new(const struct edge_tables *tables, uint32_t
 		.rings = tables->rings,
 		.flows = tables->flows,
 		.filter = tables->filter,
+		.guards = tables->guards,
+		.limiter = tables->limiter,
 		.row_released = backend_counters_clear,
 		.context = program,
 	};

@@ -10,6 +10,7 @@
 #include "base/packet/route.h"
 #include "base/packet/verdict.h"
 #include "lb/lb_fragment_state.h"
+#include "lb/lb_guard_state.h"
 #include "lb/lb_state.h"
 #include "vip/vip_state.h"
 
@@ -79,5 +80,7 @@ struct edge_tables {
 	struct lb_filter *filter;
 	struct lb_fragments *fragments;
 	struct lb_holding *holding;
+	struct lb_guards *guards;
+	struct lb_limiter *limiter;
 	struct edge_counters *counters; /* the worker's own; in user space the first of `counter_sets` */
 };

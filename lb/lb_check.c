@@ -57,7 +57,7 @@ static int service_check(const struct lb_service_wanted *service, struct error *
 	if (service->affinity && (service->affinity_epochs == 0 || service->affinity_epochs > LB_EPOCHS_MAX))
 		return error_set(error, EINVAL, "service %s: affinity of %u epochs is not within 1 to %u", service->name,
 				 service->affinity_epochs, LB_EPOCHS_MAX);
-	return 0;
+	return limits_check(service, error);
 }
 
 static int backend_check(const struct lb_service_wanted *service, const struct lb_backend_wanted *backend,
@@ -209,6 +209,7 @@ bool ring_sizes_choose(const struct lb_service_wanted *services, size_t count, u
 int lb_program_check(const struct lb_service_wanted *services, size_t count, struct error *error)
 {
 	_cleanup_(freep) struct directory_pair *pairs = NULL;
+	_cleanup_(freep) struct source_sets *sources = NULL;
 	_cleanup_(freep) uint32_t *sizes = NULL;
 	size_t backends;
 	int result;
@@ -231,5 +232,9 @@ int lb_program_check(const struct lb_service_wanted *services, size_t count, str
 	if (result == 0 && !ring_sizes_choose(services, count, sizes))
 		result = error_set(error, E2BIG, "%zu services with %zu backends: their rings do not fit into %u slots",
 				   count, backends, LB_RING_SLOTS);
+	if (result == 0)
+		result = quic_check(services, count, pairs, error);
+	if (result == 0)
+		result = sources_cut(services, count, &sources, error);
 	return result;
 }

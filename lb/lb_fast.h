@@ -12,6 +12,9 @@
 #include "base/packet/neighbour.h"
 #include "base/packet/route.h"
 #include "lb/lb_flow.h"
+#include "lb/lb_limit.h"
+#include "lb/lb_quic.h"
+#include "lb/lb_source.h"
 
 /* The tables that balancing reads, and the time. */
 struct lb_view {
@@ -19,9 +22,12 @@ struct lb_view {
 	struct lb_rings *rings;
 	struct lb_flows *flows;
 	struct lb_filter *filter;
+	const struct lb_guards *guards;
+	struct lb_limiter *limiter;
 	const struct route_table *routes;
 	struct neighbour_table *neighbours;
 	uint32_t epoch;
+	uint32_t now_ms;
 };
 
 PACKET_INLINE void lb_drop(struct decision *decision, enum drop_reason reason)
@@ -103,8 +109,13 @@ struct lb_question {
 	uint8_t tcp;
 	uint8_t tcp_flags;
 	uint8_t new_flow; /* answered: this packet began a flow */
-	uint8_t zero[5];
+	uint8_t fresh;    /* answered: the flow is not established yet */
+	uint8_t client;   /* answered: lb_client_settle() is to be asked, LB_CLIENT_* */
+	uint8_t zero[3];
 };
+
+#define LB_CLIENT_CHOOSES 1    /* for the backend of a flow that begins: then the flow is settled anew, without client_hash */
+#define LB_CLIENT_ESTABLISHED 2 /* because the client has shown that it is there */
 
 /* An affine client's backend where the ring's answer has changed: its record's while that one takes new flows. */
 PACKET_FUNCTION uint32_t lb_client_settle(const struct lb_tables *lb, struct lb_flows *flows,
@@ -113,6 +124,7 @@ PACKET_FUNCTION uint32_t lb_client_settle(const struct lb_tables *lb, struct lb_
 	const struct lb_service *service;
 	const struct lb_backend *backend;
 	struct lb_flow_place found;
+	uint8_t flags = LB_FLOW_CLIENT;
 	uint16_t row, chosen;
 	uint64_t word;
 
@@ -128,9 +140,22 @@ PACKET_FUNCTION uint32_t lb_client_settle(const struct lb_tables *lb, struct lb_
 		chosen = row;
 	if (chosen == 0)
 		return 0;
-	word = lb_flow_word(question->client_hash, chosen, question->epoch, LB_FLOW_CLIENT);
+	if (question->fresh && (!found.found || found.word & LB_FLOW_FRESH)) {
+		flags |= LB_FLOW_FRESH;
+		if (lb_flow_occupied(&found, question->epoch))
+			return chosen;
+	}
+	word = lb_flow_word(question->client_hash, chosen, question->epoch, flags);
 	lb_flow_put(&found, word);
 	return chosen;
+}
+
+/* Whether this packet of a fresh flow shows that its client is there. */
+PACKET_INLINE bool lb_flow_shown(const struct lb_service *service, const struct lb_question *question, uint64_t word)
+{
+	if (!question->tcp)
+		return true;
+	return !(question->tcp_flags & TCP_SYN) && (word & LB_FLOW_ANSWERED || service->flags & LB_SERVICE_DIRECT);
 }
 
 /* Finds or makes the flow's record. Returns the row of its backend, 0 when there is none to be had. */
@@ -153,18 +178,118 @@ PACKET_FUNCTION uint32_t lb_flow_settle(const struct lb_tables *lb, struct lb_fl
 	if (stays) {
 		backend = lb_flow_backend(found.word);
 		flags |= found.word & LB_FLOW_CLOSING;
+		if (found.word & LB_FLOW_FRESH) {
+			if (lb_flow_shown(&lb->services[question->service & (LB_SERVICE_ROWS - 1)], question, found.word)) {
+				question->client = question->client_hash ? LB_CLIENT_ESTABLISHED : 0;
+			} else {
+				flags |= found.word & (LB_FLOW_FRESH | LB_FLOW_ANSWERED);
+				question->fresh = 1;
+			}
+		}
 	} else {
-		if (question->client_hash)
-			backend = lb_client_settle(lb, flows, question);
+		flags |= LB_FLOW_FRESH;
+		question->fresh = 1;
+		if (question->client_hash) {
+			question->client = LB_CLIENT_CHOOSES;
+			return 0;
+		}
 		if (backend == 0)
 			return 0;
 		question->new_flow = 1;
 	}
 	if (question->tcp && question->tcp_flags & (TCP_FIN | TCP_RST))
 		flags |= LB_FLOW_CLOSING;
+	if (question->fresh && lb_flow_occupied(&found, question->epoch)) {
+		question->fresh = 0; /* no record: it is vouched for by the filter, as its answers are */
+		return backend;
+	}
 	word = lb_flow_word(question->hash, (uint16_t)backend, question->epoch, flags);
 	lb_flow_put(&found, word);
 	return backend;
+}
+
+/* Whether the packet would begin a flow that limits count. A TCP flow begins with SYN: one that was lost here is no new one. */
+PACKET_FUNCTION uint32_t lb_flow_begins(const struct lb_tables *lb, struct lb_flows *flows,
+					const struct lb_question *question)
+{
+	struct lb_flow_place found;
+	bool syn;
+
+	if (!lb || !flows || !question)
+		return 0;
+	syn = (question->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (question->tcp && !syn)
+		return 0;
+	found = lb_flow_find(flows, question->hash, 0, question->epoch);
+	return !found.found || !lb_flow_stays(lb, question->service, found.word, question->tcp && syn, question->epoch);
+}
+
+/*
+ * Why a flow that a client begins is not let through by the limits of the service: enum drop_reason. verifier: `epoch_ms` is
+ * epoch << 32 | milliseconds, for there are only five arguments.
+ */
+PACKET_FUNCTION uint32_t lb_limits_refuse(struct lb_limiter *limiter, const struct lb_guards *guards, uint32_t row,
+					  const struct address *client, uint64_t epoch_ms)
+{
+	if (!limiter || !guards || !client)
+		return DROP_NONE;
+	if (lb_limit_is_full(limiter, guards, row, (uint32_t)(epoch_ms >> 32)))
+		return DROP_limit_flows;
+	for (uint32_t kind = LB_LIMIT_CLIENT_FLOWS; kind <= LB_LIMIT_ALL_FLOWS; kind++) {
+		if (lb_limit_refuses(limiter, guards, (uint64_t)kind << 32 | row, client, (uint32_t)epoch_ms))
+			return DROP_limit_new_flows;
+	}
+	__sync_fetch_and_add(&limiter->flows[row & (LB_SERVICE_ROWS - 1)], 1);
+	return DROP_NONE;
+}
+
+/* Why a packet that may begin a flow is not let through by a service with guards. */
+PACKET_INLINE enum drop_reason lb_guards_refuse(const struct lb_view *view, const struct flow *flow, uint32_t flags,
+						const struct lb_question *question)
+{
+	if (flags & LB_SERVICE_SOURCES && lb_source_refuses(view->guards, question->service, &flow->source))
+		return DROP_source_not_allowed;
+	if (flags & LB_SERVICE_LIMIT_FLOWS && lb_flow_begins(view->lb, view->flows, question))
+		return (enum drop_reason)lb_limits_refuse(view->limiter, view->guards, question->service, &flow->source,
+							  (uint64_t)view->epoch << 32 | view->now_ms);
+	return DROP_NONE;
+}
+
+/* What is settled with the flow's client. verifier: not in lb_flow_settle(), whose stack it would be put upon. */
+PACKET_INLINE uint32_t lb_flow_settle_client(const struct lb_view *view, struct lb_question *question, uint32_t backend_row)
+{
+	bool chooses = question->client == LB_CLIENT_CHOOSES;
+	uint32_t chosen = lb_client_settle(view->lb, view->flows, question);
+
+	if (!chooses)
+		return backend_row;
+	question->ring_slot = (uint16_t)chosen;
+	question->client_hash = 0;
+	return lb_flow_settle(view->lb, view->flows, question);
+}
+
+/* Makes the record of a flow whose backend is known otherwise, or sets it right. `flags`: of one that there is none of yet. */
+PACKET_FUNCTION uint32_t lb_flow_record(struct lb_flows *flows, uint64_t hash, uint32_t row, uint32_t epoch, uint32_t flags)
+{
+	struct lb_flow_place found;
+
+	if (!flows)
+		return 0;
+	found = lb_flow_find(flows, hash, 0, epoch);
+	if (found.found)
+		flags = (uint8_t)found.word;
+	lb_flow_put(&found, lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)flags));
+	return row;
+}
+
+/* The backend that the packet's connection id names, whatever its addresses are; 0 for none. */
+PACKET_INLINE uint32_t lb_quic_route(const struct lb_view *view, const struct packet *packet, const struct flow *flow,
+				     uint32_t service_row)
+{
+	uint32_t length = view->guards->limits[service_row & (LB_SERVICE_ROWS - 1)].quic_server_length;
+	struct lb_quic_id id = lb_quic_read(packet, flow->l4_offset, length);
+
+	return id.present ? lb_quic_find(view->lb, view->guards, id.server, service_row, id.config) : 0;
 }
 
 /* A client on one of our links that begins a flow is a neighbour from then on: its answer needs no question first. */
@@ -260,6 +385,13 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 	uint32_t backend_row = slot & LB_SLOT_BACKEND;
 	const struct lb_backend *backend;
 
+	decision->service = service_row;
+	if (unlikely(service->flags & LB_SERVICE_LIMIT_PACKETS) &&
+	    lb_limit_refuses(view->limiter, view->guards, (uint64_t)LB_LIMIT_CLIENT_PACKETS << 32 | service_row, &flow->source,
+			     view->now_ms)) {
+		lb_drop(decision, DROP_limit_packets);
+		return;
+	}
 	if (slot & LB_SLOT_MOVED || flow->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
 	    !lb_filter_test(view->filter, hash, view->epoch)) {
 		struct lb_question question = {
@@ -272,13 +404,29 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 			.tcp_flags = flow->tcp_flags,
 		};
 
+		if (unlikely(service->flags & (LB_SERVICE_SOURCES | LB_SERVICE_LIMIT_FLOWS))) {
+			enum drop_reason reason = lb_guards_refuse(view, flow, service->flags, &question);
+
+			if (reason) {
+				lb_drop(decision, reason);
+				return;
+			}
+		}
 		backend_row = lb_flow_settle(view->lb, view->flows, &question);
-		if (backend_row)
+		if (unlikely(question.client))
+			backend_row = lb_flow_settle_client(view, &question, backend_row);
+		if (backend_row && !question.fresh)
 			lb_filter_mark(view->filter, hash, view->epoch);
 		if (question.new_flow)
 			decision->flags |= DECISION_NEW_FLOW;
 	}
-	decision->service = service_row;
+	if (unlikely(service->flags & LB_SERVICE_QUIC)) {
+		uint32_t named = lb_quic_route(view, packet, flow, service_row);
+
+		/* Its answers are known by the record. */
+		if (named && named != backend_row)
+			backend_row = lb_flow_record(view->flows, hash, named, view->epoch, LB_FLOW_FRESH);
+	}
 	decision->backend = (uint16_t)backend_row;
 	if (backend_row == 0) {
 		lb_drop(decision, DROP_service_no_backend);
@@ -296,12 +444,17 @@ enum lb_answer {
 	LB_ANSWER_NONE,    /* of no flow to this backend */
 	LB_ANSWER_OURS,    /* and the flow's record is refreshed */
 	LB_ANSWER_UNKNOWN, /* the flow's bucket had to let words go, which proves nothing */
+	LB_ANSWER_REFUSED, /* to a client that the service does not take any more */
 };
 
-/* Whether the backend of `row` answers a flow of its service in this packet. */
-PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
-					uint32_t row, uint32_t epoch)
+/*
+ * Whether the backend of `row` answers a flow of its service in this packet. verifier: `row_epoch` is row << 32 | epoch, for
+ * there are only five arguments.
+ */
+PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, const struct lb_guards *guards,
+					struct lb_flows *flows, const struct flow *flow, uint64_t row_epoch)
 {
+	uint32_t row = (uint32_t)(row_epoch >> 32), epoch = (uint32_t)row_epoch;
 	const struct lb_backend *backend;
 	const struct lb_service *service;
 	struct lb_flow_place found;
@@ -309,7 +462,7 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, struct lb_fl
 	uint64_t hash, word;
 	bool ends;
 
-	if (!lb || !flows || !flow)
+	if (!lb || !guards || !flows || !flow)
 		return LB_ANSWER_NONE;
 	backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
 	service = &lb->services[backend->service & (LB_SERVICE_ROWS - 1)];
@@ -319,8 +472,12 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, struct lb_fl
 	found = lb_flow_find(flows, hash, 0, epoch);
 	if (!found.found || lb_flow_backend(found.word) != row)
 		return found.bucket_full ? LB_ANSWER_UNKNOWN : LB_ANSWER_NONE;
+	if (unlikely(service->flags & LB_SERVICE_SOURCES) && lb_flow_age_epochs(found.word, epoch) &&
+	    lb_source_refuses(guards, backend->service, &flow->destination))
+		return LB_ANSWER_REFUSED;
 	ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
-	word = lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0));
+	word = lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0) |
+				(found.word & LB_FLOW_FRESH ? LB_FLOW_ANSWERED : 0));
 	lb_flow_put(&found, word);
 	return LB_ANSWER_OURS;
 }
@@ -364,19 +521,17 @@ PACKET_FUNCTION uint64_t lb_answer_presume(const struct lb_tables *lb, const str
 	return lb_ring_ask(rings, service, ring_hash) == row ? hash : 0;
 }
 
-/* Makes the record that a presumed flow lacks: what follows finds it. */
-PACKET_INLINE void lb_answer_record(const struct lb_view *view, const struct flow *flow, uint64_t hash, uint32_t row)
-{
-	struct lb_question question = {
-		.hash = hash,
-		.epoch = view->epoch,
-		.service = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].service,
-		.ring_slot = (uint16_t)row,
-		.tcp = flow->protocol == PROTOCOL_TCP,
-		.tcp_flags = flow->tcp_flags,
-	};
+#define LB_REVERSE_REFUSED 0x80000000u /* beside a row: its service does not take the client any more */
 
-	(void)lb_flow_settle(view->lb, view->flows, &question);
+/* The row, and whether its service takes the client that the answer goes to: asked where no record vouches for it. */
+PACKET_INLINE uint32_t lb_reverse_judge(const struct lb_view *view, const struct flow *flow, uint32_t row)
+{
+	uint16_t service_row = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].service;
+
+	if (unlikely(view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_SOURCES) &&
+	    lb_source_refuses(view->guards, service_row, &flow->destination))
+		return row | LB_REVERSE_REFUSED;
+	return row;
 }
 
 /*
@@ -389,10 +544,15 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 
 	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
 		uint32_t next = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
-		uint32_t answer = lb_answer_find(view->lb, view->flows, flow, row, view->epoch);
+		uint32_t answer = lb_answer_find(view->lb, view->guards, view->flows, flow,
+						 (uint64_t)row << 32 | view->epoch);
 
-		if (answer == LB_ANSWER_OURS || (answer == LB_ANSWER_UNKNOWN && row == first && next == 0))
+		if (likely(answer == LB_ANSWER_OURS))
 			return row;
+		if (unlikely(answer == LB_ANSWER_REFUSED))
+			return row | LB_REVERSE_REFUSED;
+		if (answer == LB_ANSWER_UNKNOWN && row == first && next == 0)
+			return lb_reverse_judge(view, flow, row);
 		row = next;
 	}
 	row = first;
@@ -401,8 +561,12 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 						  (uint64_t)row << 32 | view->epoch);
 
 		if (hash) {
-			lb_answer_record(view, flow, hash, row);
-			return row;
+			uint32_t judged = lb_reverse_judge(view, flow, row);
+
+			if (judged == row)
+				lb_flow_record(view->flows, hash, row, view->epoch,
+						 flow->protocol == PROTOCOL_TCP ? LB_FLOW_TCP : 0);
+			return judged;
 		}
 		row = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
 	}
@@ -456,6 +620,10 @@ PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct fl
 		return;
 	decision->service = service_row;
 	decision->backend = (uint16_t)backend_row;
+	if (unlikely(backend_row & LB_REVERSE_REFUSED)) {
+		lb_drop(decision, DROP_source_not_allowed);
+		return;
+	}
 	decision->address = service->address;
 	decision->port = service->flags & LB_SERVICE_RANGE ? flow->source_port : service->port_first;
 	lb_answer_send(view, flow, ifindex, ACTION_NAT_REVERSE, decision);

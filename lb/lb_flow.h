@@ -2,8 +2,10 @@
 /*
  * Flows at packet time: the hash of a flow, the filter of flows that are recorded already, and the record itself.
  *
- * A flow is recorded once, by its first packet, and looked at again once an epoch. In between, its packets cost one cache
- * line (the filter) and no store, and their backend comes from the ring alone.
+ * A flow is recorded by its first packet, as fresh, and established by what only a client can send that is there: another
+ * packet (UDP), or what comes behind the backend's answer to a SYN (TCP). From then on it is looked at once an epoch; in
+ * between, its packets cost one cache line (the filter) and no store, and their backend comes from the ring alone. Fresh flows
+ * are not in the filter, so a flood of beginnings takes neither records nor marks from those who are established.
  */
 #pragma once
 
@@ -127,12 +129,16 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 			return result;
 		}
 		if (word == 0) {
-			age = 2 * (LB_FLOW_SEEN_MASK + 1);
+			age = 4 * (LB_FLOW_SEEN_MASK + 1);
 			result.bucket_full = false;
 		} else {
-			/* one closed an epoch ago gives way before any that is open */
-			age = lb_flow_age_epochs(word, now_epoch) + 1 + (word & LB_FLOW_CLOSING ? LB_FLOW_SEEN_MASK : 0);
+			/* fresh ones give way first, then one closed an epoch ago, and any that is open last; without branches */
+			age = lb_flow_age_epochs(word, now_epoch) + 1 +
+			      (uint32_t)(word & LB_FLOW_CLOSING) * (LB_FLOW_SEEN_MASK / LB_FLOW_CLOSING) +
+			      (uint32_t)(word & LB_FLOW_FRESH) * (2 * (LB_FLOW_SEEN_MASK + 1) / LB_FLOW_FRESH);
 		}
+		/* of equal ones any: a flood that always hit the first would leave a fresh flow there no time */
+		age = age << 3 | ((way ^ (uint32_t)(hash >> LB_FLOW_BUCKET_BITS)) & (LB_FLOW_WAYS - 1));
 		if (age > oldest) {
 			oldest = age;
 			victim = way;
@@ -141,6 +147,12 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 	result.place = &bucket[victim & (LB_FLOW_WAYS - 1)];
 	result.word = load_once(*result.place);
 	return result;
+}
+/* Whether a fresh flow may not be written here: its place is that of a flow that is established and alive. */
+PACKET_INLINE bool lb_flow_occupied(const struct lb_flow_place *found, uint32_t now_epoch)
+{
+	return !found->found && found->word && !(found->word & (LB_FLOW_FRESH | LB_FLOW_CLOSING)) &&
+	       lb_flow_age_epochs(found->word, now_epoch) < LB_FLOW_SILENT_EPOCHS;
 }
 
 /*

@@ -4,6 +4,7 @@
 
 #include "base/lib/directory_build.h"
 #include "base/lib/table_put.h"
+#include "lb/lb_guard_state.h"
 #include "lb/lb_program.h"
 
 /* Ring slots are given out in granules, which the three smaller ring sizes fill almost whole. */
@@ -36,6 +37,8 @@ struct backend_book {
 
 struct sweep_state {
 	uint32_t step;        /* the next one; 0: a pass begins */
+	uint64_t flows_began[LB_SERVICE_ROWS]; /* the limiter's count when the present pass began */
+	uint64_t flows_found[LB_SERVICE_ROWS];
 	uint64_t pass_stamp;  /* what was quiesced when the present pass began */
 	uint64_t counted_stamp; /* and when the last whole one did */
 	struct lb_sweep_stats pass;
@@ -51,6 +54,8 @@ struct lb_program {
 	uint64_t granule_stamp[RING_GRANULES];
 	uint64_t services_stamp; /* of the dictionaries' buffers that are not in use */
 	uint64_t reverse_stamp;
+	uint64_t sources_stamp;
+	uint64_t quic_stamp;
 	struct sweep_state sweep;
 	/* Rows by identity, sorted: services in use, and backends that are live or in quarantine. */
 	struct directory_pair service_index[LB_SERVICE_ROWS];
@@ -111,9 +116,35 @@ void backends_retire(struct lb_program *program, struct plan *plan);
 /* Rows of services that left: nothing leads to them any more; packets on the way are waited for. */
 void services_remove(struct lb_program *program, struct plan *plan);
 
+/* lb_sources.c */
+/* The source sets of services, by their places in what is wanted, with their bounds. */
+struct source_sets {
+	uint32_t used;
+	uint64_t sets[LB_SERVICE_ROWS];
+	struct lb_source_bound bounds[LB_SOURCE_BOUNDS];
+};
+
+bool service_has_sources(const struct lb_service_wanted *service);
+/* `*ret_sets` is for the caller to free; NULL when no service has any. 0, -E2BIG, -ENOMEM. */
+must_check int sources_cut(const struct lb_service_wanted *services, size_t count, struct source_sets **ret_sets,
+			   struct error *error);
+/* Before services_write(): a service's set is there before its flag asks for it. */
+must_check int sources_publish(struct lb_program *program, struct plan *plan, struct error *error);
+
+/* lb_limits.c */
+bool service_has_flow_limits(const struct lb_service_wanted *service);
+/* 0, -EINVAL. */
+must_check int limits_check(const struct lb_service_wanted *service, struct error *error);
+/* Before the service's flags ask for them. */
+void limits_write(struct lb_program *program, uint16_t row, const struct lb_service_wanted *wanted, struct plan *plan);
+
 /* lb_publish.c */
 /* Services, by address and port or by port range. */
 must_check int services_publish(struct lb_program *program, struct plan *plan, struct error *error);
+/* Backends, by QUIC's server ids; and whether they can be. `pairs`: room for all backends. */
+must_check int quic_publish(struct lb_program *program, struct plan *plan, struct error *error);
+must_check int quic_check(const struct lb_service_wanted *services, size_t count, struct directory_pair *pairs,
+			  struct error *error);
 /* Backends, by their endpoints: answers are known by them. */
 must_check int backends_publish(struct lb_program *program, struct plan *plan, struct error *error);
 

@@ -84,6 +84,8 @@ void lb_program_adopt(struct lb_program *program)
 	}
 	program->services_stamp = stamp;
 	program->reverse_stamp = stamp;
+	program->sources_stamp = stamp;
+	program->quic_stamp = stamp;
 	ranges_adopt(program);
 	rings_adopt(program);
 	indexes_build(program);
@@ -245,8 +247,10 @@ static int rings_write(struct lb_program *program, struct plan *plan, struct err
 
 static int plan_execute(struct lb_program *program, struct plan *plan, struct error *error)
 {
-	int result;
+	int result = sources_publish(program, plan, error);
 
+	if (result < 0)
+		return result;
 	services_write(program, plan);
 	backends_write(program, plan);
 	result = rings_write(program, plan, error);
@@ -254,6 +258,8 @@ static int plan_execute(struct lb_program *program, struct plan *plan, struct er
 		result = services_publish(program, plan, error);
 	if (result == 0)
 		result = backends_publish(program, plan, error);
+	if (result == 0)
+		result = quic_publish(program, plan, error);
 	if (result == 0) {
 		backends_retire(program, plan);
 		services_remove(program, plan);
@@ -343,6 +349,7 @@ int lb_program_apply(struct lb_program *program, uint64_t hash_seed, const struc
 					 plan->missing);
 	}
 	table_put(program->options.tables->hash_seed, hash_seed, &plan->changes.services);
+	table_put(program->options.guards->seed, hash_seed, &plan->changes.services);
 	result = plan_execute(program, plan, error);
 	if (result < 0)
 		return result;

@@ -20,6 +20,7 @@
 #include "base/lib/cleanup.h"
 #include "base/lib/error.h"
 #include "base/lib/quiesce.h"
+#include "lb/lb_guard_state.h"
 #include "lb/lb_wanted.h"
 
 /* Words stored; all zero when nothing differed. */
@@ -35,6 +36,8 @@ struct lb_program_options {
 	struct lb_rings *rings;
 	struct lb_flows *flows;
 	struct lb_filter *filter;
+	struct lb_guards *guards;
+	struct lb_limiter *limiter;
 	struct quiesce *quiesce;
 	void (*row_released)(void *context, uint16_t row); /* a backend row is nobody's now: its counters begin anew */
 	void *context;

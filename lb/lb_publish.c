@@ -144,6 +144,54 @@ int services_publish(struct lb_program *program, struct plan *plan, struct error
 				plan->pairs, singles + range_count, plan, error);
 }
 
+/* The server ids of a service's backends. Returns how many. */
+static size_t quic_pairs(const struct lb_service_wanted *service, uint32_t service_row, const uint16_t *rows,
+			 struct directory_pair *pairs)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; service->quic_server_length && i < service->backend_count; i++) {
+		const struct lb_backend_wanted *backend = &service->backends[i];
+
+		if (backend->quic_named)
+			pairs[count++] = (struct directory_pair){lb_quic_key(backend->quic_server, service->quic_server_length,
+									     service->quic_config, service_row),
+								 rows ? rows[i] : (uint32_t)i + 1};
+	}
+	return count;
+}
+
+int quic_check(const struct lb_service_wanted *services, size_t count, struct directory_pair *pairs, struct error *error)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++)
+		used += quic_pairs(&services[i], (uint32_t)i, NULL, &pairs[used]);
+	if (used > DIRECTORY_CAPACITY(LB_QUIC_DIRECTORY_BITS))
+		return error_set(error, E2BIG, "%zu QUIC server ids of all services together: a node holds %u", used,
+				 DIRECTORY_CAPACITY(LB_QUIC_DIRECTORY_BITS));
+	directory_pairs_sort(pairs, used);
+	for (size_t i = 1; i < used; i++) {
+		if (memcmp(&pairs[i].key, &pairs[i - 1].key, sizeof(pairs[i].key)) == 0)
+			return error_set(error, EINVAL, "service %s: two backends have one QUIC server id",
+					 services[(uint16_t)pairs[i].key.word[1]].name);
+	}
+	return 0;
+}
+
+int quic_publish(struct lb_program *program, struct plan *plan, struct error *error)
+{
+	struct lb_guards *guards = program->options.guards;
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->count; i++)
+		count += quic_pairs(&plan->services[i], plan->service_rows[i], &plan->backend_rows[plan->backend_first[i]],
+				    &plan->pairs[count]);
+	directory_pairs_sort(plan->pairs, count);
+	return directory_switch(program, &guards->quic_servers.entries[0][0], LB_QUIC_DIRECTORY_BITS,
+				&guards->quic_servers.control, &program->quic_stamp, plan->pairs, count, plan, error);
+}
+
 int backends_publish(struct lb_program *program, struct plan *plan, struct error *error)
 {
 	struct lb_tables *tables = program->options.tables;

@@ -6,7 +6,11 @@
 static uint16_t service_flags(const struct lb_service_wanted *wanted)
 {
 	return (uint16_t)((wanted->affinity ? LB_SERVICE_AFFINITY : 0) | (wanted->direct ? LB_SERVICE_DIRECT : 0) |
-			  (wanted->port_first != wanted->port_last ? LB_SERVICE_RANGE : 0));
+			  (wanted->port_first != wanted->port_last ? LB_SERVICE_RANGE : 0) |
+			  (service_has_sources(wanted) ? LB_SERVICE_SOURCES : 0) |
+			  (service_has_flow_limits(wanted) ? LB_SERVICE_LIMIT_FLOWS : 0) |
+			  (wanted->quic_server_length ? LB_SERVICE_QUIC : 0) |
+			  (wanted->client_packets.burst ? LB_SERVICE_LIMIT_PACKETS : 0));
 }
 
 static void service_write_new(struct lb_program *program, uint16_t row, const struct lb_service_wanted *wanted,
@@ -33,6 +37,7 @@ void services_write(struct lb_program *program, struct plan *plan)
 		uint16_t row = plan->service_rows[i];
 		struct lb_service *service = &program->options.tables->services[row];
 
+		limits_write(program, row, wanted, plan);
 		if (plan->service_new[row]) {
 			service_write_new(program, row, wanted, plan);
 			continue;

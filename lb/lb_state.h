@@ -32,6 +32,11 @@
 #define LB_SERVICE_AFFINITY 0x01 /* ClientIP: the ring is asked by client address alone */
 #define LB_SERVICE_DIRECT 0x02   /* layer-2 direct return: only hardware addresses change */
 #define LB_SERVICE_RANGE 0x04    /* a port range: the backend's port is the client's */
+#define LB_SERVICE_SOURCES 0x0100 /* not every client is served: lb_guard_state.h */
+#define LB_SERVICE_LIMIT_FLOWS 0x0200   /* new flows are limited, of a client or of all */
+#define LB_SERVICE_LIMIT_PACKETS 0x0400 /* packets of a client are */
+
+#define LB_SERVICE_QUIC 0x0800          /* UDP: a connection id that names a backend goes there */
 
 /* writer: ctrl, readers: workers */
 struct lb_service {
@@ -148,6 +153,11 @@ struct lb_rings {
 #define LB_FLOW_CLOSING 0x02 /* TCP: FIN or RST seen; a SYN begins anew */
 #define LB_FLOW_CLIENT 0x04  /* not a flow: the backend of an affine client */
 #define LB_FLOW_TCP 0x08
+#define LB_FLOW_FRESH 0x10    /* the client has shown no more than its beginning: gives way to others first */
+#define LB_FLOW_ANSWERED 0x20 /* with FRESH: the backend has answered */
+
+/* A fresh flow takes the place of an established one only when that was silent for two minutes. */
+#define LB_FLOW_SILENT_EPOCHS 16u
 
 /* writers: workers, ctrl (removes the expired); readers: workers, ctrl */
 struct lb_flows {

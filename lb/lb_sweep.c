@@ -14,6 +14,7 @@
 
 #define SWEEP_BUCKETS (1u << LB_FLOW_BUCKET_BITS)
 #define CLOSING_EPOCHS 8u  /* a minute: FIN-WAIT-2 and late segments */
+#define FRESH_EPOCHS 4u    /* half a minute: a client that is there has shown itself by then */
 #define TCP_IDLE_EPOCHS 1055u /* 2.4 hours: longer than TCP's keepalive (RFC 1122 section 4.2.3.6: 2 hours) */
 /* An age this near its wrap is that of a word that a worker wrote with a clock ahead of ours. */
 #define AGE_FUTURE (LB_FLOW_SEEN_MASK - 255)
@@ -32,6 +33,8 @@ static void pass_begin(struct lb_program *program)
 	sweep->pass_stamp = program->options.quiesce->done;
 	sweep->pass = (struct lb_sweep_stats){0};
 	memset(sweep->kept, 0, sizeof(sweep->kept));
+	memset(sweep->flows_found, 0, sizeof(sweep->flows_found));
+	memcpy(sweep->flows_began, program->options.limiter->flows, sizeof(sweep->flows_began));
 	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
 		const struct lb_service *service = &program->options.tables->services[row];
 
@@ -67,6 +70,8 @@ static bool word_expired(const struct lb_program *program, uint64_t word, uint32
 		return !(service->flags & LB_SERVICE_AFFINITY) || age > service->affinity_epochs;
 	if (word & LB_FLOW_CLOSING)
 		return age > CLOSING_EPOCHS;
+	if (word & LB_FLOW_FRESH && age > FRESH_EPOCHS)
+		return true;
 	if (word & LB_FLOW_TCP)
 		return age > TCP_IDLE_EPOCHS;
 	return backend->state == LB_BACKEND_DOWN || age > service->udp_idle_epochs;
@@ -83,6 +88,7 @@ static void word_count(struct lb_program *program, uint64_t word)
 	if (word & LB_FLOW_CLIENT || program->backends[row].use == ROW_QUARANTINE)
 		return;
 	program->backends[row].flows_counting++;
+	program->sweep.flows_found[service_row]++;
 	program->sweep.pass.flows++;
 	if ((uint32_t)ring == 0)
 		return;
@@ -138,7 +144,20 @@ static void row_release(struct lb_program *program, uint16_t row)
 		program->options.row_released(program->options.context, row);
 }
 
-static void pass_end(struct lb_program *program)
+/* Flows that began during the pass may have been found as well: too many for one pass, never too few. */
+static void flows_count(struct lb_program *program, uint32_t now_epoch)
+{
+	struct lb_limiter *limiter = program->options.limiter;
+	struct sweep_state *sweep = &program->sweep;
+
+	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
+		if (program->options.tables->services[row].flags & LB_SERVICE_LIMIT_FLOWS)
+			__sync_fetch_and_add(&limiter->flows[row], sweep->flows_found[row] - sweep->flows_began[row]);
+	}
+	store_once(limiter->swept_epoch, now_epoch);
+}
+
+static void pass_end(struct lb_program *program, uint32_t now_epoch)
 {
 	struct sweep_state *sweep = &program->sweep;
 	bool released = false;
@@ -158,6 +177,7 @@ static void pass_end(struct lb_program *program)
 			book->counted = true;
 		}
 	}
+	flows_count(program, now_epoch);
 	sweep->counted_stamp = sweep->pass_stamp;
 	if (released)
 		indexes_build(program);
@@ -203,7 +223,7 @@ void lb_program_sweep(struct lb_program *program, uint32_t now_epoch, struct lb_
 	*ret_stats = (struct lb_sweep_stats){.flows = sweep->pass.flows - before.flows,
 					     .removed = sweep->pass.removed - before.removed};
 	if (sweep->step == 0) {
-		pass_end(program);
+		pass_end(program, now_epoch);
 		*ret_stats = sweep->pass;
 		ret_stats->complete = true;
 	}

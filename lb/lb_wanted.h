@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/lib/address_text.h"
 #include "lb/lb_state.h"
 
 /*
@@ -23,6 +24,26 @@ enum lb_no_backends {
 	LB_NO_BACKENDS_ALL,  /* to all that are down but not draining, as if they were up: better a guess than a refusal */
 };
 
+/* So many in a minute, and `burst` at once; a burst of 0: no limit. */
+struct lb_rate_wanted {
+	uint32_t per_minute;
+	uint32_t burst;
+};
+
+#define LB_RATE_MAX 600000000u /* a minute */
+
+/* What comes in one tick of the coarsest clock, 10 ms, must fit. */
+static inline uint32_t lb_burst_least(uint32_t per_minute)
+{
+	return per_minute / 6000 ? per_minute / 6000 : 1;
+}
+
+/* Ten minutes' worth: a bucket has no room for finer shares. */
+static inline uint32_t lb_burst_most(uint32_t per_minute)
+{
+	return per_minute < 10000000 ? per_minute * 10 : 100000000;
+}
+
 /* A backend's identity is its service's, with `address` and `port`: nothing else makes it another one. */
 struct lb_backend_wanted {
 	struct address address;
@@ -35,6 +56,8 @@ struct lb_backend_wanted {
 	struct address tunnel_source, tunnel_destination; /* of the outer header, of one family */
 	struct egress egress;        /* the next hop; EGRESS_RESOLVED unset: not known yet, its packets are dropped and counted */
 	const char *name;            /* for people */
+	uint64_t quic_server;        /* its server id, the first byte lowest; only where the service has a length of them */
+	bool quic_named;             /* it has one */
 };
 
 /* A service's identity is `address`, `protocol` and its ports. */
@@ -48,6 +71,18 @@ struct lb_service_wanted {
 	uint16_t affinity_epochs;
 	uint16_t udp_idle_epochs; /* a UDP flow silent for longer is a new flow */
 	enum lb_no_backends no_backends;
+	/*
+	 * Clients that are served: the longest of the prefixes decides, a denial among equals; without a match, nobody when
+	 * there is an `allow` of any family, otherwise everybody. None at all: everybody.
+	 */
+	const struct prefix *allow, *deny;
+	size_t allow_count, deny_count;
+	/* Of each prefix of clients, `limit_prefix` bits long in the service's family, and of all clients together. */
+	struct lb_rate_wanted client_flows, client_packets, all_flows;
+	uint8_t limit_prefix;
+	uint8_t quic_server_length; /* bytes of server ids in QUIC's connection ids, 1 to 8; 0: not routed by them */
+	uint8_t quic_config;        /* their first three bits, 0 to 6 */
+	uint32_t flows_max; /* recorded flows of all clients; 0: no limit */
 	const struct lb_backend_wanted *backends; /* in any order */
 	size_t backend_count;
 	const char *name; /* for people: "namespace/name:port" */

@@ -24,14 +24,22 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 # A file belongs to the first room whose pattern it matches.
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
+# Steps of a function at packet time that have a header of their own.
+STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h"]
+
+
+def steps_of(function):
+    return [each for each in STEPS if each.startswith(function + "/")]
+
+
 FUNCTION_HEADERS = [f"{each}/*.h" for each in FUNCTIONS]
 OBJECTS = ["ctrl/manifest/*.h"]
 ROOMS = [
     # pattern of files, what they may include; `own`: the folder's other files
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
-    *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h", f"{each}/*_flow.h"],
-       ["base/packet/*.h", f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h", f"{each}/*_flow.h"], None)
+    *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
+       ["base/packet/*.h", f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each), None)
       for each in FUNCTIONS],
     *[([f"{each}/*"], BASE, "own") for each in FUNCTIONS],
     (["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"],
@@ -60,7 +68,7 @@ ROOMS = [
 
 # Headers in angle brackets: what a room must not have. (None: nothing but freestanding headers.)
 SYSTEM = [
-    (["base/packet/*", "*_wire.h", "*_state.h", "*_fast.h", "lb/lb_flow.h", "edge/edge_event.h"], None),
+    (["base/packet/*", "*_wire.h", "*_state.h", "*_fast.h", *STEPS, "edge/edge_event.h"], None),
     (["ebpf/*"], r"rte_"),
     (["dataplane/*"], r"bpf/"),
     (["tests/perf/dpdk_bench.c"], r"bpf/"),

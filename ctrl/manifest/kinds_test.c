@@ -180,6 +180,84 @@ static void service_addresses_refused(void **state)
 	assert_refused(SERVICE SPEC "  loadBalancerSourceRanges: [10.0.0.0/33]\n",
 		       "t.yaml:8:30: spec.loadBalancerSourceRanges[0]: \"10.0.0.0/33\" is not a network; write one such as "
 		       "192.0.2.0/24 or 2001:db8::/64");
+	assert_refused(ANNOTATED("    selvage.io/deny-source-ranges: 10.0.0.0/8,\n") SPEC,
+		       "t.yaml:6:36: metadata.annotations[selvage.io/deny-source-ranges]: \"\" is not a network; write networks "
+		       "such as 192.0.2.0/24 with commas between them");
+}
+
+#define LIMIT_PLACE "t.yaml:6:33: metadata.annotations[selvage.io/limit-new-flows]: "
+
+static void limits(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded = load_clean(
+		ANNOTATED("    selvage.io/limit-new-flows: 100/s burst 200\n    selvage.io/limit-packets: 10000000/s burst 100000\n"
+			  "    selvage.io/limit-new-flows-total: 30/m\n    selvage.io/limit-prefix: \"24, 56\"\n") SPEC);
+	const struct service *service = &loaded.objects.items[0]->service;
+	static const char *const wrong[] = {"100", "/s", "0/s", "1/h", "1/s burst", "1/s burst -1", "1/s  burst 1", "10000001/s", "1.5/s", "1/sec"};
+
+	assert_int_equal(service->limit_new_flows.per_minute, 6000);
+	assert_int_equal(service->limit_new_flows.burst, 200);
+	assert_int_equal(service->limit_packets.per_minute, 600000000);
+	assert_int_equal(service->limit_packets.burst, 100000);
+	assert_int_equal(service->limit_new_flows_total.per_minute, 30);
+	assert_int_equal(service->limit_new_flows_total.burst, 30);
+	assert_int_equal(service->limit_prefix_ipv4, 24);
+	assert_int_equal(service->limit_prefix_ipv6, 56);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char text[512], message[256];
+
+		snprintf(text, sizeof(text), ANNOTATED("    selvage.io/limit-new-flows: \"%s\"\n") SPEC, wrong[i]);
+		snprintf(message, sizeof(message), LIMIT_PLACE "must be as 100/s, 30/m or 100/s burst 200, up to 10000000/s, not \"%s\"",
+			 wrong[i]);
+		assert_refused(text, message);
+	}
+	assert_refused(ANNOTATED("    selvage.io/limit-new-flows: 1000/s burst 9\n") SPEC,
+		       LIMIT_PLACE "the burst of this rate must be from 10 (what comes in 10 ms) to 600000 (in 10 minutes), not 9");
+	assert_refused(ANNOTATED("    selvage.io/limit-new-flows: 1/m burst 11\n") SPEC,
+		       LIMIT_PLACE "the burst of this rate must be from 1 (what comes in 10 ms) to 10 (in 10 minutes), not 11");
+	assert_refused(ANNOTATED("    selvage.io/limit-prefix: 24,129\n") SPEC,
+		       "t.yaml:6:30: metadata.annotations[selvage.io/limit-prefix]: must be two lengths, of IPv4 (1 to 32) and IPv6 "
+		       "(1 to 128), as in 24,56, not \"24,129\"");
+}
+
+#define QUIC_PLACE "t.yaml:6:25: metadata.annotations[selvage.io/quic-lb]: "
+
+static void quic_servers(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded = load_clean(
+		ANNOTATED("    selvage.io/quic-lb: config=3, 10.0.0.21=C0de01, 10.0.0.22=beef02,2001:db8::1=c0de01\n") SPEC);
+	const struct service *service = &loaded.objects.items[0]->service;
+
+	assert_int_equal(service->quic_config, 3);
+	assert_int_equal(service->quic_server_length, 3);
+	assert_int_equal(service->quic_server_count, 3);
+	assert_int_equal(service->quic_servers[0].id, 0x01dec0);
+	assert_refused(ANNOTATED("    selvage.io/quic-lb: 10.0.0.21=c0de,10.0.0.22=c0\n") SPEC,
+		       QUIC_PLACE "the server ids must have one length; that of 10.0.0.22 has 1 bytes, others 2");
+	assert_refused(ANNOTATED("    selvage.io/quic-lb: 10.0.0.21=c0de,10.0.0.22=c0de\n") SPEC,
+		       QUIC_PLACE "10.0.0.22 and another backend share an id, or it has two");
+	assert_refused(ANNOTATED("    selvage.io/quic-lb: config=7\n") SPEC,
+		       QUIC_PLACE "must be as config=0, 10.0.0.21=c0de, 10.0.0.22=beef: a configuration from 0 to 6, and for each "
+				  "backend its server id in 1 to 8 bytes; \"config\" is not");
+	assert_refused(ANNOTATED("    selvage.io/quic-lb: 10.0.0.21=c0d\n") SPEC,
+		       QUIC_PLACE "must be as config=0, 10.0.0.21=c0de, 10.0.0.22=beef: a configuration from 0 to 6, and for each "
+				  "backend its server id in 1 to 8 bytes; \"10.0.0.21\" is not");
+}
+
+static void source_ranges(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded =
+		load_clean(ANNOTATED("    selvage.io/deny-source-ranges: \"10.1.0.0/16, 2001:db8::/32,192.0.2.7\"\n") SPEC
+			   "  loadBalancerSourceRanges: [10.0.0.0/8, \"2001:db8::1\"]\n");
+	const struct service *service = &loaded.objects.items[0]->service;
+
+	assert_int_equal(service->source_range_count, 2);
+	assert_int_equal(service->source_ranges[0].length, 8);
+	assert_int_equal(service->source_ranges[1].length, 128);
+	assert_int_equal(service->deny_range_count, 3);
+	assert_int_equal(service->deny_ranges[0].length, 16);
+	assert_false(prefix_family_ipv4(&service->deny_ranges[1]));
+	assert_int_equal(service->deny_ranges[2].length, 32);
 }
 
 static void port_ranges(void **state)
@@ -512,6 +590,9 @@ int main(void)
 		cmocka_unit_test(udp_and_tcp_may_have_the_same_number),
 		cmocka_unit_test(service_addresses_refused),
 		cmocka_unit_test(port_ranges),
+		cmocka_unit_test(source_ranges),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(quic_servers),
 		cmocka_unit_test(service_annotations_refused),
 		cmocka_unit_test(a_misspelt_metallb_annotation_is_warned_of),
 		cmocka_unit_test(slices),

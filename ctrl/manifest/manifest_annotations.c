@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Annotations of a Service: MetalLB's under both of its prefixes, and ours. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctrl/manifest/manifest_kinds.h"
@@ -33,6 +34,12 @@ static void slow_start_read(struct decoder *decoder, const struct yaml_node *nod
 static void udp_idle_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
 	number_read(decoder, node, 1, 86400, target);
+}
+
+/* As many as the flow table holds. */
+static void limit_flows_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	number_read(decoder, node, 1, 2097152, target);
 }
 
 static void interval_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -161,6 +168,68 @@ static void expect_status_read(struct decoder *decoder, const struct yaml_node *
 	health->expect_status_last = (uint16_t)last;
 }
 
+/* --- limits ------------------------------------------------------------------------------------------------------------ */
+
+#define RATE_MAX 10000000 /* a second */
+#define MINUTE_TICKS 6000 /* of the coarsest clock: buckets fill no oftener */
+
+/* "100/s", "30/m burst 5": the number, the unit's length, what may come at once. */
+static bool rate_parse(const char *text, uint64_t *ret_per_minute, uint64_t *ret_burst)
+{
+	size_t digits = strspn(text, "0123456789");
+	const char *unit = text + digits, *rest = unit + (*unit ? 2 : 0);
+	uint64_t number;
+
+	if (!decimal_parse(text, digits, RATE_MAX, &number) || number == 0)
+		return false;
+	if (strncmp(unit, "/s", 2) != 0 && strncmp(unit, "/m", 2) != 0)
+		return false;
+	*ret_per_minute = unit[1] == 's' ? number * 60 : number;
+	*ret_burst = number;
+	if (*rest == '\0')
+		return true;
+	return strncmp(rest, " burst ", 7) == 0 && decimal_parse(rest + 7, strlen(rest + 7), UINT32_MAX, ret_burst);
+}
+
+static void rate_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	uint64_t per_minute, burst, least, most;
+
+	if (!rate_parse(node->text, &per_minute, &burst)) {
+		decoder_error(decoder, node, "must be as 100/s, 30/m or 100/s burst 200, up to %d/s, not \"%.40s\"", RATE_MAX,
+			      node->text);
+		return;
+	}
+	least = per_minute / MINUTE_TICKS ? per_minute / MINUTE_TICKS : 1;
+	most = per_minute < RATE_MAX ? per_minute * 10 : RATE_MAX * 10;
+	if (burst < least || burst > most) {
+		decoder_error(decoder, node,
+			      "the burst of this rate must be from %llu (what comes in 10 ms) to %llu (in 10 minutes), not %llu",
+			      (unsigned long long)least, (unsigned long long)most, (unsigned long long)burst);
+		return;
+	}
+	*(struct service_rate *)target = (struct service_rate){(uint32_t)per_minute, (uint32_t)burst};
+}
+
+/* "24,56": IPv4, IPv6. */
+static void limit_prefix_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	size_t first_length = strcspn(node->text, ",");
+	const char *second = node->text + first_length + (node->text[first_length] ? 1 : 0);
+	uint64_t ipv4, ipv6;
+
+	second += strspn(second, " ");
+	if (!decimal_parse(node->text, first_length, 32, &ipv4) || !decimal_parse(second, strlen(second), 128, &ipv6) ||
+	    ipv4 == 0 || ipv6 == 0) {
+		decoder_error(decoder, node, "must be two lengths, of IPv4 (1 to 32) and IPv6 (1 to 128), as in 24,56, not \"%.40s\"",
+			      node->text);
+		return;
+	}
+	service->limit_prefix_ipv4 = (uint8_t)ipv4;
+	service->limit_prefix_ipv6 = (uint8_t)ipv6;
+}
+
 /* --- addresses --------------------------------------------------------------------------------------------------------- */
 
 void service_requested_add(struct decoder *decoder, const struct yaml_node *node, struct service *service,
@@ -210,6 +279,117 @@ static void load_balancer_ips_read(struct decoder *decoder, const struct yaml_no
 		count++;
 	}
 	service_requested_add(decoder, node, target, &(struct address_list){.items = items, .count = count});
+}
+
+/* "192.0.2.0/24, 2001:db8::/32". */
+static void deny_ranges_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	_cleanup_(freep) char *copy = strdup(node->text);
+	char *rest = copy, *part;
+	struct prefix *items;
+	size_t most = 1, count = 0;
+
+	for (const char *comma = node->text; (comma = strchr(comma, ',')); comma++)
+		most++;
+	if (most > SOURCE_RANGES_MAX) {
+		decoder_error(decoder, node, "has %zu networks and may have %d", most, SOURCE_RANGES_MAX);
+		return;
+	}
+	items = arena_array(decoder->arena, most, sizeof(*items));
+	while ((part = strsep(&rest, ","))) {
+		part += strspn(part, " \n");
+		part[strcspn(part, " \n")] = '\0';
+		if (prefix_parse(part, &items[count]) < 0) {
+			decoder_error(decoder, node,
+				      "\"%.80s\" is not a network; write networks such as 192.0.2.0/24 with commas between them",
+				      part);
+			return;
+		}
+		count++;
+	}
+	service->deny_ranges = items;
+	service->deny_range_count = count;
+}
+
+/* Hexadecimal bytes, the first one lowest. */
+static bool server_id_parse(const char *text, uint64_t *ret_id, uint8_t *ret_length)
+{
+	size_t digits = strspn(text, "0123456789abcdefABCDEF");
+	uint64_t id = 0;
+
+	if (text[digits] || digits == 0 || digits > 16 || digits % 2)
+		return false;
+	for (size_t i = 0; i < digits / 2; i++) {
+		char byte[3] = {text[2 * i], text[2 * i + 1], '\0'};
+
+		id |= (uint64_t)strtoul(byte, NULL, 16) << 8 * i;
+	}
+	*ret_id = id;
+	*ret_length = (uint8_t)(digits / 2);
+	return true;
+}
+
+/* "config=N" or "ADDRESS=ID"; `text` is changed. */
+static bool quic_part_read(struct decoder *decoder, const struct yaml_node *node, struct service *service, char *text,
+			   struct service_quic_server *ret_server)
+{
+	char *equals = strchr(text, '=');
+	uint8_t length;
+	uint64_t config;
+
+	*ret_server = (struct service_quic_server){0};
+	if (equals)
+		*equals = '\0';
+	if (equals && strcmp(text, "config") == 0 && decimal_parse(equals + 1, strlen(equals + 1), 6, &config)) {
+		service->quic_config = (uint8_t)config;
+		return true;
+	}
+	if (!equals || address_parse(text, &ret_server->address) < 0 ||
+	    !server_id_parse(equals + 1, &ret_server->id, &length)) {
+		decoder_error(decoder, node,
+			      "must be as config=0, 10.0.0.21=c0de, 10.0.0.22=beef: a configuration from 0 to 6, and for each backend "
+			      "its server id in 1 to 8 bytes; \"%.80s\" is not",
+			      text);
+		return false;
+	}
+	if (service->quic_server_length && service->quic_server_length != length) {
+		decoder_error(decoder, node, "the server ids must have one length; that of %.60s has %u bytes, others %u", text, length,
+			      service->quic_server_length);
+		return false;
+	}
+	service->quic_server_length = length;
+	return true;
+}
+
+static void quic_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	_cleanup_(freep) char *copy = strdup(node->text);
+	struct service_quic_server *servers = arena_array(decoder->arena, node->length / 5 + 1, sizeof(*servers));
+	char *rest = copy, *part, text[ADDRESS_TEXT_SIZE];
+	size_t count = 0;
+
+	while ((part = strsep(&rest, ","))) {
+		part += strspn(part, " ");
+		part[strcspn(part, " ")] = '\0';
+		if (!quic_part_read(decoder, node, service, part, &servers[count]))
+			return;
+		count += !address_is_zero(&servers[count].address);
+	}
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			bool family = address_is_ipv4(&servers[i].address) == address_is_ipv4(&servers[j].address);
+
+			if (address_equal(&servers[i].address, &servers[j].address) || (family && servers[i].id == servers[j].id)) {
+				decoder_error(decoder, node, "%s and another backend share an id, or it has two",
+					      address_format(&servers[i].address, text));
+				return;
+			}
+		}
+	}
+	service->quic_servers = servers;
+	service->quic_server_count = count;
 }
 
 /* Both prefixes may be given when they agree. */
@@ -337,6 +517,13 @@ static const struct field service_annotations[] = {
 	FIELD_WHOLE("metallb.io/ip-allocated-from-pool", field_keep), /* MetalLB's own note */
 	FIELD_WHOLE("metallb.universe.tf/ip-allocated-from-pool", field_keep),
 	FIELD_WHOLE("selvage.io/port-range", port_range_read),
+	FIELD_WHOLE("selvage.io/deny-source-ranges", deny_ranges_read),
+	FIELD("selvage.io/limit-new-flows", rate_read, struct service, limit_new_flows),
+	FIELD("selvage.io/limit-new-flows-total", rate_read, struct service, limit_new_flows_total),
+	FIELD_WHOLE("selvage.io/quic-lb", quic_read),
+	FIELD("selvage.io/limit-flows", limit_flows_read, struct service, limit_flows),
+	FIELD("selvage.io/limit-packets", rate_read, struct service, limit_packets),
+	FIELD_WHOLE("selvage.io/limit-prefix", limit_prefix_read),
 	FIELD("selvage.io/forwarding", forwarding_read, struct service, forwarding),
 	FIELD("selvage.io/no-healthy-backends", no_healthy_read, struct service, no_healthy),
 	FIELD("selvage.io/slow-start-seconds", slow_start_read, struct service, slow_start_seconds),

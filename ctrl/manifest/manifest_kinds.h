@@ -33,6 +33,8 @@ void annotations_read(struct decoder *decoder, const struct yaml_node *node, con
 /* The node of one annotation, for messages; NULL when it is not given. */
 const struct yaml_node *annotation_lookup(const struct yaml_node *node, const char *name);
 
+#define SOURCE_RANGES_MAX 4096 /* networks in one list of a service */
+
 /* Service annotations (manifest_annotations.c); called when the rest of the service is read. */
 void service_annotations_read(struct decoder *decoder, const struct yaml_node *node, struct object *object);
 /* What an annotation and a field ask for must agree; one address per family. */

@@ -181,10 +181,12 @@ static void source_ranges_read(struct decoder *decoder, const struct yaml_node *
 {
 	struct service *service = target;
 
+	if (node->kind == YAML_SEQUENCE && node->count > SOURCE_RANGES_MAX) {
+		decoder_error(decoder, node, "has %zu networks and may have %d", node->count, SOURCE_RANGES_MAX);
+		return;
+	}
 	list_read(decoder, node, sizeof(*service->source_ranges), field_prefix, &service->source_ranges,
 		  &service->source_range_count);
-	if (service->source_range_count)
-		decoder_warning(decoder, node, "is kept but has no effect yet: clients outside these ranges are served too");
 }
 
 static void session_affinity_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -429,6 +431,8 @@ void service_read(struct decoder *decoder, const struct yaml_node *node, struct 
 		.address_pool = "",
 		.allow_shared_ip = "",
 		.udp_idle_seconds = 120,
+		.limit_prefix_ipv4 = 32,
+		.limit_prefix_ipv6 = 64,
 		.health = {.check = SERVICE_CHECK_BY_PROTOCOL, .interval_ms = 1000, .timeout_ms = 500, .rise = 2,
 			   .fall = 3, .path = "/", .host = "", .expect_status_first = 200, .expect_status_last = 399,
 			   .send = "", .expect = ""},

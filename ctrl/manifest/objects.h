@@ -167,6 +167,18 @@ struct service_health {
 	const char *expect; /* UDP: what the answer must begin with; "": any answer */
 };
 
+/* selvage.io/limit-…: so many in a minute, and so many at once; a burst of 0: no limit. */
+struct service_rate {
+	uint32_t per_minute;
+	uint32_t burst;
+};
+
+/* selvage.io/quic-lb: a backend's server id, the first byte lowest. */
+struct service_quic_server {
+	struct address address;
+	uint64_t id;
+};
+
 struct service {
 	enum service_type type;
 	struct address_list cluster_ips; /* clusterIP(s) without "None" */
@@ -183,6 +195,8 @@ struct service {
 	const char *load_balancer_class;
 	const struct prefix *source_ranges; /* loadBalancerSourceRanges */
 	size_t source_range_count;
+	const struct prefix *deny_ranges; /* selvage.io/deny-source-ranges */
+	size_t deny_range_count;
 	struct address_list ingress; /* status.loadBalancer.ingress: the addresses it has */
 
 	/* metallb.io/…; `requested` is loadBalancerIP or loadBalancerIPs, at most one address per family */
@@ -195,6 +209,14 @@ struct service {
 	enum service_no_healthy no_healthy;
 	uint32_t slow_start_seconds; /* 0: off */
 	uint32_t udp_idle_seconds;
+	struct service_rate limit_new_flows, limit_packets; /* of each client's prefix */
+	struct service_rate limit_new_flows_total;          /* of all clients together */
+	uint32_t limit_flows;                               /* recorded ones; 0: no limit */
+	uint8_t limit_prefix_ipv4, limit_prefix_ipv6;       /* bits that make a client */
+	const struct service_quic_server *quic_servers; /* 0: not routed by connection id */
+	size_t quic_server_count;
+	uint8_t quic_server_length; /* bytes of every id, 1 to 8 */
+	uint8_t quic_config;        /* 0 to 6 */
 	struct service_health health;
 };
 

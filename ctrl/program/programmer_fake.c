@@ -72,6 +72,8 @@ static void tables_free(struct edge_tables *tables)
 	free(tables->filter);
 	free(tables->fragments);
 	free(tables->holding);
+	free(tables->guards);
+	free(tables->limiter);
 	free(tables->counters);
 }
 
@@ -118,10 +120,12 @@ static bool tables_new(struct edge_tables *tables)
 		.filter = table_new(sizeof(*tables->filter)),
 		.fragments = table_new(sizeof(*tables->fragments)),
 		.holding = table_new(sizeof(*tables->holding)),
+		.guards = table_new(sizeof(*tables->guards)),
+		.limiter = table_new(sizeof(*tables->limiter)),
 		.counters = table_new(sizeof(*tables->counters)),
 	};
 	return tables->config && tables->links && tables->routes && tables->neighbours && tables->vips && tables->lb &&
-	       tables->rings && tables->flows && tables->filter && tables->fragments && tables->holding && tables->counters;
+	       tables->rings && tables->flows && tables->filter && tables->fragments && tables->holding && tables->guards && tables->limiter && tables->counters;
 }
 
 int programmer_fake(struct programmer **ret_programmer, struct error *error)

@@ -308,6 +308,16 @@ static enum network_next_hop_state backend_reach(struct reconcile_work *work, co
 	return hop;
 }
 
+static void quic_server_fill(const struct service *service, struct lb_backend_wanted *row)
+{
+	for (size_t i = 0; i < service->quic_server_count; i++) {
+		if (!address_equal(&service->quic_servers[i].address, &row->address))
+			continue;
+		row->quic_named = true;
+		row->quic_server = service->quic_servers[i].id;
+	}
+}
+
 static void backend_fill(struct reconcile_work *work, const struct object *object, const struct service_port *port,
 			 const char *key, const struct candidate *candidate, struct lb_backend_wanted *row,
 			 struct reconcile_backend *view)
@@ -329,6 +339,7 @@ static void backend_fill(struct reconcile_work *work, const struct object *objec
 		.weight = (uint16_t)weight,
 		.weight_full = (uint16_t)weight,
 	};
+	quic_server_fill(&object->service, row);
 	if (candidate->port)
 		row->name = work_text(work, "%s", endpoint_format(&candidate->address, candidate->port, text));
 	else
@@ -454,6 +465,17 @@ static void service_add(struct reconcile_work *work, const struct object *object
 		.affinity_epochs = edge_epochs_from_ms(service->affinity_timeout_seconds * 1000ull),
 		.udp_idle_epochs = edge_epochs_from_ms(service->udp_idle_seconds * 1000ull),
 		.no_backends = service->no_healthy == SERVICE_NO_HEALTHY_ALL ? LB_NO_BACKENDS_ALL : LB_NO_BACKENDS_DROP,
+		.allow = cluster_ip ? NULL : service->source_ranges, /* as Kubernetes has it: of the load balancer's addresses */
+		.allow_count = cluster_ip ? 0 : service->source_range_count,
+		.deny = service->deny_ranges,
+		.deny_count = service->deny_range_count,
+		.client_flows = {service->limit_new_flows.per_minute, service->limit_new_flows.burst},
+		.client_packets = {service->limit_packets.per_minute, service->limit_packets.burst},
+		.all_flows = {service->limit_new_flows_total.per_minute, service->limit_new_flows_total.burst},
+		.flows_max = service->limit_flows,
+		.quic_server_length = port->protocol == PROTOCOL_NAME_UDP && service->quic_server_count ? service->quic_server_length : 0,
+		.quic_config = service->quic_config,
+		.limit_prefix = address_is_ipv4(address) ? service->limit_prefix_ipv4 : service->limit_prefix_ipv6,
 		.backends = rows,
 		.backend_count = candidates.count,
 		.name = key,

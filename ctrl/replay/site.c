@@ -339,8 +339,7 @@ int site_program(struct site *site, struct engine *engine, struct error *error)
 		site->program = edge_program_new(&engine->tables, engine->counter_sets, &site->host);
 		if (!site->program)
 			return error_set(error, ENOMEM, "no memory");
-		engine_set_epoch(engine, site->epoch);
-		engine_set_tick_ms(engine, SITE_FIRST_TICK_MS);
+		engine_set_time(engine, site->epoch, SITE_FIRST_TICK_MS);
 	}
 	return edge_program_apply(site->program, &site->result.wanted, &changes, error);
 }
@@ -356,17 +355,17 @@ void site_set_time_ms(struct site *site, struct engine *engine, uint64_t now_ms)
 	}
 	if (now_ms < site->first_ms)
 		return;
-	if (now_ms > site->now_ms) {
-		site->now_ms = now_ms;
-		engine_set_tick_ms(engine, SITE_FIRST_TICK_MS + (uint32_t)(now_ms - site->first_ms));
-	}
 	epoch = SITE_FIRST_EPOCH + (now_ms - site->first_ms) / EDGE_EPOCH_MS;
 	if (epoch > UINT32_MAX - 1)
 		epoch = UINT32_MAX - 1;
-	if (epoch <= site->epoch)
+	if (epoch < site->epoch)
+		return;
+	if (now_ms > site->now_ms)
+		site->now_ms = now_ms; /* a capture's packets may be a little out of order */
+	engine_set_time(engine, (uint32_t)epoch, SITE_FIRST_TICK_MS + (uint32_t)(site->now_ms - site->first_ms));
+	if (epoch == site->epoch)
 		return;
 	site->epoch = (uint32_t)epoch;
-	engine_set_epoch(engine, site->epoch);
 	for (uint32_t step = 0; step < EDGE_SWEEP_STEPS; step++)
 		edge_program_sweep(site->program, site->epoch, &stats);
 }

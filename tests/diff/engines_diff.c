@@ -33,40 +33,59 @@ struct diff {
 	uint64_t drops[DROP_COUNT];
 };
 
-static const char *const changes[] = {"first.yaml", "both.yaml", "draining.yaml", "dead.yaml", "both.yaml", "second.yaml", "all-dead.yaml"};
-
 static int complain(const char *what, const struct error *error)
 {
 	fprintf(stderr, "engines_diff: %s: %s\n", what, error->text);
 	return -1;
 }
 
-/* `change` NULL: the scenario "lan", otherwise "changes" with that file. */
-static int site_use(const struct diff *diff, struct side *side, const char *change)
+/* What the tables are made from: files of tests/vectors. */
+struct scene {
+	const char *files[3];
+};
+
+static const struct scene lan = {{"lan/manifest.yaml"}};
+
+static const struct scene scenes[] = {
+	{{"changes/node.yaml", "changes/services.yaml", "changes/first.yaml"}},
+	{{"changes/node.yaml", "changes/services.yaml", "changes/both.yaml"}},
+	{{"guard/node.yaml", "guard/sources.yaml"}},
+	{{"guard/node.yaml", "guard/busy.yaml"}},
+	{{"changes/node.yaml", "changes/services.yaml", "changes/draining.yaml"}},
+	{{"changes/node.yaml", "changes/services.yaml", "changes/dead.yaml"}},
+	{{"guard/node.yaml", "guard/narrow.yaml"}},
+	{{"changes/node.yaml", "changes/services.yaml", "changes/both.yaml"}},
+	{{"changes/node.yaml", "changes/services.yaml", "changes/second.yaml"}},
+	{{"changes/node.yaml", "changes/services.yaml", "changes/all-dead.yaml"}},
+};
+
+static int site_use(const struct diff *diff, struct side *side, const struct scene *scene)
 {
-	char paths[3][512];
-	const char *pointers[3] = {paths[0], paths[1], paths[2]};
+	char paths[array_length(scene->files)][512];
+	const char *pointers[array_length(scene->files)];
 	struct diagnostics diagnostics;
 	struct error error = {0};
+	size_t count = 0;
 	int result;
 
-	snprintf(paths[0], sizeof(paths[0]), "%s/%s", diff->vectors, change ? "changes/node.yaml" : "lan/manifest.yaml");
-	snprintf(paths[1], sizeof(paths[1]), "%s/changes/services.yaml", diff->vectors);
-	snprintf(paths[2], sizeof(paths[2]), "%s/changes/%s", diff->vectors, change ? change : "");
+	for (; count < array_length(scene->files) && scene->files[count]; count++) {
+		snprintf(paths[count], sizeof(paths[count]), "%s/%s", diff->vectors, scene->files[count]);
+		pointers[count] = paths[count];
+	}
 	diagnostics_init(&diagnostics);
-	result = side->site ? site_reload(side->site, pointers, change ? 3 : 1, &diagnostics, &error) :
-			      site_load(pointers, 1, "edge", &side->site, &diagnostics, &error);
+	result = side->site ? site_reload(side->site, pointers, count, &diagnostics, &error) :
+			      site_load(pointers, count, "edge", &side->site, &diagnostics, &error);
 	diagnostics_done(&diagnostics);
 	if (result == 0)
 		result = site_program(side->site, side->engine, &error);
 	return result < 0 ? complain("the manifests", &error) : 0;
 }
 
-static int sites_use(struct diff *diff, const char *change)
+static int sites_use(struct diff *diff, const struct scene *scene)
 {
-	if (site_use(diff, &diff->native, change) < 0 || site_use(diff, &diff->xdp, change) < 0)
+	if (site_use(diff, &diff->native, scene) < 0 || site_use(diff, &diff->xdp, scene) < 0)
 		return -1;
-	return site_use(diff, &diff->dpdk, change);
+	return site_use(diff, &diff->dpdk, scene);
 }
 
 static void hex_print(const char *what, const uint8_t *bytes, uint32_t length)
@@ -229,6 +248,8 @@ static int tables_compare(const struct diff *diff, const struct side *side)
 		different = "flows";
 	else if (memcmp(native->filter, other->filter, sizeof(*native->filter)) != 0)
 		different = "filter";
+	else if (memcmp(native->limiter, other->limiter, sizeof(*native->limiter)) != 0)
+		different = "buckets";
 	else if (memcmp(native->neighbours, other->neighbours, sizeof(*native->neighbours)) != 0)
 		different = "neighbours";
 	else if (memcmp(native->fragments, other->fragments, sizeof(*native->fragments)) != 0)
@@ -246,13 +267,13 @@ static int run(struct diff *diff, uint64_t count)
 	uint64_t change_at = count / 2;
 	uint32_t change = 0;
 
-	if (sites_use(diff, NULL) < 0)
+	if (sites_use(diff, &lan) < 0)
 		return -1;
 	for (uint64_t i = 0; diff->count < count; i++) {
-		/* The first half on one scenario; in the second, backends come and go. */
+		/* The first half on one scenario; in the second, backends and guards come and go. */
 		if (diff->count >= change_at) {
 			change_at = diff->count + FRAMES_BETWEEN_CHANGES;
-			if (sites_use(diff, changes[change++ % array_length(changes)]) < 0)
+			if (sites_use(diff, &scenes[change++ % array_length(scenes)]) < 0)
 				return -1;
 		}
 		if (i % FRAMES_BETWEEN_TICKS == 0) {

@@ -34,7 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	}
 	diagnostics_done(&diagnostics);
-	engine_set_tick_ms(engine, tick_ms);
+	engine_set_time(engine, epoch, tick_ms);
 	return 0;
 }
 
@@ -99,8 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (length > size)
 			length = (uint32_t)size;
 		if (head & 0x4000) {
-			engine_set_epoch(engine, ++epoch);
-			engine_set_tick_ms(engine, tick_ms += 700);
+			engine_set_time(engine, ++epoch, tick_ms += 700);
 			released_run();
 		}
 		frame_run(data, length, head & 0x8000 ? 2 : 1);

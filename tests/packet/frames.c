@@ -89,7 +89,7 @@ static void address4(struct writer *writer, uint8_t *place, bool source)
 			memcpy(place, CHOOSE(writer, clients), 3);
 			place[3] = (uint8_t)(50 + frames_random(writer->frames, 16));
 		} else {
-			memcpy(place, (uint8_t[]){192, 0, 2, (uint8_t)(100 + frames_random(writer->frames, one_in(writer, 2) ? 14 : 1))}, 4);
+			memcpy(place, (uint8_t[]){192, 0, 2, (uint8_t)(100 + frames_random(writer->frames, one_in(writer, 2) ? 15 : 1))}, 4);
 		}
 	}
 }
@@ -97,7 +97,7 @@ static void address4(struct writer *writer, uint8_t *place, bool source)
 static void address6(struct writer *writer, uint8_t *place, bool source)
 {
 	static const uint8_t network[8] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1};
-	static const uint8_t vip_ends[][2] = {{1, 0}, {1, 0}, {1, 2}, {2, 0}, {1, 1}, {1, 8}, {1, 9}, {1, 0x10}, {1, 0x11}};
+	static const uint8_t vip_ends[][2] = {{1, 0}, {1, 0}, {1, 2}, {2, 0}, {1, 1}, {1, 8}, {1, 9}, {1, 0x10}, {1, 0x11}, {1, 0x14}};
 
 	memset(place, 0, 16);
 	memcpy(place, network, sizeof(network));
@@ -142,6 +142,23 @@ static void payload(struct writer *writer)
 	noise(writer, one_in(writer, 40) ? frames_random(writer->frames, 1600) : frames_random(writer->frames, 40));
 }
 
+/* As a QUIC server's connection ids begin that the scenario "lan" names, or nearly. */
+static void quic(struct writer *writer)
+{
+	static const uint8_t servers[] = {0x21, 0x22, 0x23, 0x24};
+	bool long_header = one_in(writer, 2);
+	uint8_t *header = room(writer, long_header ? 6 : 1), *id;
+
+	header[0] = (uint8_t)(long_header ? 0xc0 : 0x40);
+	if (long_header)
+		header[5] = (uint8_t)(one_in(writer, 4) ? frames_random(writer->frames, 30) : 8);
+	id = room(writer, 3);
+	id[0] = (uint8_t)((one_in(writer, 6) ? frames_random(writer->frames, 8) : 2) << 5);
+	id[1] = 0xc0;
+	id[2] = CHOOSE(writer, servers);
+	payload(writer);
+}
+
 static void udp(struct writer *writer)
 {
 	uint32_t start = writer->length;
@@ -151,7 +168,12 @@ static void udp(struct writer *writer)
 	write16(header + 2, port(writer));
 	if (!one_in(writer, 4))
 		write16(header + 6, frames_random(writer->frames, 0x10000));
-	payload(writer);
+	if (one_in(writer, 4)) {
+		write16(header + 2, 443);
+		quic(writer);
+	} else {
+		payload(writer);
+	}
 	write16(header + 4, writer->length - start + (one_in(writer, 30) ? frames_random(writer->frames, 20) - 10 : 0));
 }
 

@@ -23,7 +23,7 @@ struct host_native {
 static __attribute__((noinline)) enum verdict edge_handle(const struct edge_tables *tables, uint32_t ifindex,
 							 struct packet *packet)
 {
-	struct edge_ingress ingress = edge_ingress(tables->config, ifindex, 0);
+	struct edge_ingress ingress = edge_ingress(tables->config, ifindex, (struct edge_clock){0});
 	uint32_t length = (uint32_t)(packet->end - packet->data);
 	struct decision decision = {0};
 	struct flow flow = {0};

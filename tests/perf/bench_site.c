@@ -143,6 +143,14 @@ void bench_flows_clear(const struct edge_tables *tables)
 	memset(tables->filter, 0, sizeof(*tables->filter));
 }
 
+void bench_flows_establish(const struct edge_tables *tables)
+{
+	uint64_t *words = tables->flows->words[0];
+
+	for (size_t i = 0; i < sizeof(*tables->flows) / sizeof(*words); i++)
+		words[i] &= ~(uint64_t)LB_FLOW_FRESH;
+}
+
 uint32_t bench_flows_unmarked(const struct edge_tables *tables, const struct bench_case *udp_hit, uint32_t flows)
 {
 	uint32_t unmarked = 0;

@@ -53,5 +53,8 @@ void bench_cases_init(const struct edge_tables *tables, struct bench_case *ret_c
 /* Forgets every flow. */
 void bench_flows_clear(const struct edge_tables *tables);
 
+/* Every flow that has begun is established: TCP's clients answer what no backend sends here. */
+void bench_flows_establish(const struct edge_tables *tables);
+
 /* Of the first `flows` clients of a UDP hit, those that the filter does not vouch for: they look into the flow table. */
 uint32_t bench_flows_unmarked(const struct edge_tables *tables, const struct bench_case *udp_hit, uint32_t flows);

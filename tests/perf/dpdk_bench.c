@@ -52,7 +52,7 @@ static void swap(struct rte_mbuf *mbuf)
 /* The same steps as worker.c's burst_handle(); where a packet goes makes no difference to this NIC. */
 static __attribute__((noinline)) bool burst_edge(struct bench *bench, const struct bench_case *way)
 {
-	struct edge_ingress ingress = edge_ingress(bench->tables.config, way->link, 0);
+	struct edge_ingress ingress = edge_ingress(bench->tables.config, way->link, (struct edge_clock){0, 0});
 	struct rte_mbuf *packets[BURST];
 	uint16_t count = rte_eth_rx_burst(bench->port, 0, packets, BURST);
 	bool right = count == BURST;

@@ -109,6 +109,8 @@ static int cases_time(struct bench *bench)
 				code = time_one(bench, BENCH_EDGE, &bench->cases[BENCH_UDP_HIT], 1, &warm);
 			if (code == 0 && !way->new_flows)
 				code = time_one(bench, BENCH_EDGE, way, 1000, &warm);
+			if (!way->new_flows)
+				bench_flows_establish(&bench->host->tables);
 			if (code == 0)
 				code = time_round(bench, way, repeat, round, &rounds[i]);
 			store_once(bench->host->tables.config->epoch_override, BENCH_EPOCH + 1);
@@ -153,6 +155,8 @@ static int flows_measure(struct bench *bench, uint32_t flows, struct flows_round
 	many->vary.sequential = 1;
 	bench_flows_clear(&bench->host->tables);
 	code = time_one(bench, BENCH_EDGE, many, flows, &ignored); /* each flow begins */
+	if (code == 0)
+		code = time_one(bench, BENCH_EDGE, many, flows, &ignored); /* and is established */
 	ret_rounds->unmarked = bench_flows_unmarked(&bench->host->tables, many, flows);
 	many->vary.sequential = 0;
 	for (uint32_t round = 0; round < BENCH_ROUNDS && code == 0; round++) {
@@ -188,6 +192,67 @@ static int flows_time(struct bench *bench)
 	return 0;
 }
 
+#define FLOOD_FLOWS 20000u   /* established */
+#define FLOOD_PACKETS 20000u /* of theirs between two bursts of the flood */
+#define FLOOD_BURST 100000u
+#define FLOOD_BURSTS 40u     /* four million beginnings: twice what the flow table holds */
+#define FLOOD_AIM 1.2
+
+/* Packets of established flows alone, then the same between bursts of flows that begin and never go on. */
+static int flood_measure(struct bench *bench, struct bench_case *flood, double *ret_alone, double *ret_beside)
+{
+	struct bench_case *known = &bench->cases[BENCH_UDP_HIT];
+	double ns, alone[FLOOD_BURSTS], beside[FLOOD_BURSTS];
+	int code;
+
+	bench_flows_clear(&bench->host->tables);
+	known->vary.flows = FLOOD_FLOWS;
+	code = time_one(bench, BENCH_EDGE, known, 2 * FLOOD_FLOWS, &ns);
+	for (uint32_t i = 0; i < FLOOD_BURSTS && code == 0; i++)
+		code = time_one(bench, BENCH_EDGE, known, FLOOD_PACKETS, &alone[i]);
+	for (uint32_t i = 0; i < FLOOD_BURSTS && code == 0; i++) {
+		flood->vary.source_base += FLOOD_BURST;
+		code = time_one(bench, BENCH_EDGE, flood, FLOOD_BURST, &ns);
+		if (code == 0)
+			code = time_one(bench, BENCH_EDGE, known, FLOOD_PACKETS, &beside[i]);
+	}
+	if (code)
+		return code;
+	*ret_alone = *ret_beside = 0;
+	for (uint32_t i = 0; i < FLOOD_BURSTS; i++) {
+		*ret_alone += alone[i] / FLOOD_BURSTS;
+		*ret_beside += beside[i] / FLOOD_BURSTS;
+	}
+	return 0;
+}
+
+static int flood_time(struct bench *bench)
+{
+	struct bench_case flood = bench->cases[BENCH_UDP_NEW];
+	double alone[BENCH_ROUNDS], beside[BENCH_ROUNDS], ratios[BENCH_ROUNDS], ratio;
+	uint32_t unmarked;
+
+	flood.vary.flows = FLOOD_BURST;
+	flood.vary.sequential = 1;
+	flood.vary.source_base += 1u << 24; /* nobody of the established */
+	for (uint32_t round = 0; round < BENCH_ROUNDS; round++) {
+		int code = flood_measure(bench, &flood, &alone[round], &beside[round]);
+
+		if (code)
+			return code;
+		ratios[round] = beside[round] / alone[round];
+	}
+	unmarked = bench_flows_unmarked(&bench->host->tables, &bench->cases[BENCH_UDP_HIT], FLOOD_FLOWS);
+	ratio = bench_spread(ratios).median;
+	printf("{\"bench\":\"flood-%s\",\"case\":\"flood\",\"text\":\"UDP, %u established flows beside a flood\",\"ns\":%.1f,"
+	       "\"ns_alone\":%.1f,\"ratio\":%.2f,\"looked_up_share\":%.4f,\"rounds\":%u",
+	       bench->host->name, FLOOD_FLOWS, bench_spread(beside).median, bench_spread(alone).median, ratio,
+	       (double)unmarked / FLOOD_FLOWS, BENCH_ROUNDS);
+	aim_print(FLOOD_AIM, ratio);
+	printf("}\n");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*open)(struct bench_host **ret_host, struct error *error);
@@ -197,6 +262,8 @@ static const struct {
 	{"native", bench_host_native, cases_time},
 	{"flows", bench_host_xdp, flows_time},
 	{"flows", bench_host_native, flows_time},
+	{"flood", bench_host_xdp, flood_time},
+	{"flood", bench_host_native, flood_time},
 };
 
 static int benchmark_run(size_t i, struct error *error)
@@ -230,6 +297,6 @@ int main(int count, char **arguments)
 		}
 	}
 	if (ran == 0)
-		return fprintf(stderr, "packet_bench: name some of xdp, native and flows\n"), 2;
+		return fprintf(stderr, "packet_bench: name some of xdp, native, flows and flood\n"), 2;
 	return 0;
 }

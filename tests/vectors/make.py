@@ -516,6 +516,25 @@ def nat():
          step(Ether(src=BACKEND_MAC, dst=ETH1) / answer, "drop", "lb", "neighbour_unresolved", "10.0.0.21:5353", interface="eth1"))
     dropped("closed port, TCP", "no service there", ether() / IP(src=CLIENT4, dst=VIP4) / TCP(dport=81), "vip_port_closed")
     dropped("closed port, UDP over IPv6", "no service there", ether() / IPv6(src=CLIENT6, dst=VIP6) / UDP(dport=54), "vip_port_closed")
+    # Whatever a flag or a port says, nothing of a virtual IP but its services is anybody's: never the host's.
+    for flags in ("S", "SA", "A", "PA", "FA", "R", "", "FPU"):
+        dropped(f"closed port, TCP {flags or 'null'}", "no service there, and no answer: ADR 0007",
+                ether() / IP(src=CLIENT4, dst=VIP4) / TCP(sport=22, dport=22, flags=flags), "vip_port_closed")
+        dropped(f"closed port, TCP {flags or 'null'} over IPv6", "no service there, and no answer: ADR 0007",
+                ether() / IPv6(src=CLIENT6, dst=VIP6) / TCP(sport=22, dport=22, flags=flags), "vip_port_closed")
+    for port in (0, 22, 52, 54, 5353, 65535):
+        dropped(f"closed port {port}, UDP", "no service there", ether() / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=port) / Raw(b"x"),
+                "vip_port_closed")
+    dropped("closed port, UDP without checksum", "no service there", ether() / IP(src=CLIENT4, dst=VIP4) / UDP(sport=1, dport=22, chksum=0),
+            "vip_port_closed")
+    dropped("closed port on the VLAN", "no service there", ether([Dot1Q(vlan=7)]) / IP(src="198.51.100.50", dst=VIP4) / TCP(dport=22, flags="S"),
+            "vip_port_closed")
+    for number in (2, 4, 41, 46, 47, 50, 51, 89, 112, 132, 136, 253):  # IGMP, IPIP, 6in4, RSVP, GRE, ESP, AH, OSPF, VRRP, SCTP, UDP-Lite, a test's
+        dropped(f"IP protocol {number}", "a virtual IP serves TCP, UDP and echo", ether() / IP(src=CLIENT4, dst=VIP4, proto=number) /
+                Raw(bytes([0, 1, 0, 22]) + bytes(36)), "vip_protocol_unsupported")
+    for number in (2, 4, 41, 47, 50, 89, 132, 136):
+        dropped(f"IP protocol {number} over IPv6", "a virtual IP serves TCP, UDP and echo", ether() / IPv6(src=CLIENT6, dst=VIP6, nh=number) /
+                Raw(bytes([0, 1, 0, 22]) + bytes(36)), "vip_protocol_unsupported")
     dropped("UDP to a TCP service", "no service there", ether() / IP(src=CLIENT4, dst=VIP4) / UDP(dport=80), "vip_port_closed")
     dropped("service without endpoints", "nobody to send to", ether() / IP(src=CLIENT4, dst="192.0.2.106") / TCP(dport=80, flags="S"),
             "service_no_backend", "lb")
@@ -1277,6 +1296,58 @@ def choices():
     case("session affinity", "every flow of a client goes to one backend", *steps)
 
 
+def quic():
+    """draft-ietf-quic-load-balancers: configuration 2 in the first three bits, two bytes of server id, in the clear."""
+    def name(server, config=2, nonce=b"\x11\x22\x33\x44\x55"):
+        return bytes([config << 5 | 7]) + bytes.fromhex(server) + nonce
+
+    def short(connection_id, rest=bytes(24)):
+        return bytes([0x40]) + connection_id + rest
+
+    def long(connection_id, version=1, length=None):
+        return bytes([0xc0]) + version.to_bytes(4, "big") + bytes([len(connection_id) if length is None else length]) + connection_id + bytes(40)
+
+    def packet(payload, sport=6000, client=CLIENT4, **fields):
+        return IP(src=client, dst="192.0.2.114") / UDP(sport=sport, dport=443, **fields) / Raw(payload)
+
+    def to(i, request, **more):
+        return step(ether((), ROUTER if request[IP].src == FAR4 else CLIENT) / request, "redirect", "lb", backend=f"10.0.0.{i}:443", by="eth1",
+                    out=forwarded(request, ETH1, f"02:00:00:00:02:{i}", f"10.0.0.{i}"), **more)
+
+    def anywhere(request, **expect):
+        outs = {f"10.0.0.{i}:443": forwarded(request, ETH1, f"02:00:00:00:02:{i}", f"10.0.0.{i}") for i in (21, 22, 23)}
+        return step(ether() / request, "redirect", "lb", out=outs, by="eth1", expect=expect)
+
+    for i in (21, 22, 23):
+        case(f"QUIC, short header, server {i}", "RFC 9000 section 17.3: the id begins behind the flags; the server id routes, whatever the ports",
+             *[to(i, packet(short(name(f"c0{i}")), sport)) for sport in range(6000 + 10 * i, 6008 + 10 * i)])
+        case(f"QUIC, long header, server {i}", "RFC 9000 section 17.2: flags, version, length, id; of any version (RFC 8999)",
+             *[to(i, packet(long(name(f"c0{i}"), version), 6300 + 10 * i + n)) for n, version in enumerate((1, 0x6b3343cf, 0xff00001d, 0x1a2a3a4a))])
+    moved = [packet(short(name("c022")), 6500), packet(short(name("c022")), 6501, "192.0.2.51"), packet(short(name("c022")), 6502, FAR4)]
+    back = [IP(src="10.0.0.22", dst=each[IP].src) / UDP(sport=443, dport=each[UDP].sport) / Raw(b"answer") for each in moved]
+    case("QUIC, the client moves", "RFC 9000 section 9: the connection stays, and its answers follow it",
+         *[made for request, reply in zip(moved, back) for made in (
+             to(22, request), step(Ether(src="02:00:00:00:02:22", dst=ETH1) / reply, "redirect", "lb", backend="10.0.0.22:443", interface="eth1",
+                                   out=translated(reply, ETH0, ROUTER if reply[IP].dst == FAR4 else CLIENT, "192.0.2.114", 443)))],
+         *[to(22, moved[0], at_ms=at) for at in (9000, 18000)])
+    for n, (what, payload) in enumerate((
+            ("an unknown server", short(name("c099"))), ("another configuration", short(name("c022", 1))),
+            ("the configuration that routes nowhere", short(name("c022", 7))), ("a long header with an id of two bytes", long(name("c022")[:2])),
+            ("a long header with no id", long(b"")), ("a long header whose id is longer than 20 bytes", long(name("c022"), length=21)),
+            ("flags alone", b"\x40"), ("a long header cut off behind the version", b"\xc0\0\0\0\1"),
+            ("a packet too short to be one", short(name("c022"), b"")[:9]), ("no data", b""))):
+        case(f"QUIC, {what}", "unroutable: by addresses and ports, always the same way",
+             *[made for sport in range(6600 + 10 * n, 6603 + 10 * n) for made in (
+                 anywhere(packet(payload, sport)), anywhere(packet(payload, sport), same_backend_as=2 * (sport - 6600 - 10 * n)))])
+    lies = packet(short(name("c022")), 6700, len=8)
+    case("QUIC behind the end of UDP", "what lies behind the UDP length is not QUIC's: by addresses and ports",
+         anywhere(lies), *[anywhere(packet(short(name("c0" + i))[:0], 6700), same_backend_as=0) for i in ("21", "22")])
+    request = IPv6(src=CLIENT6, dst="2001:db8:0:1::114") / UDP(sport=6000, dport=443) / Raw(long(name("c021")))
+    case("QUIC over IPv6", "the same", step(ether() / request, "redirect", "lb", backend="[2001:db8:0:2::21]:443", by="eth1",
+                                            out=forwarded(request, ETH1, BACKEND_MAC, BACKEND6)))
+    never_leaves("QUIC, truncated", "cut off anywhere", ether() / packet(long(name("c021")), 6800))
+
+
 def scenario_lan():
     links()
     arp()
@@ -1292,6 +1363,7 @@ def scenario_lan():
     port_range()
     choices()
     fragments()
+    quic()
     write("lan", "One node with clients on eth0 and its VLAN 7, and backends on eth1, eth0 and the VLAN.", ["manifest.yaml"])
 
 
@@ -1370,6 +1442,137 @@ def scenario_plain():
     write("plain", "A Node without interface names and routes.", ["manifest.yaml"])
 
 
+# --- guards ------------------------------------------------------------------------------------------------------------
+
+GUARD_MAC = "02:00:00:00:01:21"
+
+
+def guarded(packet, vip_port=53, backend4="192.0.2.21", backend6="2001:db8:0:1::21", mac=GUARD_MAC, client_mac=CLIENT, **more):
+    """A packet that goes to the one backend behind a guard."""
+    backend = backend4 if IP in packet else backend6
+    text = f"{backend}:{vip_port}" if IP in packet else f"[{backend}]:{vip_port}"
+    return step(ether((), client_mac) / packet, "tx", "lb", backend=text, out=forwarded(packet, ETH0, mac, backend), **more)
+
+
+def refused(packet, reason, client_mac=CLIENT, backend=None, **more):
+    return step(ether((), client_mac) / packet, "drop", "lb", reason, backend, **more)
+
+
+def sources():
+    def udp4(client, vip="192.0.2.100", sport=6000):
+        return IP(src=client, dst=vip) / UDP(sport=sport, dport=53) / Raw(b"x")
+
+    def udp6(client, sport=6000):
+        return IPv6(src=client, dst=VIP6) / UDP(sport=sport, dport=53) / Raw(b"x")
+
+    denied = "source_not_allowed"
+    for client, good, why in (("192.0.2.63", True, "in 192.0.2.0/24"), ("192.0.2.64", False, "the longer 192.0.2.64/26 is denied"),
+                              ("192.0.2.79", False, "the last before 192.0.2.80/28"), ("192.0.2.80", True, "192.0.2.80/28 is longer still"),
+                              ("192.0.2.95", True, "the last of 192.0.2.80/28"), ("192.0.2.96", False, "denied again"),
+                              ("192.0.2.127", False, "the last of 192.0.2.64/26"), ("192.0.2.128", True, "in 192.0.2.0/24"),
+                              ("192.0.2.255", True, "the last of 192.0.2.0/24"), ("192.0.3.0", False, "in no network"),
+                              ("192.0.1.255", False, "in no network"), ("203.0.113.8", True, "in 203.0.113.0/25"),
+                              ("203.0.113.9", False, "denied alone"), ("203.0.113.10", True, "in 203.0.113.0/25"),
+                              ("203.0.113.128", False, "in no network"), ("198.51.100.7", False, "allowed and denied alike: denied"),
+                              ("1.0.0.1", False, "below every network"), ("223.0.0.1", False, "above every network")):
+        packet = udp4(client)
+        case(f"source {client}", f"longest match: {why}", guarded(packet) if good else refused(packet, denied))
+    for client, good, why in ((CLIENT6, True, "in 2001:db8::/32"), ("2001:db8:bad::1", False, "2001:db8:bad::/48 is denied"),
+                              ("2001:db8:bad:1::1", True, "2001:db8:bad:1::/64 is longer"), ("2001:db8:bad:2::", False, "behind it"),
+                              ("2001:db8:bae::", True, "the first behind the denied"), ("2001:db9::", False, "in no network"),
+                              ("2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", False, "in no network")):
+        packet = udp6(client)
+        case(f"source {client}", f"longest match: {why}", guarded(packet) if good else refused(packet, denied))
+    for flags in ("S", "A", "FA", "R"):
+        packet = IP(src="192.0.2.64", dst="192.0.2.100") / TCP(sport=6001, dport=80, flags=flags)
+        case(f"TCP {flags} from a denied source", "whatever it is", refused(packet, denied))
+    packet = IP(src=CLIENT4, dst="192.0.2.100") / TCP(sport=6001, dport=80, flags="S")
+    case("TCP from an allowed source", "a service's ports have the same lists", guarded(packet, 80))
+    case("denial alone", "with no allowed network everybody else is served", refused(udp4(FAR4, "192.0.2.101"), denied),
+         guarded(udp4(CLIENT4, "192.0.2.101")), guarded(udp4("204.0.0.1", "192.0.2.101")))
+    case("networks of the other family", "a list that names no network of the client's family allows none of it",
+         refused(udp4(CLIENT4, "192.0.2.102"), denied))
+    case("the ends of the address space", "no bound lies behind the last address",
+         refused(udp4("1.0.0.1", "192.0.2.103"), denied), refused(udp4("126.255.255.255", "192.0.2.103"), denied),
+         guarded(udp4("128.0.0.1", "192.0.2.103")), guarded(udp4("223.255.255.254", "192.0.2.103")),
+         refused(udp4("223.255.255.255", "192.0.2.103"), denied))
+    packet = udp4(CLIENT4, sport=6100)
+    back = IP(src="192.0.2.21", dst=CLIENT4) / UDP(sport=53, dport=6100) / Raw(b"y")
+    answer = dict(out=translated(back, ETH0, CLIENT, "192.0.2.100", 53))
+    narrow = {"manifests": ["node.yaml", "narrow.yaml"]}
+    usual = {"manifests": ["node.yaml", "sources.yaml", "limits.yaml"]}
+    case("a client that is denied from now on", "what it has goes on until the epoch ends, in neither direction longer",
+         guarded(packet), step(ether((), GUARD_MAC) / back, "tx", "lb", backend="192.0.2.21:53", **answer),
+         guarded(packet),
+         guarded(packet, **narrow),
+         refused(packet, denied, at_ms=9000),
+         step(ether((), GUARD_MAC) / back, "drop", "lb", denied, "192.0.2.21:53", at_ms=9000),
+         step(ether((), GUARD_MAC) / back, "drop", "lb", denied, "192.0.2.21:53", at_ms=18000),
+         refused(udp4(CLIENT4, sport=6101), denied, at_ms=18000),
+         guarded(packet, at_ms=18000, **usual),
+         step(ether((), GUARD_MAC) / back, "tx", "lb", backend="192.0.2.21:53", at_ms=18000, **answer))
+    packet = udp4("192.0.2.65", sport=6102)
+    case("a client that is allowed from now on", "at once", refused(packet, denied),
+         guarded(packet, manifests=["node.yaml", "open.yaml"]))
+
+
+def limits():
+    flows4, flows6, packets, total = "192.0.2.110", "2001:db8:0:1::110", "192.0.2.111", "192.0.2.112"
+
+    def udp(sport, vip=flows4, client="192.0.2.150"):
+        return (IP if ":" not in vip else IPv6)(src=client, dst=vip) / UDP(sport=sport, dport=53) / Raw(b"x")
+
+    def tcp(sport, flags, client="192.0.2.151"):
+        return IP(src=client, dst=flows4) / TCP(sport=sport, dport=80, flags=flags)
+
+    def guarded6(packet, **more):
+        return step(ether() / packet, "tx", "lb", backend="[2001:db8:0:1::21]:53", out=forwarded(packet, ETH0, GUARD_MAC, "2001:db8:0:1::21"),
+                    **more)
+
+    def guarded(packet, vip_port=53, **more):
+        return globals()["guarded"](packet, vip_port, "192.0.2.22", mac="02:00:00:00:01:22", **more)
+
+    begins, sends = "limit_new_flows", "limit_packets"
+    case("new flows of a client, UDP", "3 at once, then one each half second; what is known goes on",
+         *[guarded(udp(i)) for i in (1, 2, 3)], refused(udp(4), begins), *[guarded(udp(i)) for i in (1, 2, 3)],
+         refused(udp(4), begins, at_ms=499), guarded(udp(4), at_ms=500), refused(udp(5), begins, at_ms=999),
+         guarded(udp(1), at_ms=999), guarded(udp(5), at_ms=1000), guarded(udp(4), at_ms=1000),
+         *[guarded(udp(i), at_ms=9000) for i in (1, 2, 6, 7, 8)], refused(udp(9), begins, at_ms=9000),
+         guarded(udp(9, client="192.0.2.152"), at_ms=9000))
+    case("new flows of a client, TCP", "SYN begins one; it may come again, and nothing else begins any",
+         *[guarded(tcp(i, "S"), 80) for i in (1, 2, 3)], refused(tcp(4, "S"), begins), guarded(tcp(1, "S"), 80), guarded(tcp(1, "A"), 80),
+         guarded(tcp(5, "A"), 80), guarded(tcp(6, "PA"), 80), guarded(tcp(1, "FA"), 80), refused(tcp(1, "S"), begins),
+         guarded(tcp(1, "S"), 80, at_ms=500))
+    for name, first, other, apart in (("64 bits", "2001:db8:5:1::1", "2001:db8:5:1:ffff::2", "2001:db8:5:2::1"),):
+        case(f"new flows of an IPv6 client: {name}", "a client's machine has a whole /64",
+             *[guarded6(udp(i, flows6, first if i & 1 else other)) for i in (1, 2, 3)], refused(udp(4, flows6, first), begins),
+             refused(udp(4, flows6, other), begins), guarded6(udp(4, flows6, apart)))
+    case("packets of a client", "4 at once, then one a second, of a /24 together, of known flows too",
+         guarded(udp(1, packets)), guarded(udp(1, packets)), guarded(udp(2, packets, "192.0.2.0")), guarded(udp(3, packets, "192.0.2.255")),
+         refused(udp(1, packets), sends), guarded(udp(1, packets, "192.0.3.1"), client_mac=ROUTER), refused(udp(1, packets), sends, at_ms=999),
+         guarded(udp(1, packets), at_ms=1000), refused(udp(1, packets, "192.0.2.7"), sends, at_ms=1000),
+         *[guarded(udp(1, packets), at_ms=20000) for _ in range(4)], refused(udp(1, packets), sends, at_ms=20000))
+    case("new flows of all clients", "5 at once, then one a second, whoever it is; what is known goes on",
+         *[guarded(udp(1, total, f"192.0.2.{160 + i}")) for i in range(5)], refused(udp(1, total, "192.0.2.170"), begins),
+         guarded(udp(1, total, "192.0.2.160")), refused(udp(1, total, "192.0.2.171"), begins, at_ms=999),
+         guarded(udp(1, total, "192.0.2.171"), at_ms=1000), refused(udp(1, total, "192.0.2.170"), begins, at_ms=1000))
+
+    def few(sport):
+        return IP(src="192.0.2.180", dst="192.0.2.113") / UDP(sport=sport, dport=5300) / Raw(b"x")
+
+    case("recorded flows of a service", "3, until others end: of those that go on none, of those that never did soon",
+         *[guarded(few(i), 5300, at_ms=9000) for i in (1, 2, 3)], refused(few(4), "limit_flows", at_ms=9000),
+         guarded(few(1), 5300, at_ms=9000), guarded(few(2), 5300, at_ms=9000), refused(few(4), "limit_flows", at_ms=18000),
+         guarded(few(4), 5300, at_ms=60000), refused(few(5), "limit_flows", at_ms=60000), guarded(few(1), 5300, at_ms=60000),
+         refused(few(5), "limit_flows", at_ms=70000), guarded(few(2), 5300, at_ms=70000))
+
+
+def scenario_guard():
+    sources()
+    limits()
+    write("guard", "Services that do not take every client, nor everything.", ["node.yaml", "sources.yaml", "limits.yaml"])
+
+
 def write_corpus():
     """The frames of the scenario "lan" as the fuzz target's first inputs: sixteen cases to a file."""
     with open(os.path.join(HERE, "lan", "cases.json"), encoding="utf-8") as file:
@@ -1395,5 +1598,6 @@ if __name__ == "__main__":
     scenario_lan()
     scenario_changes()
     scenario_plain()
+    scenario_guard()
     if "--check" not in sys.argv:
         write_corpus()
