@@ -576,6 +576,17 @@ static void fresh_flows_go_soon_and_silent_ones_give_way_to_them_at_last(void **
 		edge_program_sweep(fixture->program, fixture->epoch, &stats);
 	while (!stats.complete);
 	assert_int_equal(record_of(&view, &flow), 0);
+	/* In a full bucket a fresh one gives way before any that is established, however long that was silent. */
+	bucket = lb_flow_bucket(view.flows, hash_of(&view, &flow));
+	for (uint64_t fresh = 0; fresh < LB_FLOW_WAYS; fresh++) {
+		for (uint64_t way = 0; way < LB_FLOW_WAYS; way++)
+			bucket[way] = lb_flow_word(~hash_of(&view, &flow) ^ way << 60, 1,
+						   way == fresh ? fixture->epoch : fixture->epoch - 5, way == fresh ? LB_FLOW_FRESH : 0);
+		view.epoch = fixture->epoch;
+		send(&view, row, &flow);
+		assert_true(record_of(&view, &flow) & LB_FLOW_FRESH);
+		assert_true(bucket[fresh] == record_of(&view, &flow));
+	}
 	/* A bucket of others that are established: no room for a fresh one, until they were silent for two minutes. */
 	bucket = lb_flow_bucket(view.flows, hash_of(&view, &flow));
 	for (uint64_t way = 0; way < LB_FLOW_WAYS; way++)
