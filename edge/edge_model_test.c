@@ -289,12 +289,31 @@ static uint16_t flow_packet(struct model *model, const struct flow_model *flow, 
 	struct lb_question question = {.hash = flow->hash, .client_hash = client_hash, .epoch = model->fixture->epoch,
 				       .service = row, .ring_slot = slot, .tcp = service->protocol == PROTOCOL_TCP};
 
+	struct lb_view view = {.lb = &memory->lb, .flows = &memory->flows};
+	struct lb_flow_place found;
+
 	*ret_new = false;
 	if (!(slot & LB_SLOT_MOVED) && lb_filter_test(&memory->filter, flow->hash, model->fixture->epoch))
 		return slot & LB_SLOT_BACKEND;
 	slot = (uint16_t)lb_flow_settle(&memory->lb, &memory->flows, &question);
-	lb_filter_mark(&memory->filter, flow->hash, model->fixture->epoch);
+	if (question.client)
+		slot = (uint16_t)lb_flow_settle_client(&view, &question, slot);
 	*ret_new = question.new_flow;
+	if (!question.fresh) {
+		lb_filter_mark(&memory->filter, flow->hash, model->fixture->epoch);
+		return slot;
+	}
+	/* It is answered, and the client's next packet establishes it. */
+	found = lb_flow_find(&memory->flows, flow->hash, 0, model->fixture->epoch);
+	if (!found.found)
+		return slot;
+	lb_flow_put(&found, found.word | LB_FLOW_ANSWERED);
+	question.fresh = question.client = 0;
+	question.client_hash = client_hash;
+	assert_int_equal(lb_flow_settle(&memory->lb, &memory->flows, &question), slot);
+	assert_false(question.fresh);
+	if (question.client)
+		(void)lb_flow_settle_client(&view, &question, slot);
 	return slot;
 }
 
