@@ -99,7 +99,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (length > size)
 			length = (uint32_t)size;
 		if (head & 0x4000) {
-			engine_set_time(engine, ++epoch, tick_ms += 700);
+			epoch++;
+			tick_ms += 700;
+			engine_set_time(engine, epoch, tick_ms);
 			released_run();
 		}
 		frame_run(data, length, head & 0x8000 ? 2 : 1);
