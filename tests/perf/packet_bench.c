@@ -195,7 +195,7 @@ static int flows_time(struct bench *bench)
 #define FLOOD_FLOWS 20000u   /* established */
 #define FLOOD_PACKETS 20000u /* of theirs between two bursts of the flood */
 #define FLOOD_BURST 100000u
-#define FLOOD_BURSTS 40u     /* four million beginnings: twice what the flow table holds */
+#define FLOOD_BURSTS 21u     /* two million beginnings: what the flow table holds */
 #define FLOOD_AIM 1.2
 
 /* Packets of established flows alone, then the same between bursts of flows that begin and never go on. */
