@@ -42,6 +42,7 @@ struct channel_statistics {
 	uint64_t to_host;       /* over the TAP */
 	uint64_t to_host_failed;
 	uint64_t from_host;
+	uint64_t from_host_failed; /* longer than a packet buffer */
 	uint64_t to_workloads;  /* over the kernel's interfaces */
 	uint64_t to_workloads_failed;
 };
@@ -66,7 +67,7 @@ struct channel_message {
 	uint32_t ports[CHANNEL_PORTS_MAX]; /* TAKE_OVER: interfaces of the TAPs, attached ones with CHANNEL_PORT_ATTACHED */
 	struct channel_statistics statistics;
 	char device[128];
-	char text[144];
+	char text[136];
 };
 _Static_assert(sizeof(struct channel_message) == 440, "both ends agree");
 #define CHANNEL_PORT_ATTACHED 0x80000000u

@@ -14,13 +14,13 @@
 
 #define DPDK_WORKERS_MAX 16u
 #define DPDK_BURST 32u
-#define DPDK_MTU_MAX 9216u
+#define DPDK_DATA_ROOM 2048u /* of a packet buffer: what the host sends must fit into one */
 
 /* What one thread did with a port's packets. writer: that thread */
 struct port_counts {
 	uint64_t sent, send_failed;
 	uint64_t to_host, to_host_failed;
-	uint64_t from_host;
+	uint64_t from_host, from_host_failed;
 	uint64_t to_workloads, to_workloads_failed; /* of packets that came in by this port */
 } __rte_cache_aligned;
 
@@ -32,7 +32,6 @@ struct port {
 	int tap;
 	bool carrier;
 	bool attached; /* writer: control; packets go through the program */
-	bool interrupts; /* the driver can wait for packets */
 	uint16_t rx_queues, tx_queues;
 	bool tx_shared; /* there are fewer queues than threads: a lock goes with each */
 	rte_spinlock_t tx_locks[DPDK_WORKERS_MAX + 1];

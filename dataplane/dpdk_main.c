@@ -20,7 +20,6 @@
 #include "dataplane/worker_clock.h"
 
 #define PROGRAM "selvage-dpdk"
-#define DATA_ROOM 2048u
 #define MEMORY_MB_DEFAULT 128u
 #define BUFFERS_DEFAULT 16383u
 #define IDLE_US_DEFAULT 1000u
@@ -269,7 +268,7 @@ static int runtime_start(struct runtime *runtime, const struct options *options,
 
 	runtime->workers = options->workers;
 	runtime->idle_us_max = options->idle_us;
-	runtime->pool = rte_pktmbuf_pool_create("packets", options->buffers, 256, 0, RTE_PKTMBUF_HEADROOM + DATA_ROOM, SOCKET_ID_ANY);
+	runtime->pool = rte_pktmbuf_pool_create("packets", options->buffers, 256, 0, RTE_PKTMBUF_HEADROOM + DPDK_DATA_ROOM, SOCKET_ID_ANY);
 	if (!runtime->pool)
 		return error_set(error, ENOMEM, "no memory for %u packet buffers: %s; give more (--memory) or ask for fewer (--buffers)",
 				 options->buffers, rte_strerror(rte_errno));

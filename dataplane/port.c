@@ -63,9 +63,9 @@ static int device_probe(struct port *port, uint32_t number, struct error *error)
 	return 0;
 }
 
-static int device_configure(struct runtime *runtime, struct port *port, const struct rte_eth_dev_info *info, bool interrupts)
+static int device_configure(struct runtime *runtime, struct port *port, const struct rte_eth_dev_info *info)
 {
-	struct rte_eth_conf configuration = {.intr_conf.rxq = interrupts};
+	struct rte_eth_conf configuration = {0};
 	int code;
 
 	port->rx_queues = (uint16_t)RTE_MIN(runtime->workers, (uint32_t)info->max_rx_queues);
@@ -103,7 +103,6 @@ static int queues_setup(struct runtime *runtime, struct port *port)
 int port_open(struct runtime *runtime, struct port *port, uint32_t number, struct error *error)
 {
 	struct rte_eth_dev_info info;
-	bool waits = port_is_pci(port->device) || strncmp(port->device, "net_tap", 7) == 0;
 	int code = device_probe(port, number, error);
 
 	if (code)
@@ -112,9 +111,7 @@ int port_open(struct runtime *runtime, struct port *port, uint32_t number, struc
 		rte_spinlock_init(&port->tx_locks[i]);
 	code = rte_eth_dev_info_get(port->id, &info);
 	if (code == 0)
-		code = device_configure(runtime, port, &info, waits);
-	if (code < 0 && waits)
-		code = device_configure(runtime, port, &info, false);
+		code = device_configure(runtime, port, &info);
 	if (code == 0)
 		code = queues_setup(runtime, port);
 	if (code == 0)
@@ -125,7 +122,6 @@ int port_open(struct runtime *runtime, struct port *port, uint32_t number, struc
 				 port->device, port->rx_queues, rte_strerror(-code));
 	}
 	port->tx_shared = port->tx_queues <= runtime->workers;
-	port->interrupts = waits;
 	/* Neighbour solicitations come to groups of many names. */
 	if (rte_eth_allmulticast_enable(port->id) < 0)
 		log_debug("%s: this driver does not choose among multicast", port->name);
@@ -177,6 +173,7 @@ void port_statistics(const struct runtime *runtime, const struct port *port, str
 		ret_statistics->to_host += counts->to_host;
 		ret_statistics->to_host_failed += counts->to_host_failed;
 		ret_statistics->from_host += counts->from_host;
+		ret_statistics->from_host_failed += counts->from_host_failed;
 		ret_statistics->to_workloads += counts->to_workloads;
 		ret_statistics->to_workloads_failed += counts->to_workloads_failed;
 	}

@@ -12,6 +12,7 @@
 #include "dataplane/dpdk.h"
 
 #define PUNT_SEGMENTS 64
+#define PUNT_MTU_MAX (DPDK_DATA_ROOM - 22u) /* a header with two tags; and a whole frame is told from one that was cut */
 
 static int tap_fail(struct error *error, const struct port *port, const char *what)
 {
@@ -71,7 +72,7 @@ static int tap_configure(struct port *port, struct error *error)
 		if (ioctl(fd, SIOCSIFHWADDR, &request) < 0)
 			return tap_fail(error, port, "setting the address of");
 	}
-	request.ifr_mtu = mtu;
+	request.ifr_mtu = RTE_MIN(mtu, (int)PUNT_MTU_MAX);
 	if (ioctl(fd, SIOCSIFMTU, &request) < 0)
 		return tap_fail(error, port, "setting the MTU of");
 	if (ioctl(fd, SIOCGIFFLAGS, &request) < 0)
@@ -142,6 +143,11 @@ unsigned int punt_receive(struct runtime *runtime, struct port *port)
 		if (length <= 0) {
 			rte_pktmbuf_free(packet);
 			break;
+		}
+		if (length == rte_pktmbuf_tailroom(packet)) { /* perhaps only its beginning: somebody raised the MTU */
+			port->counts[runtime->workers].from_host_failed++;
+			rte_pktmbuf_free(packet);
+			continue;
 		}
 		packet->data_len = (uint16_t)length;
 		packet->pkt_len = (uint32_t)length;

@@ -61,6 +61,7 @@ ROOMS = [
     (["ctrl/api/*"], BASE + OBJECTS + ["edge/*.h", "ctrl/store/store.h"], "own"),
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
+                                                             "dataplane/control_channel.h",
                                                              "ctrl/program/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
                                                              "ctrl/api/openmetrics.h"], "own"),
     (["tests/*"], ["*"], None),

@@ -4,6 +4,7 @@
 #include "base/lib/verdict_text.h"
 #include "ctrl/api/openmetrics.h"
 #include "ctrl/daemon/daemon.h"
+#include "dataplane/control_channel.h"
 
 static void fastpath_metrics(const struct daemon *daemon, struct evbuffer *text)
 {
@@ -31,6 +32,41 @@ static void fastpath_metrics(const struct daemon *daemon, struct evbuffer *text)
 		return;
 	openmetrics_family(text, "selvage_fastpath_flows", "gauge", "Flows recorded and alive.");
 	openmetrics_sample_count(text, "selvage_fastpath_flows", daemon->flows, NULL);
+}
+
+/* What selvage-dpdk did with the packets of its NICs beside deciding. */
+static void ports_metrics(const struct daemon *daemon, struct evbuffer *text)
+{
+	bool begun = false;
+
+	for (size_t i = 0; i < daemon->interface_count; i++) {
+		const struct daemon_interface *interface = &daemon->interfaces[i];
+		struct channel_statistics port;
+
+		if (interface->mode != PROGRAMMER_DPDK || !interface->ifindex ||
+		    programmer_dpdk_statistics(daemon->programmer, interface->ifindex, &port) < 0)
+			continue;
+		if (!begun)
+			openmetrics_family(text, "selvage_dpdk_packets", "counter",
+					   "Packets of a NIC of DPDK, by what became of them.");
+		begun = true;
+		{
+			const struct {
+				const char *what;
+				uint64_t count;
+			} counts[] = {
+				{"received", port.received},   {"receive_missed", port.missed},
+				{"sent", port.sent},	       {"send_failed", port.send_failed},
+				{"to_host", port.to_host},     {"to_host_failed", port.to_host_failed},
+				{"from_host", port.from_host}, {"from_host_failed", port.from_host_failed},
+				{"to_workload", port.to_workloads}, {"to_workload_failed", port.to_workloads_failed},
+			};
+
+			for (size_t c = 0; c < array_length(counts); c++)
+				openmetrics_sample_count(text, "selvage_dpdk_packets_total", counts[c].count, "interface",
+							 interface->name, "what", counts[c].what, NULL);
+		}
+	}
 }
 
 static void vip_metrics(const struct daemon *daemon, struct evbuffer *text)
@@ -126,6 +162,7 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	openmetrics_sample_count(text, "selvage_build_info", 1, "version", SELVAGE_VERSION, "node",
 				 daemon->config->node_name, NULL);
 	fastpath_metrics(daemon, text);
+	ports_metrics(daemon, text);
 	vip_metrics(daemon, text);
 	backend_metrics(daemon, text);
 	openmetrics_family(text, "selvage_health_probes", "counter", "Health probes that ended.");

@@ -59,6 +59,8 @@ struct programmer_operations {
 	void (*close)(struct programmer *programmer);
 };
 
+struct channel_statistics; /* dataplane/control_channel.h */
+
 /* First in each engine's own struct. */
 struct programmer {
 	const struct programmer_operations *operations;
@@ -83,6 +85,10 @@ must_check int programmer_dpdk(const char *bpffs_directory, const char *run_dire
 /* Tables in this process' memory and nothing behind them. Its epoch stands still until programmer_fake_epoch_set(). */
 must_check int programmer_fake(struct programmer **ret_programmer, struct error *error);
 void programmer_fake_epoch_set(struct programmer *programmer, uint32_t epoch);
+
+/* Of a NIC of selvage-dpdk. -ENOENT: `programmer` is not programmer_dpdk()'s; -ENOTCONN: nobody is there to ask. */
+must_check int programmer_dpdk_statistics(struct programmer *programmer, uint32_t ifindex,
+					  struct channel_statistics *ret_statistics);
 
 /* Leaves the engine running. */
 static inline void programmer_close(struct programmer *programmer)

@@ -308,3 +308,19 @@ int programmer_dpdk(const char *bpffs_directory, const char *run_directory, stru
 	*ret_programmer = &self->programmer;
 	return 0;
 }
+
+int programmer_dpdk_statistics(struct programmer *programmer, uint32_t ifindex, struct channel_statistics *ret_statistics)
+{
+	struct programmer_dpdk *self = programmer_dpdk_of(programmer);
+	struct error error = {0};
+	int code;
+
+	if (programmer->operations != &dpdk_operations)
+		return -ENOENT;
+	if (!self->channel)
+		return -ENOTCONN;
+	code = channel_statistics_get(self->channel, ifindex, ret_statistics, &error);
+	if (code == -EPIPE || code == -ETIMEDOUT)
+		channel_lose(self);
+	return code;
+}

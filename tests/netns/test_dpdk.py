@@ -80,6 +80,7 @@ def test_traces_explanations_and_drops(scene):
     scene.client.run("nc", "-u", "-w1", VIP4, "7999", stdin="x\n", check=False)
     edge_site.wait_for(lambda: scene.drops()["vip_port_closed"] > before, 5, "the drop to be counted")
     metrics = scene.run("curl", "-sS", "http://127.0.0.1:9480/metrics").stdout
+    assert re.search(r'selvage_dpdk_packets_total\{interface="eth0",what="to_workload"\} [1-9]', metrics), metrics[:4000]
     assert re.search(r'selvage_fastpath_drops_total\{reason="vip_port_closed"[^}]*\} [1-9]', metrics), metrics[:2000]
 
 
