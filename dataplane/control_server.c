@@ -105,7 +105,8 @@ static int take_over(struct control_server *server, struct channel_message *answ
 	for (uint32_t i = 0; i < runtime->port_count; i++) {
 		struct port *port = &runtime->ports[i];
 
-		port_close(port);
+		if (!port_is_shared(port->device))
+			port_close(port);
 		answer->ports[i] = port->ifindex | (port->attached ? CHANNEL_PORT_ATTACHED : 0);
 		ret_fds[(*ret_fd_count)++] = port->tap;
 	}

@@ -75,6 +75,8 @@ struct port *runtime_port_find(struct runtime *runtime, uint32_t ifindex);
 /* "NAME=DEVICE" into `port`; pure. */
 must_check int port_parse(const char *text, struct port *ret_port, struct error *error);
 bool port_is_pci(const char *device);
+/* Two processes may have it open: it need not be closed before the next one opens it. */
+bool port_is_shared(const char *device);
 /* Probes the device and starts it, with a queue for each worker where it has so many. `number`: makes vdevs' names differ. */
 must_check int port_open(struct runtime *runtime, struct port *port, uint32_t number, struct error *error);
 void port_close(struct port *port);

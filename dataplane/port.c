@@ -15,6 +15,11 @@ bool port_is_pci(const char *device)
 	return isxdigit((unsigned char)device[0]) && strchr(device, ':') && !strchr(device, '=');
 }
 
+bool port_is_shared(const char *device)
+{
+	return strncmp(device, "net_af_packet", strlen("net_af_packet")) == 0;
+}
+
 int port_parse(const char *text, struct port *ret_port, struct error *error)
 {
 	const char *equals = strchr(text, '=');

@@ -264,8 +264,7 @@ int worker_run(void *argument)
 	}
 	rte_rcu_qsbr_thread_offline(runtime->rcu, worker->number);
 	rte_rcu_qsbr_thread_unregister(runtime->rcu, worker->number);
-	if (worker->stack >= 0)
-		close(worker->stack);
+	/* The packet socket goes with the process: to close it takes the kernel milliseconds, which an upgrade would wait for. */
 	rte_free(worker);
 	return 0;
 }
