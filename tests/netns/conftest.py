@@ -40,21 +40,21 @@ def machine():
 
 
 @pytest.fixture
-def engine():
+def nic_engine():
     """Of the nodes' NICs. A module with ENGINES has each of its tests run on all of them."""
     return "xdp-native"
 
 
 def pytest_generate_tests(metafunc):
     if "site" in metafunc.fixturenames and hasattr(metafunc.module, "ENGINES"):
-        metafunc.parametrize("engine", metafunc.module.ENGINES)
+        metafunc.parametrize("nic_engine", metafunc.module.ENGINES)
 
 
 @pytest.fixture
-def site(machine, engine):
-    if engine == "dpdk" and not (edge_site.BUILD / "dataplane/selvage-dpdk").exists():
+def site(machine, nic_engine):
+    if nic_engine == "dpdk" and not (edge_site.BUILD / "dataplane/selvage-dpdk").exists():
         pytest.skip(f"{edge_site.BUILD}/dataplane/selvage-dpdk is not built")
-    with edge_site.Site(engine=engine) as site:
+    with edge_site.Site(engine=nic_engine) as site:
         yield site
         nodes = [each for each in site.namespaces.values() if isinstance(each, edge_site.Node)]
         for node in nodes:

@@ -333,7 +333,7 @@ def test_bad_configuration(site, tmp_path):
 # --- replay --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["native", "xdp"])
+@pytest.mark.parametrize("engine", ["native", "xdp", "dpdk"])
 def test_replay_agrees_with_the_wire(node, tmp_path, engine):
     """What left the node on the wire is what selvage-replay says, with the same manifests."""
     program = edge_site.BUILD / "ctrl/replay/selvage-replay"
