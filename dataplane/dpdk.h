@@ -80,6 +80,8 @@ bool port_is_shared(const char *device);
 /* Probes the device and starts it, with a queue for each worker where it has so many. `number`: makes vdevs' names differ. */
 must_check int port_open(struct runtime *runtime, struct port *port, uint32_t number, struct error *error);
 void port_close(struct port *port);
+/* Whether the NIC has a link; where the kernel keeps the NIC below, by its word. */
+bool port_has_link(const struct port *port);
 void port_statistics(const struct runtime *runtime, const struct port *port, struct channel_statistics *ret_statistics);
 /*
  * Sends, on the thread's own queue or behind a lock; takes over the packets. `thread`: a worker's number, or runtime.workers

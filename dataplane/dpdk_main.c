@@ -23,6 +23,7 @@
 #define MEMORY_MB_DEFAULT 128u
 #define BUFFERS_DEFAULT 16383u
 #define IDLE_US_DEFAULT 1000u
+#define LINKS_LOOK_MS 200
 #define EVENTS_BUFFER (1 << 20)
 #define ARGUMENTS_MAX 64
 
@@ -357,12 +358,8 @@ static int workers_start(struct runtime *runtime, struct error *error)
 
 static void links_look(struct runtime *runtime)
 {
-	for (uint32_t i = 0; i < runtime->port_count; i++) {
-		struct rte_eth_link link;
-
-		if (rte_eth_link_get_nowait(runtime->ports[i].id, &link) == 0)
-			punt_carrier_set(&runtime->ports[i], link.link_status == RTE_ETH_LINK_UP);
-	}
+	for (uint32_t i = 0; i < runtime->port_count; i++)
+		punt_carrier_set(&runtime->ports[i], port_has_link(&runtime->ports[i]));
 }
 
 static bool event_handle(struct runtime *runtime, struct control_server *server, void *data)
@@ -381,20 +378,22 @@ static bool event_handle(struct runtime *runtime, struct control_server *server,
 static void control_run(struct runtime *runtime, struct control_server *server, int epoll_fd)
 {
 	struct epoll_event events[32];
-	uint64_t looked_s = 0;
+	uint64_t looked = 0;
 
 	while (true) {
-		int count = epoll_wait(epoll_fd, events, (int)array_length(events), 1000);
+		int count = epoll_wait(epoll_fd, events, (int)array_length(events), LINKS_LOOK_MS);
 		struct timespec now;
+		uint64_t turn;
 
 		for (int i = 0; i < count; i++) {
 			if (!event_handle(runtime, server, events[i].data.ptr))
 				return;
 		}
 		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-		if ((uint64_t)now.tv_sec != looked_s)
+		turn = ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) / LINKS_LOOK_MS;
+		if (turn != looked)
 			links_look(runtime);
-		looked_s = (uint64_t)now.tv_sec;
+		looked = turn;
 	}
 }
 

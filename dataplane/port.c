@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <linux/if.h>
 #include <rte_bus_vdev.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "base/lib/log.h"
 #include "dataplane/dpdk.h"
@@ -133,6 +136,39 @@ int port_open(struct runtime *runtime, struct port *port, uint32_t number, struc
 	log_info("%s: %s, driver %s, %u receive and %u send queues", port->name, port->device, info.driver_name, port->rx_queues,
 		 port->tx_queues);
 	return 0;
+}
+
+/* Drivers over a NIC of the kernel (af_packet, af_xdp) do not follow its link. False: there is no such NIC. */
+static bool kernel_link(const struct port *port, bool *ret_up)
+{
+	static const char word[] = "iface=";
+	const char *place = strstr(port->device, word);
+	struct ifreq request = {0};
+	size_t length;
+	int fd;
+
+	if (!place)
+		return false;
+	place += sizeof(word) - 1;
+	length = strcspn(place, ",");
+	if (length >= sizeof(request.ifr_name))
+		return false;
+	memcpy(request.ifr_name, place, length);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	*ret_up = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0 && request.ifr_flags & IFF_RUNNING;
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+bool port_has_link(const struct port *port)
+{
+	struct rte_eth_link link;
+	bool up;
+
+	if (kernel_link(port, &up))
+		return up;
+	return rte_eth_link_get_nowait(port->id, &link) < 0 || link.link_status == RTE_ETH_LINK_UP;
 }
 
 void port_close(struct port *port)
