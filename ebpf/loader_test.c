@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -210,6 +211,21 @@ static void epoch_is_the_programs_own(void **state)
 	assert_true(before != 0);
 }
 
+static void tick_is_the_kernels_in_milliseconds(void **state)
+{
+	struct timespec start, end;
+	uint32_t first = loader_tick_ms(*state), passed, elapsed_ms;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		passed = loader_tick_ms(*state) - first;
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		elapsed_ms = (uint32_t)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
+	} while (elapsed_ms < 200);
+	/* a tick of 10 ms at most at either end, and HZ 300 is slow by a tenth */
+	assert_in_range(passed, 160, elapsed_ms + 20);
+}
+
 static void quiesce_returns(void **state)
 {
 	loader_quiesce(*state);
@@ -233,6 +249,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(trace_is_limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(trace_takes_as_much_as_is_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(epoch_is_the_programs_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(tick_is_the_kernels_in_milliseconds, setup, teardown),
 		cmocka_unit_test_setup_teardown(quiesce_returns, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_attached_without_pins, setup, teardown),
 	};

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "edge/edge_explain.h"
 #include "edge/edge_fast.h"
 #include "edge/edge_fixture.h"
 #include "edge/edge_hold.h"
@@ -366,6 +367,40 @@ static void a_held_one_of_a_service_that_left_is_dropped(void **state)
 	edge_fixture_free(fixture);
 }
 
+static bool explained(struct edge_fixture *fixture, uint16_t fragment, uint32_t now_ms, const char *words)
+{
+	static const struct edge_names names;
+	struct edge_tables tables = memory_tables(fixture->memory);
+	struct edge_explanation explanation;
+	struct error error = {0};
+	bool found = false;
+	uint8_t frame[60];
+
+	frame_build(frame, 50, 7, fragment);
+	if (edge_explain(&tables, 1, 100, now_ms, frame, sizeof(frame), &names, &explanation, &error) < 0)
+		fail_msg("%s", error.text);
+	for (size_t i = 0; i < explanation.step_count; i++)
+		found |= strstr(explanation.steps[i], words) != NULL;
+	edge_explanation_done(&explanation);
+	return found;
+}
+
+static void a_fragment_is_explained_and_nothing_changes(void **state)
+{
+	struct edge_fixture *fixture = site_new();
+	struct edge_tables tables = memory_tables(fixture->memory);
+
+	assert_true(explained(fixture, 0x2003, 0, "kept until that one comes"));
+	assert_int_equal(edge_hold_count(&tables), 0);
+	assert_int_equal(verdict_of(fixture, 50, 7, 0x2000, 0), VERDICT_REDIRECT);
+	for (int again = 0; again < 2; again++)
+		assert_true(explained(fixture, 0x2003, 1, "follows its datagram's first fragment"));
+	assert_true(explained(fixture, 0x2002, 1, "fragment_overlap"));
+	assert_int_equal(verdict_of(fixture, 50, 7, 0x2003, 1), VERDICT_REDIRECT);
+	assert_true(explained(fixture, 0x2006, LB_FRAGMENT_MS + 2, "kept until that one comes"));
+	edge_fixture_free(fixture);
+}
+
 /* --- several threads ---------------------------------------------------------------------------------------------------- */
 
 #define ROUNDS 20000u
@@ -455,6 +490,7 @@ int main(void)
 		cmocka_unit_test(a_held_one_waits_for_a_second_and_no_longer),
 		cmocka_unit_test(a_sender_has_eight_slots),
 		cmocka_unit_test(a_held_one_of_a_service_that_left_is_dropped),
+		cmocka_unit_test(a_fragment_is_explained_and_nothing_changes),
 		cmocka_unit_test(workers_and_user_space_lose_none),
 	};
 
