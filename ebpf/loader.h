@@ -54,8 +54,8 @@ void loader_closep(struct loader **loader); /* for _cleanup_ */
 enum loader_found loader_found(const struct loader *loader);
 
 /*
- * The tables, mapped; `counters` is the first of loader_counter_sets() in a row: one for each processor, and the last for
- * what user space sends in the programs' stead (edge_hold_next()). Until loader_close().
+ * The tables, mapped; `counters` is the first of loader_counter_sets() in a row: one for each processor, one for
+ * what user space sends in the programs' stead (edge_hold_next()), and those of LOADER_WORKER_SETS. Until loader_close().
  */
 const struct edge_tables *loader_tables(const struct loader *loader);
 uint32_t loader_counter_sets(const struct loader *loader);

@@ -8,7 +8,7 @@
 
 #include "edge/edge_state.h"
 
-#define EDGE_HOLD_HEADROOM 64u /* more than any decision asks for */
+#define EDGE_HOLD_HEADROOM 128u /* decision.room is a signed byte */
 
 /* One that waits no longer. */
 struct edge_released {

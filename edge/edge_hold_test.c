@@ -377,7 +377,7 @@ static bool explained(struct edge_fixture *fixture, uint16_t fragment, uint32_t 
 	uint8_t frame[60];
 
 	frame_build(frame, 50, 7, fragment);
-	if (edge_explain(&tables, 1, 100, now_ms, frame, sizeof(frame), &names, &explanation, &error) < 0)
+	if (edge_explain(&tables, 1, 100, now_ms, frame, sizeof(frame), sizeof(frame), &names, &explanation, &error) < 0)
 		fail_msg("%s", error.text);
 	for (size_t i = 0; i < explanation.step_count; i++)
 		found |= strstr(explanation.steps[i], words) != NULL;

@@ -137,6 +137,11 @@ static uint32_t dpdk_epoch(const struct programmer *programmer)
 	return programmer_epoch(programmer_dpdk_of(programmer)->inner);
 }
 
+static uint32_t dpdk_tick_ms(const struct programmer *programmer)
+{
+	return programmer_tick_ms(programmer_dpdk_of(programmer)->inner);
+}
+
 static bool wanted_has(const struct programmer_dpdk *self, uint32_t ifindex)
 {
 	for (size_t i = 0; i < self->wanted_count; i++) {
@@ -274,6 +279,7 @@ static const struct programmer_operations dpdk_operations = {
 	.name = "dpdk",
 	.found = dpdk_found,
 	.epoch = dpdk_epoch,
+	.tick_ms = dpdk_tick_ms,
 	.attach = dpdk_attach,
 	.events_fd = dpdk_events_fd,
 	.events_consume = dpdk_events_consume,
@@ -304,6 +310,7 @@ int programmer_dpdk(const char *bpffs_directory, const char *run_directory, stru
 	}
 	self->programmer.tables = self->inner->tables;
 	self->programmer.program = self->inner->program;
+	self->programmer.own_counters = self->inner->own_counters; /* what it sends leaves by the TAP that stands for the NIC */
 	programmer_xdp_wait_also(self->inner, dpdk_wait, self);
 	*ret_programmer = &self->programmer;
 	return 0;

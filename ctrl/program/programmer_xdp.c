@@ -184,7 +184,7 @@ int programmer_xdp(const char *directory, struct programmer **ret_programmer, st
 	self->host = (struct edge_host){.quiesce = xdp_quiesce, .epoch = xdp_host_epoch};
 	self->loader = loader;
 	self->programmer.tables = loader_tables(loader);
-	self->programmer.own_counters = &self->programmer.tables->counters[loader_counter_sets(loader) - 1];
+	self->programmer.own_counters = &self->programmer.tables->counters[loader_counter_sets(loader) - LOADER_WORKER_SETS - 1];
 	self->programmer.program =
 		edge_program_new(self->programmer.tables, loader_counter_sets(loader), &self->host);
 	if (!self->programmer.program)

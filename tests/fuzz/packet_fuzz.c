@@ -85,7 +85,7 @@ static void released_run(void)
 			assert(released.decision.reason > DROP_NONE && released.decision.reason < DROP_COUNT);
 		else
 			assert(released.decision.reason == DROP_NONE && released.decision.ifindex != 0 &&
-			       released.bytes >= released.buffer && released.length <= LB_HOLD_BYTES + 8);
+			       released.bytes >= released.buffer && released.length <= LB_HOLD_BYTES + EDGE_HOLD_HEADROOM);
 	}
 }
 

@@ -13,6 +13,7 @@ from scapy.packet import Raw
 import manifests
 from edge_site import wait_for
 
+ENGINES = ["xdp-native", "dpdk"]
 CHECKS = {"health-interval-ms": 200, "health-timeout-ms": 200, "health-check": "udp", "health-expect": "pong"}
 
 
@@ -27,6 +28,11 @@ class Scene:
         self.node.start_daemon()
         self.node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), service, manifests.slices(service, self.backends)))
         self.node.wait_backends("big", up=4)
+
+    @property
+    def vips(self):
+        # The fan-out of packet sockets, by which DPDK reads the cable here, puts IPv4 fragments together before anybody sees them.
+        return manifests.vips(200)[self.node.engine == "dpdk":]
 
     def drops(self):
         drops = {reason: count for reason, count in self.node.drops().items() if count}
@@ -66,7 +72,7 @@ def asked(client, vip, size, number):
 
 def test_large_datagrams(scene, measured):
     for client in (scene.client, scene.far):
-        for vip in manifests.vips(200):
+        for vip in scene.vips:
             for size in (1400, 1473, 4000, 20000, 60000):
                 assert {asked(client, vip, size, number) for number in range(12)} == {"b1", "w1"}
     assert scene.drops() == {}
@@ -95,7 +101,7 @@ def port_of(client, vip):
 def test_out_of_order(scene, measured):
     took = []
     with scene.client.sniffer() as wire:
-        for vip in manifests.vips(200):
+        for vip in scene.vips:
             for number in range(1, 21):
                 with port_of(scene.client, vip) as (udp, port):
                     parts = frames(scene, vip, 4000, port, number)
@@ -107,13 +113,13 @@ def test_out_of_order(scene, measured):
                     took.append(time.monotonic() - start)
                     assert answer.endswith(data_of(4000, number)) and answer.startswith(b"pong ")
     assert scene.drops() == {}
-    assert scene.released() == 60
+    assert scene.released() == 30 * len(scene.vips)
     measured("answer after its last fragment, median, most, ms", [round(sorted(took)[at] * 1000, 2) for at in (len(took) // 2, -1)])
 
 
 def test_what_never_completes_is_counted(scene):
     with scene.client.sniffer() as wire:
-        for count, vip in enumerate(manifests.vips(200), 1):
+        for count, vip in enumerate(scene.vips, 1):
             first, second, third = frames(scene, vip, 4000, 5000, 77)
             wire.send(third)
             wait_for(lambda: scene.drops().get("fragment_without_first") == count, 3, "the fragment to be given up")
@@ -130,12 +136,11 @@ def test_what_never_completes_is_counted(scene):
 
 def test_without_the_daemon(scene):
     """In order they need none; what was held meanwhile is the next one's to give up."""
-    vip4, vip6 = manifests.vips(200)
     scene.node.kill_daemon()
-    for vip in (vip4, vip6):
+    for vip in scene.vips:
         assert {asked(scene.client, vip, 4000, number) for number in range(12)} == {"b1", "w1"}
     with scene.client.sniffer() as wire:
-        wire.send(frames(scene, vip4, 4000, 5000, 78)[1])
+        wire.send(frames(scene, scene.vips[0], 4000, 5000, 78)[1])
     scene.node.start_daemon()
     wait_for(lambda: scene.drops().get("fragment_without_first") == 1, 5, "the held fragment to be given up")
-    assert {asked(scene.client, vip6, 4000, number) for number in range(12)} == {"b1", "w1"}
+    assert {asked(scene.client, scene.vips[-1], 4000, number) for number in range(12)} == {"b1", "w1"}
