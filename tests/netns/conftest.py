@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests in namespaces; edge_site.py makes the namespaces and selvaged's place in them."""
 import os
+import shutil
 import signal
+import tempfile
 import time
 
 import pytest
@@ -12,6 +14,12 @@ import edge_site
 def pytest_configure(config):
     # Ended from outside, a run tidies up as it does after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # `selvage drops` remembers what its user has seen; this user is not us.
+    config.selvage_cache = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="svt-cache-")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.selvage_cache, ignore_errors=True)
 
 
 def why_not_here():
