@@ -43,8 +43,12 @@ static void report_send(void *context, enum edge_event_kind kind, uint32_t ifind
 {
 	struct worker *worker = context;
 	struct edge_event event = {.kind = kind, .ifindex = ifindex, .decision = *decision};
+	struct edge_counters *counters = worker->tables.counters;
 	struct timespec now;
 
+	if (kind == EDGE_EVENT_TRACE &&
+	    !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms / EDGE_TRACE_TICK_MS))
+		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	event.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	if (kind == EDGE_EVENT_TRACE) {
@@ -56,8 +60,9 @@ static void report_send(void *context, enum edge_event_kind kind, uint32_t ifind
 		if (bytes && bytes != event.bytes)
 			memcpy(event.bytes, bytes, event.captured);
 	}
-	if (send(worker->runtime->events[1], &event, sizeof(event), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return;
+	if (send(worker->runtime->events[1], &event, sizeof(event), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+	    kind == EDGE_EVENT_TRACE)
+		counters->trace_hidden++;
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------------- */

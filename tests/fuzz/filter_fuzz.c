@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	event.length = event.captured;
 	memcpy(event.bytes, frame, event.captured);
 	if (frame_length && frame[0] & 1)
-		event.decision = (struct decision){.verdict = frame[0] >> 1 & (VERDICT_COUNT - 1)};
+		event.decision = (struct decision){.verdict = frame[0] >> 1 & (VERDICT_PLACES - 1)};
 	/* what passes begins no flow */
 	if (frame_length && frame[0] & 8 && event.decision.verdict != VERDICT_PASS)
 		event.decision.flags = DECISION_NEW_FLOW;
