@@ -53,7 +53,7 @@ class Image:
     INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm /run /tmp /var/lib /sys/fs/bpf
+mkdir -p /dev/pts /dev/shm /run /tmp /var/lib /sys/fs/bpf; ln -s /run /var/run
 mount -t tmpfs run /run; mount -t tmpfs tmp /tmp; mount -t bpf bpf /sys/fs/bpf
 export PATH=/usr/bin:/usr/sbin:/bin
 ip link set lo up
@@ -81,16 +81,34 @@ done
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
         for library in libraries(source):
-            place = self.root / library.lstrip("/")
-            if not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(os.path.realpath(library), place)
+            self.library(library)
+
+    def library(self, path):
+        """A file with the names that lead to it: a library that came under two names would be loaded twice."""
+        real = os.path.realpath(path)
+        place = self.root / real.lstrip("/")
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(real, place)
+        name = self.root / str(path).lstrip("/")
+        if str(path) != real and not name.exists():
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.symlink_to(real)
 
     def text(self, at, text, mode=0o644):
         target = self.root / at.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
+
+    def drivers(self, *names):
+        """DPDK's drivers, which it loads from its folder by itself."""
+        for folder in pathlib.Path("/usr/lib").glob("*/dpdk/pmds-*"):
+            for name in names:
+                for file in folder.glob(f"librte_{name}.so.*"):
+                    self.library(file)
+                    for needed in libraries(file):
+                        self.library(needed)
 
     def modules(self, *names):
         """Kernel modules with what they need, for modprobe."""
