@@ -158,6 +158,33 @@ __attribute__((noinline)) int edge_xdp_wanted(struct xdp_md *xdp, const struct d
 	return 0;
 }
 
+/* After deciding, for packets that are not done with that. */
+PACKET_INLINE int edge_xdp_go_on(struct xdp_md *xdp, struct flow *flow, struct decision *decision, uint32_t length)
+{
+	if (flow->flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, flow, decision) < 0)
+		return -1;
+	if (decision->flags & DECISION_MORE) {
+		if ((decision->action == ACTION_UNWRAP ? edge_xdp_decide_unwrap(xdp, flow, decision) :
+							 edge_xdp_decide_rare(xdp, flow, decision)) < 0)
+			return -1;
+		if (decision->flags & DECISION_AGAIN) {
+			*decision = (struct decision){0};
+			if (edge_xdp_decide(xdp, flow, DROP_NONE, decision) < 0)
+				return -1;
+			if (flow->flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, flow, decision) < 0)
+				return -1;
+			if (decision->flags & DECISION_MORE && decision->action != ACTION_UNWRAP &&
+			    edge_xdp_decide_rare(xdp, flow, decision) < 0)
+				return -1;
+		}
+	}
+	if (((const struct edge_config *)edge_table(edge_config))->trace)
+		edge_xdp_trace(xdp, flow, decision, length);
+	if (decision->flags & DECISION_EVENT)
+		edge_xdp_wanted(xdp, decision);
+	return 0;
+}
+
 PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 {
 	const struct edge_config *config = edge_table(edge_config);
@@ -169,26 +196,10 @@ PACKET_INLINE int edge_xdp_run(struct xdp_md *xdp)
 
 	if (!counters || edge_xdp_decide(xdp, &flow, (uint32_t)flow_parse(&packet, &flow), &decision) < 0)
 		return XDP_ABORTED;
-	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
+	/* one branch for all that few packets need */
+	if (unlikely((flow.flags & FLOW_FRAGMENT) | (decision.flags & (DECISION_MORE | DECISION_EVENT)) | config->trace) &&
+	    edge_xdp_go_on(xdp, &flow, &decision, length) < 0)
 		return XDP_ABORTED;
-	if (unlikely(decision.flags & DECISION_MORE)) {
-		if ((decision.action == ACTION_UNWRAP ? edge_xdp_decide_unwrap(xdp, &flow, &decision) :
-							edge_xdp_decide_rare(xdp, &flow, &decision)) < 0)
-			return XDP_ABORTED;
-		if (decision.flags & DECISION_AGAIN) {
-			decision = (struct decision){0};
-			if (edge_xdp_decide(xdp, &flow, DROP_NONE, &decision) < 0)
-				return XDP_ABORTED;
-			if (flow.flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, &flow, &decision) < 0)
-				return XDP_ABORTED;
-			if (decision.flags & DECISION_MORE && decision.action != ACTION_UNWRAP && edge_xdp_decide_rare(xdp, &flow, &decision) < 0)
-				return XDP_ABORTED;
-		}
-	}
-	if (unlikely(config->trace))
-		edge_xdp_trace(xdp, &flow, &decision, length);
-	if (unlikely(decision.flags & DECISION_EVENT))
-		edge_xdp_wanted(xdp, &decision);
 	if ((decision.verdict == VERDICT_TX || decision.verdict == VERDICT_REDIRECT) &&
 	    edge_xdp_write(xdp, &flow, &decision) < 0) {
 		decision.verdict = VERDICT_DROP;
