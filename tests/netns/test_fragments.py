@@ -28,6 +28,15 @@ class Scene:
         self.node.start_daemon()
         self.node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), service, manifests.slices(service, self.backends)))
         self.node.wait_backends("big", up=4)
+        for client in (self.client, self.far):
+            for vip in self.vips:
+                # The router's hardware address is still being asked for at first; an answer that needs it is dropped and counted.
+                wait_for(lambda client=client, vip=vip: self.answered(client, vip), 10, f"an answer to {client.short} from {vip}", 0)
+
+    @staticmethod
+    def answered(client, vip):
+        with contextlib.suppress(TimeoutError):
+            return asked(client, vip, 10, 0, timeout_s=0.3)
 
     @property
     def vips(self):
@@ -57,10 +66,10 @@ def data_of(size, number):
     return bytes((number * 7 + i) % 251 for i in range(size))
 
 
-def asked(client, vip, size, number):
+def asked(client, vip, size, number, timeout_s=3):
     """Who answered a datagram with the same data."""
     with client.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(3)
+        udp.settimeout(timeout_s)
         udp.connect((vip, 7000))
         data = data_of(size, number)
         udp.send(data)
