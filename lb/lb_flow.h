@@ -118,7 +118,6 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 #pragma GCC unroll 8
 	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++) {
 		uint64_t word = load_once(bucket[way]);
-		uint32_t age;
 
 		if ((word ^ hash) >> LB_FLOW_SIGNATURE_SHIFT == 0 &&
 		    (word & (LB_FLOW_VALID | LB_FLOW_CLIENT)) == (kind | LB_FLOW_VALID)) {
@@ -128,6 +127,12 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 			result.bucket_full = false;
 			return result;
 		}
+	}
+#pragma GCC unroll 8
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++) {
+		uint64_t word = load_once(bucket[way]);
+		uint32_t age;
+
 		if (word == 0) {
 			age = 4 * (LB_FLOW_SEEN_MASK + 1);
 			result.bucket_full = false;
@@ -148,6 +153,7 @@ PACKET_INLINE struct lb_flow_place lb_flow_find(struct lb_flows *flows, uint64_t
 	result.word = load_once(*result.place);
 	return result;
 }
+
 /* Whether a fresh flow may not be written here: its place is that of a flow that is established and alive. */
 PACKET_INLINE bool lb_flow_occupied(const struct lb_flow_place *found, uint32_t now_epoch)
 {
