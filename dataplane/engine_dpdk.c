@@ -5,9 +5,9 @@
 #include <rte_mempool.h>
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #include "dataplane/engine.h"
+#include "dataplane/engine_clock.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/table_list.h"
 
@@ -115,26 +115,6 @@ static int dpdk_run(struct engine *engine, uint32_t ifindex, const void *frame, 
 	return 0;
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t clock_cost_ns(void)
-{
-	uint64_t least = UINT64_MAX;
-
-	for (int i = 0; i < 1000; i++) {
-		uint64_t start = clock_ns(), took = clock_ns() - start;
-
-		least = took < least ? took : least;
-	}
-	return least;
-}
-
 static int dpdk_time(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length, uint32_t repeat,
 		     uint64_t *ret_ns, struct error *error)
 {
@@ -148,9 +128,9 @@ static int dpdk_time(struct engine *engine, uint32_t ifindex, const void *frame,
 
 		if (!mbuf)
 			return error_set(error, ENOMEM, "no packet buffers for a frame of %u bytes", length);
-		start = clock_ns();
+		start = engine_clock_ns();
 		packet_handle(engine, ifindex, mbuf, &decision);
-		took = clock_ns() - start;
+		took = engine_clock_ns() - start;
 		least = took < least ? took : least;
 		rte_pktmbuf_free(mbuf);
 	}
@@ -187,7 +167,7 @@ int engine_dpdk_new(struct engine **ret_engine, struct error *error)
 		.time = dpdk_time,
 		.free = dpdk_free,
 	};
-	dpdk->clock_ns = clock_cost_ns();
+	dpdk->clock_ns = engine_clock_cost_ns();
 	snprintf(name, sizeof(name), "engine%u", number++);
 	dpdk->pool = rte_pktmbuf_pool_create(name, ENGINE_MBUFS, 0, 0, ENGINE_HEADROOM + ENGINE_DATA_ROOM, SOCKET_ID_ANY);
 	if (!dpdk->pool)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The native host of the packet program: fetch, make room, count. */
 #include "dataplane/engine.h"
+#include "dataplane/engine_clock.h"
 
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "edge/edge_fast.h"
 #include "edge/edge_hold.h"
@@ -122,26 +122,6 @@ static int native_run(struct engine *engine, uint32_t ifindex, const void *frame
 	return 0;
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t clock_cost_ns(void)
-{
-	uint64_t least = UINT64_MAX;
-
-	for (int i = 0; i < 1000; i++) {
-		uint64_t start = clock_ns(), took = clock_ns() - start;
-
-		least = took < least ? took : least;
-	}
-	return least;
-}
-
 static int native_time(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length, uint32_t repeat,
 		       uint64_t *ret_ns, struct error *error)
 {
@@ -155,9 +135,9 @@ static int native_time(struct engine *engine, uint32_t ifindex, const void *fram
 
 		if (buffer_fill(native, frame, length, &packet) < 0)
 			return error_set(error, ENOMEM, "no memory");
-		start = clock_ns();
+		start = engine_clock_ns();
 		packet_handle(native, ifindex, &packet, &decision);
-		took = clock_ns() - start;
+		took = engine_clock_ns() - start;
 		least = took < least ? took : least;
 	}
 	*ret_ns = least > native->clock_ns ? least - native->clock_ns : 0;
@@ -188,7 +168,7 @@ struct engine *engine_native_new(void)
 	}
 	tables->config.abi = EDGE_ABI;
 	native->tables = tables;
-	native->clock_ns = clock_cost_ns();
+	native->clock_ns = engine_clock_cost_ns();
 	native->engine = (struct engine){
 		.name = "native",
 		.tables = {&tables->config, &tables->links, &tables->routes, &tables->neighbours, &tables->vips,

@@ -116,10 +116,21 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 		    (unlikely(decision->room != 0) && !pipeline_make_room(mbuf, decision->room))) {
 			decision->verdict = VERDICT_DROP;
 			decision->reason = DROP_room_failed;
+			if (report && unlikely(edge_trace_wanted(tables->config, &flow, decision)))
+				report(context, EDGE_EVENT_TRACE, ingress->ifindex, mbuf, decision);
 		} else {
 			packet = pipeline_view(mbuf);
 			edge_rewrite(tables, &packet, &flow, decision);
 		}
 	}
 	edge_count(tables->counters, decision, length);
+}
+
+#define PIPELINE_AHEAD 4u /* packets whose first line is asked for while another is handled */
+
+/* Asks for the first bytes of the packets of a burst that come next: for each of them, before packet `next` is handled. */
+static __rte_always_inline void pipeline_prefetch(struct rte_mbuf **packets, uint16_t count, uint16_t next)
+{
+	for (uint32_t i = next ? next + PIPELINE_AHEAD : 0; i <= next + PIPELINE_AHEAD && i < count; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
 }

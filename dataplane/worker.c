@@ -14,7 +14,6 @@
 #include "dataplane/dpdk.h"
 #include "dataplane/worker_clock.h"
 
-#define PREFETCH_AHEAD 4u
 #define IDLE_SPINS 64u         /* empty rounds before the first nap: traffic that pauses is not idle */
 #define IDLE_FIRST_US 8u
 #define IDLE_PER_NAP 2u        /* rounds between two naps of one length */
@@ -47,7 +46,7 @@ static void report_send(void *context, enum edge_event_kind kind, uint32_t ifind
 	struct timespec now;
 
 	if (kind == EDGE_EVENT_TRACE &&
-	    !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms / EDGE_TRACE_TICK_MS))
+	    !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms))
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	event.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -160,13 +159,10 @@ static void burst_handle(struct worker *worker, uint32_t place, struct rte_mbuf 
 	const struct port *port = &worker->runtime->ports[place];
 	struct edge_ingress ingress = edge_ingress(worker->tables.config, port->ifindex, worker->clock);
 
-	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
 	for (uint16_t i = 0; i < count; i++) {
 		struct decision decision = {0};
 
-		if (i + PREFETCH_AHEAD < count)
-			rte_prefetch0(rte_pktmbuf_mtod(packets[i + PREFETCH_AHEAD], void *));
+		pipeline_prefetch(packets, count, i);
 		pipeline_run(&worker->tables, &ingress, packets[i], report_send, worker, &decision);
 		packet_send(worker, place, &decision, packets[i]);
 	}

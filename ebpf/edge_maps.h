@@ -89,9 +89,3 @@ PACKET_INLINE struct edge_clock edge_clock_now(void)
 
 	return (struct edge_clock){(uint32_t)(ticks >> edge_epoch_shift), (uint32_t)(ticks * edge_tick_scale >> 10)};
 }
-
-/* Ticks of EDGE_TRACE_TICK_MS. */
-PACKET_INLINE uint32_t edge_clock_trace_tick(void)
-{
-	return (uint32_t)(bpf_jiffies64() >> (edge_epoch_shift - EDGE_TRACE_TICK_BITS));
-}

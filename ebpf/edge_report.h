@@ -79,7 +79,7 @@ PACKET_INLINE void edge_report_trace(void *context, edge_report_load *load, uint
 	report.kind = EDGE_EVENT_TRACE;
 	report.captured = report.length < snaplen ? report.length : snaplen;
 	if (!counters || !edge_trace_wanted(config, flow, report.decision) ||
-	    !edge_trace_admit(config, counters, edge_clock_trace_tick()))
+	    !edge_trace_admit(config, counters, edge_clock_now().now_ms))
 		return;
 	if (!edge_report(context, load, &report))
 		counters->trace_hidden++;

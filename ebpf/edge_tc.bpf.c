@@ -93,16 +93,6 @@ __attribute__((noinline)) int edge_tc_decide_fragment(struct __sk_buff *skb, con
 	return 0;
 }
 
-__attribute__((noinline)) int edge_tc_decide_unwrap(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
-{
-	struct packet packet = edge_tc_view(skb);
-
-	if (!flow || !decision)
-		return -1;
-	edge_decide_unwrap(&packet, flow, decision);
-	return 0;
-}
-
 __attribute__((noinline)) int edge_tc_decide_rare(struct __sk_buff *skb, struct flow *flow, struct decision *decision)
 {
 	struct edge_ingress ingress;
@@ -171,13 +161,9 @@ int edge_tc(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_tc_decide_fragment(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;
-	if (unlikely(decision.flags & DECISION_MORE)) {
-		if ((decision.action == ACTION_UNWRAP ? edge_tc_decide_unwrap(skb, &flow, &decision) :
-							edge_tc_decide_rare(skb, &flow, &decision)) < 0)
-			return TC_ACT_SHOT;
-		if (decision.flags & DECISION_AGAIN)
-			decision = (struct decision){0}; /* no node sends tunnels out of a workload: the host's */
-	}
+	/* no ACTION_UNWRAP here: these are workloads' links */
+	if (unlikely(decision.flags & DECISION_MORE) && edge_tc_decide_rare(skb, &flow, &decision) < 0)
+		return TC_ACT_SHOT;
 	if (unlikely(config->trace))
 		edge_tc_trace(skb, &flow, &decision);
 	if (unlikely(decision.flags & DECISION_EVENT))

@@ -158,25 +158,26 @@ __attribute__((noinline)) int edge_xdp_wanted(struct xdp_md *xdp, const struct d
 	return 0;
 }
 
-/* After deciding, for packets that are not done with that. */
-PACKET_INLINE int edge_xdp_go_on(struct xdp_md *xdp, struct flow *flow, struct decision *decision, uint32_t length)
+/* edge_decide_rest() */
+PACKET_INLINE int edge_xdp_decide_rest(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
 {
 	if (flow->flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, flow, decision) < 0)
 		return -1;
-	if (decision->flags & DECISION_MORE) {
-		if ((decision->action == ACTION_UNWRAP ? edge_xdp_decide_unwrap(xdp, flow, decision) :
-							 edge_xdp_decide_rare(xdp, flow, decision)) < 0)
+	if (!(decision->flags & DECISION_MORE))
+		return 0;
+	return decision->action == ACTION_UNWRAP ? edge_xdp_decide_unwrap(xdp, flow, decision) :
+						   edge_xdp_decide_rare(xdp, flow, decision);
+}
+
+/* After edge_xdp_decide(), for packets that are not done with that: the rest of edge_decide(), and what is to be told. */
+PACKET_INLINE int edge_xdp_go_on(struct xdp_md *xdp, struct flow *flow, struct decision *decision, uint32_t length)
+{
+	if (edge_xdp_decide_rest(xdp, flow, decision) < 0)
+		return -1;
+	if (decision->flags & DECISION_AGAIN) {
+		*decision = (struct decision){0};
+		if (edge_xdp_decide(xdp, flow, DROP_NONE, decision) < 0 || edge_xdp_decide_rest(xdp, flow, decision) < 0)
 			return -1;
-		if (decision->flags & DECISION_AGAIN) {
-			*decision = (struct decision){0};
-			if (edge_xdp_decide(xdp, flow, DROP_NONE, decision) < 0)
-				return -1;
-			if (flow->flags & FLOW_FRAGMENT && edge_xdp_decide_fragment(xdp, flow, decision) < 0)
-				return -1;
-			if (decision->flags & DECISION_MORE && decision->action != ACTION_UNWRAP &&
-			    edge_xdp_decide_rare(xdp, flow, decision) < 0)
-				return -1;
-		}
 	}
 	if (((const struct edge_config *)edge_table(edge_config))->trace)
 		edge_xdp_trace(xdp, flow, decision, length);

@@ -396,7 +396,7 @@ uint32_t loader_epoch(const struct loader *loader)
 	return clock_ask(loader->program_clock);
 }
 
-uint32_t loader_tick_ms(const struct loader *loader)
+uint32_t loader_now_ms(const struct loader *loader)
 {
 	return clock_ask(loader->program_tick);
 }

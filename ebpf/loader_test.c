@@ -214,11 +214,11 @@ static void epoch_is_the_programs_own(void **state)
 static void tick_is_the_kernels_in_milliseconds(void **state)
 {
 	struct timespec start, end;
-	uint32_t first = loader_tick_ms(*state), passed, elapsed_ms;
+	uint32_t first = loader_now_ms(*state), passed, elapsed_ms;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	do {
-		passed = loader_tick_ms(*state) - first;
+		passed = loader_now_ms(*state) - first;
 		clock_gettime(CLOCK_MONOTONIC, &end);
 		elapsed_ms = (uint32_t)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
 	} while (elapsed_ms < 200);

@@ -473,11 +473,11 @@ static void tables_shadow_done(struct edge_tables *shadow)
 	free(shadow->limiter);
 }
 
-int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms, const uint8_t *frame,
+int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t now_ms, const uint8_t *frame,
 		 size_t length, size_t wire_length, const struct edge_names *names, struct edge_explanation *ret_explanation,
 		 struct error *error)
 {
-	struct edge_ingress ingress = {.ifindex = ifindex, .epoch = epoch, .tick_ms = tick_ms};
+	struct edge_ingress ingress = {.ifindex = ifindex, .epoch = epoch, .now_ms = now_ms};
 	struct edge_explanation explanation = {0};
 	struct edge_tables shadow;
 	struct flow flow = {0};

@@ -32,7 +32,7 @@ struct edge_explanation {
  * `wire_length` is how long the frame was where it came from, of which `length` bytes were kept; the same for a whole one.
  * -EINVAL: no frame, or one beyond EDGE_EXPLAIN_FRAME_MAX; -ENOMEM.
  */
-must_check int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t tick_ms,
+must_check int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t now_ms,
 			    const uint8_t *frame, size_t length, size_t wire_length, const struct edge_names *names,
 			    struct edge_explanation *ret_explanation,
 			    struct error *error);

@@ -7,8 +7,9 @@
  *     edge_rewrite()  rewrites the packet
  *     edge_count()    in every case
  *
- * and then does what decision.verdict says. Nothing here differs between hosts. Those in the kernel take what few packets need
- * in steps of its own: edge_decide_parsed() and edge_decide_more(), edge_write() and edge_write_more().
+ * and then does what decision.verdict says. Nothing here differs between hosts. Those in the kernel call the steps of deciding
+ * and rewriting by themselves, each in a function of its own: edge_decide_parsed(), edge_decide_fragment(),
+ * edge_decide_unwrap() and edge_decide_rare(), edge_write() and edge_write_more().
  */
 #pragma once
 
@@ -31,7 +32,7 @@ struct edge_ingress {
 	uint32_t ifindex;
 	uint32_t epoch;   /* the host's clock in epochs */
 	uint32_t segment; /* of a large segment that the host cuts when it sends: bytes of data in each part; 0: none */
-	uint32_t tick_ms; /* the host's coarse clock in milliseconds */
+	uint32_t now_ms; /* the host's coarse clock in milliseconds */
 };
 
 /* `clock`: the host's, which the configuration may override. */
@@ -40,7 +41,7 @@ PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config,
 	return (struct edge_ingress){
 		.ifindex = config->ingress_override ? config->ingress_override : ifindex,
 		.epoch = config->epoch_override ? config->epoch_override - 1 : clock.epoch,
-		.tick_ms = config->tick_override ? config->tick_override - 1 : clock.now_ms,
+		.now_ms = config->tick_override ? config->tick_override - 1 : clock.now_ms,
 	};
 }
 
@@ -56,7 +57,7 @@ PACKET_INLINE struct lb_view edge_view(const struct edge_tables *tables, const s
 		.routes = tables->routes,
 		.neighbours = tables->neighbours,
 		.epoch = ingress->epoch,
-		.now_ms = ingress->tick_ms,
+		.now_ms = ingress->now_ms,
 	};
 }
 
@@ -160,7 +161,9 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 		if (!vip) {
 			if (flow->flags & (FLOW_TO_GROUP_MAC | FLOW_UNWRAPPED))
 				return; /* what lay in a tunnel and is for no virtual IP passes as it came */
-			if (unlikely(lb_tunnel_likely(flow, ports)) && lb_tunnel_ours(tables->lb, flow))
+			/* No node sends tunnels out of a workload. */
+			if (unlikely(lb_tunnel_likely(flow, ports)) && !(link->flags & LINK_WORKLOAD) &&
+			    lb_tunnel_ours(tables->lb, flow))
 				edge_look_inside(decision, ACTION_UNWRAP);
 			else if (ports)
 				lb_reverse_decide(&view, flow, ingress->ifindex, decision);
@@ -313,7 +316,7 @@ PACKET_INLINE void edge_fragment_later(const struct edge_tables *tables, const s
 	}
 }
 
-/* What edge_decide_parsed() leaves to say of a packet with FLOW_FRAGMENT. Wants ingress->tick_ms. */
+/* What edge_decide_parsed() leaves to say of a packet with FLOW_FRAGMENT. Wants ingress->now_ms. */
 PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const struct packet *packet,
 					const struct edge_ingress *ingress, const struct flow *flow,
 					struct decision *decision)
@@ -321,7 +324,7 @@ PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const 
 	struct lb_piece piece = {0};
 
 	if (!lb_fragment_concerns(flow) ||
-	    !lb_fragment_read(packet, flow, tables->lb->hash_seed, ingress->tick_ms, &piece))
+	    !lb_fragment_read(packet, flow, tables->lb->hash_seed, ingress->now_ms, &piece))
 		return;
 	if (flow->flags & FLOW_NO_PORTS)
 		edge_fragment_later(tables, packet, ingress, flow, &piece, decision);
@@ -382,23 +385,27 @@ PACKET_INLINE uint32_t edge_keep(const struct flow *flow, const struct decision 
 	return decision->action == ACTION_TOO_BIG ? lb_too_big_keep(flow) : 0;
 }
 
+/* What edge_decide_parsed() leaves open. */
+PACKET_INLINE void edge_decide_rest(const struct edge_tables *tables, const struct packet *packet,
+				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
+{
+	if (unlikely(flow->flags & FLOW_FRAGMENT))
+		edge_decide_fragment(tables, packet, ingress, flow, decision);
+	if (unlikely(decision->flags & DECISION_MORE))
+		edge_decide_more(tables, packet, ingress, flow, decision);
+}
+
 /* The whole of it. `flow` and `decision` must be zero. */
 PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct packet *packet,
 			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
 	edge_decide_parsed(tables, packet, ingress, flow, flow_parse(packet, flow), decision);
-	if (unlikely(flow->flags & FLOW_FRAGMENT))
-		edge_decide_fragment(tables, packet, ingress, flow, decision);
-	if (unlikely(decision->flags & DECISION_MORE))
-		edge_decide_more(tables, packet, ingress, flow, decision);
+	edge_decide_rest(tables, packet, ingress, flow, decision);
 	if (likely(!(decision->flags & DECISION_AGAIN)))
 		return;
 	*decision = (struct decision){0};
 	edge_decide_parsed(tables, packet, ingress, flow, DROP_NONE, decision);
-	if (flow->flags & FLOW_FRAGMENT)
-		edge_decide_fragment(tables, packet, ingress, flow, decision);
-	if (decision->flags & DECISION_MORE)
-		edge_decide_more(tables, packet, ingress, flow, decision);
+	edge_decide_rest(tables, packet, ingress, flow, decision);
 }
 
 /*
@@ -496,11 +503,13 @@ PACKET_INLINE bool edge_trace_wanted(const struct edge_config *config, const str
 }
 
 /*
- * Whether one more packet may be reported in this tick of the clock; else it is counted as hidden, so that a flood of drops
- * that somebody watches costs each of them a few instructions. `tick`: the host's clock in EDGE_TRACE_TICK_MS.
+ * Whether one more packet may be reported in this eighth of a second; else it is counted as hidden, so that a flood of drops
+ * that somebody watches costs each of them a few instructions.
  */
-PACKET_INLINE bool edge_trace_admit(const struct edge_config *config, struct edge_counters *counters, uint32_t tick)
+PACKET_INLINE bool edge_trace_admit(const struct edge_config *config, struct edge_counters *counters, uint32_t now_ms)
 {
+	uint32_t tick = now_ms / EDGE_TRACE_TICK_MS;
+
 	if (!config->trace_limit)
 		return true;
 	if (counters->trace_tick != tick) {

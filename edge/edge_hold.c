@@ -14,9 +14,9 @@ void edge_hold_write(const struct edge_tables *tables, const struct decision *de
 }
 
 /* A clock that was read before the slot was filled does not make it old. */
-static bool held_is_late(const struct lb_held *held, uint32_t tick_ms)
+static bool held_is_late(const struct lb_held *held, uint32_t now_ms)
 {
-	return (int32_t)(tick_ms - held->held_ms) > (int32_t)LB_HOLD_MS;
+	return (int32_t)(now_ms - held->held_ms) > (int32_t)LB_HOLD_MS;
 }
 
 /* Whether it is worth asking the packet program: some record may be its first fragment's. */
@@ -32,7 +32,7 @@ static bool held_may_go(const struct edge_tables *tables, const struct lb_held *
 }
 
 /* The oldest one that is ready, and late or likely to go, and not among `skipped`. */
-static struct lb_held *held_choose(const struct edge_tables *tables, uint32_t tick_ms, const bool *skipped)
+static struct lb_held *held_choose(const struct edge_tables *tables, uint32_t now_ms, const bool *skipped)
 {
 	struct lb_held *oldest = NULL;
 
@@ -43,17 +43,17 @@ static struct lb_held *held_choose(const struct edge_tables *tables, uint32_t ti
 			continue;
 		if (oldest && (int32_t)(held->sequence - oldest->sequence) > 0)
 			continue;
-		if (held_is_late(held, tick_ms) || held_may_go(tables, held))
+		if (held_is_late(held, now_ms) || held_may_go(tables, held))
 			oldest = held;
 	}
 	return oldest;
 }
 
 /* Judges a frame whose first fragment may have come. False: it has not, and there is time. */
-static bool frame_judge(const struct edge_tables *tables, uint32_t epoch, uint32_t tick_ms, bool late,
+static bool frame_judge(const struct edge_tables *tables, uint32_t epoch, uint32_t now_ms, bool late,
 			struct edge_released *released)
 {
-	struct edge_ingress ingress = {.ifindex = released->ifindex, .epoch = epoch, .tick_ms = tick_ms};
+	struct edge_ingress ingress = {.ifindex = released->ifindex, .epoch = epoch, .now_ms = now_ms};
 	struct edge_tables asked = *tables;
 	struct decision *decision = &released->decision;
 	struct packet packet;
@@ -83,7 +83,7 @@ static bool frame_judge(const struct edge_tables *tables, uint32_t epoch, uint32
 }
 
 /* Takes it out of its slot when it may go; false when it stays, or another thread was quicker. */
-static bool held_take(const struct edge_tables *tables, struct lb_held *held, uint32_t epoch, uint32_t tick_ms,
+static bool held_take(const struct edge_tables *tables, struct lb_held *held, uint32_t epoch, uint32_t now_ms,
 		      struct edge_released *released)
 {
 	uint32_t state = LB_HOLD_READY;
@@ -95,19 +95,19 @@ static bool held_take(const struct edge_tables *tables, struct lb_held *held, ui
 	released->ifindex = held->ifindex;
 	released->length = held->length < LB_HOLD_BYTES ? held->length : LB_HOLD_BYTES;
 	memcpy(released->buffer + EDGE_HOLD_HEADROOM, held->bytes, released->length);
-	taken = frame_judge(tables, epoch, tick_ms, held_is_late(held, tick_ms), released);
+	taken = frame_judge(tables, epoch, now_ms, held_is_late(held, now_ms), released);
 	__atomic_store_n(&held->state, taken ? LB_HOLD_FREE : LB_HOLD_READY, __ATOMIC_RELEASE);
 	return taken;
 }
 
-bool edge_hold_next(const struct edge_tables *tables, struct edge_counters *counters, uint32_t epoch, uint32_t tick_ms,
+bool edge_hold_next(const struct edge_tables *tables, struct edge_counters *counters, uint32_t epoch, uint32_t now_ms,
 		    struct edge_released *ret_released)
 {
 	bool skipped[LB_HOLD_SLOTS] = {false};
 	struct lb_held *held;
 
-	while ((held = held_choose(tables, tick_ms, skipped))) {
-		if (!held_take(tables, held, epoch, tick_ms, ret_released)) {
+	while ((held = held_choose(tables, now_ms, skipped))) {
+		if (!held_take(tables, held, epoch, now_ms, ret_released)) {
 			skipped[held - tables->holding->slots] = true;
 			continue;
 		}

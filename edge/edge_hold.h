@@ -24,10 +24,10 @@ struct edge_released {
 void edge_hold_write(const struct edge_tables *tables, const struct decision *decision, const uint8_t *frame);
 
 /*
- * Takes the next one whose first fragment came, or whose time is over at `tick_ms`; judges and rewrites it by the packet
+ * Takes the next one whose first fragment came, or whose time is over at `now_ms`; judges and rewrites it by the packet
  * program, and counts it in `counters`, which must be the caller's own set. False: there is none now.
  */
-bool edge_hold_next(const struct edge_tables *tables, struct edge_counters *counters, uint32_t epoch, uint32_t tick_ms,
+bool edge_hold_next(const struct edge_tables *tables, struct edge_counters *counters, uint32_t epoch, uint32_t now_ms,
 		    struct edge_released *ret_released);
 
 /* How many are held. */

@@ -274,7 +274,7 @@ static struct edge_fixture *site_new(void)
 static uint8_t verdict_of(struct edge_fixture *fixture, uint8_t client, uint16_t identification, uint16_t fragment, uint32_t now_ms)
 {
 	struct edge_tables tables = memory_tables(fixture->memory);
-	struct edge_ingress ingress = {.ifindex = 1, .epoch = 100, .tick_ms = now_ms};
+	struct edge_ingress ingress = {.ifindex = 1, .epoch = 100, .now_ms = now_ms};
 	struct decision decision = {0};
 	struct flow flow = {0};
 	uint8_t frame[60];

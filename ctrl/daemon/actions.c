@@ -376,7 +376,7 @@ json_t *daemon_explain(void *context, const struct api_explain_question *questio
 		length = wire_length = flow_frame(daemon, interface, question->flow, bytes);
 	}
 	if (edge_explain(programmer_tables(daemon->programmer), interface->ifindex, programmer_epoch(daemon->programmer),
-			 programmer_tick_ms(daemon->programmer), frame, length, wire_length, &names, &explanation, error) < 0)
+			 programmer_now_ms(daemon->programmer), frame, length, wire_length, &names, &explanation, error) < 0)
 		return NULL;
 	json = explanation_json(daemon, interface->ifindex, &explanation);
 	edge_explanation_done(&explanation);

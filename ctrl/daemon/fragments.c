@@ -40,7 +40,7 @@ void daemon_fragments_release(struct daemon *daemon)
 	if (daemon->fragment_fd < 0)
 		return;
 	while (edge_hold_next(tables, daemon->programmer->own_counters, programmer_epoch(daemon->programmer),
-			      programmer_tick_ms(daemon->programmer), &released)) {
+			      programmer_now_ms(daemon->programmer), &released)) {
 		if (released.decision.verdict != VERDICT_DROP)
 			frame_send(daemon, &released);
 	}

@@ -50,7 +50,7 @@ struct programmer_operations {
 	const char *name; /* "xdp" */
 	enum programmer_found (*found)(const struct programmer *programmer);
 	uint32_t (*epoch)(const struct programmer *programmer);
-	uint32_t (*tick_ms)(const struct programmer *programmer); /* NULL when own_counters is */
+	uint32_t (*now_ms)(const struct programmer *programmer); /* NULL when own_counters is */
 	int (*attach)(struct programmer *programmer, const struct programmer_interface *interfaces, size_t count,
 		      struct programmer_attachment *ret_attachments, struct error *error);
 	int (*events_fd)(const struct programmer *programmer);
@@ -150,9 +150,9 @@ static inline uint32_t programmer_epoch(const struct programmer *programmer)
 }
 
 /* The coarse clock that fragments' ages are told by. */
-static inline uint32_t programmer_tick_ms(const struct programmer *programmer)
+static inline uint32_t programmer_now_ms(const struct programmer *programmer)
 {
-	return programmer->operations->tick_ms ? programmer->operations->tick_ms(programmer) : 0;
+	return programmer->operations->now_ms ? programmer->operations->now_ms(programmer) : 0;
 }
 
 /* Readable when events wait; -1: this engine has none. Borrowed. */

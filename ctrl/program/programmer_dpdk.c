@@ -137,9 +137,9 @@ static uint32_t dpdk_epoch(const struct programmer *programmer)
 	return programmer_epoch(programmer_dpdk_of(programmer)->inner);
 }
 
-static uint32_t dpdk_tick_ms(const struct programmer *programmer)
+static uint32_t dpdk_now_ms(const struct programmer *programmer)
 {
-	return programmer_tick_ms(programmer_dpdk_of(programmer)->inner);
+	return programmer_now_ms(programmer_dpdk_of(programmer)->inner);
 }
 
 static bool wanted_has(const struct programmer_dpdk *self, uint32_t ifindex)
@@ -279,7 +279,7 @@ static const struct programmer_operations dpdk_operations = {
 	.name = "dpdk",
 	.found = dpdk_found,
 	.epoch = dpdk_epoch,
-	.tick_ms = dpdk_tick_ms,
+	.now_ms = dpdk_now_ms,
 	.attach = dpdk_attach,
 	.events_fd = dpdk_events_fd,
 	.events_consume = dpdk_events_consume,

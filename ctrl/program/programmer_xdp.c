@@ -38,9 +38,9 @@ static uint32_t xdp_epoch(const struct programmer *programmer)
 	return loader_epoch(programmer_xdp_of(programmer)->loader);
 }
 
-static uint32_t xdp_tick_ms(const struct programmer *programmer)
+static uint32_t xdp_now_ms(const struct programmer *programmer)
 {
-	return loader_tick_ms(programmer_xdp_of(programmer)->loader);
+	return loader_now_ms(programmer_xdp_of(programmer)->loader);
 }
 
 static uint32_t xdp_host_epoch(const struct edge_host *host)
@@ -145,7 +145,7 @@ static const struct programmer_operations xdp_operations = {
 	.name = "xdp",
 	.found = xdp_found,
 	.epoch = xdp_epoch,
-	.tick_ms = xdp_tick_ms,
+	.now_ms = xdp_now_ms,
 	.attach = xdp_attach,
 	.events_fd = xdp_events_fd,
 	.events_consume = xdp_events_consume,

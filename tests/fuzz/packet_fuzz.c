@@ -15,7 +15,7 @@
 
 static struct engine *engine;
 static struct site *site;
-static uint32_t epoch = 64, tick_ms = 100000;
+static uint32_t epoch = 64, now_ms = 100000;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,7 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	}
 	diagnostics_done(&diagnostics);
-	engine_set_time(engine, epoch, tick_ms);
+	engine_set_time(engine, epoch, now_ms);
 	return 0;
 }
 
@@ -100,8 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			length = (uint32_t)size;
 		if (head & 0x4000) {
 			epoch++;
-			tick_ms += 700;
-			engine_set_time(engine, epoch, tick_ms);
+			now_ms += 700;
+			engine_set_time(engine, epoch, now_ms);
 			released_run();
 		}
 		frame_run(data, length, head & 0x8000 ? 2 : 1);

@@ -39,21 +39,7 @@ static __attribute__((noinline)) enum verdict edge_handle(const struct edge_tabl
 
 static __attribute__((noinline)) enum verdict swap_handle(struct packet *packet)
 {
-	struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet) + sizeof(struct ipv4_header));
-	struct ipv4_header *ipv4;
-	struct be32 address;
-	uint64_t mac;
-
-	if (!ethernet)
-		return VERDICT_DROP;
-	ipv4 = (struct ipv4_header *)(ethernet + 1);
-	mac = mac_word(ethernet->destination);
-	mac_store(ethernet->destination, mac_word(ethernet->source));
-	mac_store(ethernet->source, mac);
-	address = ipv4->source;
-	ipv4->source = ipv4->destination;
-	ipv4->destination = address;
-	return VERDICT_TX;
+	return bench_swap_addresses(packet) ? VERDICT_TX : VERDICT_DROP;
 }
 
 static __attribute__((noinline)) enum verdict empty_handle(struct packet *packet)

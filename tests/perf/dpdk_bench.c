@@ -19,7 +19,6 @@
 #define BURSTS 1000u
 #define BURSTS_NEW 12500u
 #define AIM_PERCENT 70.0
-#define PREFETCH_AHEAD 4u
 
 struct bench {
 	struct edge_tables tables;
@@ -30,25 +29,6 @@ struct bench {
 	uint32_t turn, random;
 };
 
-static void swap(struct rte_mbuf *mbuf)
-{
-	struct packet packet = pipeline_view(mbuf);
-	struct ethernet_header *ethernet = packet_header(&packet, 0, sizeof(*ethernet) + sizeof(struct ipv4_header));
-	struct ipv4_header *ipv4;
-	struct be32 address;
-	uint64_t mac;
-
-	if (!ethernet)
-		return;
-	ipv4 = (struct ipv4_header *)(ethernet + 1);
-	mac = mac_word(ethernet->destination);
-	mac_store(ethernet->destination, mac_word(ethernet->source));
-	mac_store(ethernet->source, mac);
-	address = ipv4->source;
-	ipv4->source = ipv4->destination;
-	ipv4->destination = address;
-}
-
 /* The same steps as worker.c's burst_handle(); where a packet goes makes no difference to this NIC. */
 static __attribute__((noinline)) bool burst_edge(struct bench *bench, const struct bench_case *way)
 {
@@ -57,13 +37,10 @@ static __attribute__((noinline)) bool burst_edge(struct bench *bench, const stru
 	uint16_t count = rte_eth_rx_burst(bench->port, 0, packets, BURST);
 	bool right = count == BURST;
 
-	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
 	for (uint16_t i = 0; i < count; i++) {
 		struct decision decision = {0};
 
-		if (i + PREFETCH_AHEAD < count)
-			rte_prefetch0(rte_pktmbuf_mtod(packets[i + PREFETCH_AHEAD], void *));
+		pipeline_prefetch(packets, count, i);
 		pipeline_run(&bench->tables, &ingress, packets[i], NULL, NULL, &decision);
 		right &= decision.verdict == way->verdict;
 	}
@@ -74,15 +51,15 @@ static __attribute__((noinline)) bool burst_swap(struct bench *bench)
 {
 	struct rte_mbuf *packets[BURST];
 	uint16_t count = rte_eth_rx_burst(bench->port, 0, packets, BURST);
+	bool right = count == BURST;
+	struct packet packet;
 
-	for (uint16_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
 	for (uint16_t i = 0; i < count; i++) {
-		if (i + PREFETCH_AHEAD < count)
-			rte_prefetch0(rte_pktmbuf_mtod(packets[i + PREFETCH_AHEAD], void *));
-		swap(packets[i]);
+		pipeline_prefetch(packets, count, i);
+		packet = pipeline_view(packets[i]);
+		right &= bench_swap_addresses(&packet);
 	}
-	return rte_eth_tx_burst(bench->port, 0, packets, count) == count;
+	return rte_eth_tx_burst(bench->port, 0, packets, count) == count && right;
 }
 
 static void packets_fill(struct bench *bench, const struct bench_case *way)

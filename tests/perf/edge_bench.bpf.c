@@ -88,21 +88,8 @@ SEC("xdp")
 int bench_swap(struct xdp_md *xdp)
 {
 	struct packet packet = edge_xdp_view(xdp);
-	struct ethernet_header *ethernet = packet_header(&packet, 0, sizeof(*ethernet) + sizeof(struct ipv4_header));
-	struct ipv4_header *ipv4;
-	struct be32 address;
-	uint64_t mac;
 
-	if (!ethernet)
-		return XDP_ABORTED;
-	ipv4 = (struct ipv4_header *)(ethernet + 1);
-	mac = mac_word(ethernet->destination);
-	mac_store(ethernet->destination, mac_word(ethernet->source));
-	mac_store(ethernet->source, mac);
-	address = ipv4->source;
-	ipv4->source = ipv4->destination;
-	ipv4->destination = address;
-	return XDP_TX;
+	return bench_swap_addresses(&packet) ? XDP_TX : XDP_ABORTED;
 }
 
 SEC("xdp")
