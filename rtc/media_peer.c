@@ -208,7 +208,7 @@ static int description_check(const struct sdp *sdp, struct error *error)
 
 static void candidates_take(struct media_peer *peer, const struct sdp *sdp)
 {
-	for (size_t i = 0; i < sdp->candidate_count; i++)
+	for (size_t i = 0; i < sdp->candidate_count && !peer->config.candidates_ignored; i++)
 		media_ice_add_candidate(&peer->ice, &sdp->candidates[i].endpoint, sdp->candidates[i].priority);
 	peer->ice_due_us = 0;
 }
@@ -708,6 +708,11 @@ struct media_statistics media_peer_statistics(const struct media_peer *peer)
 
 	memcpy(statistics.reason, peer->reason, sizeof(statistics.reason));
 	return statistics;
+}
+
+bool media_peer_knows(const struct media_peer *peer, const struct media_endpoint *remote)
+{
+	return media_ice_knows(&peer->ice, remote);
 }
 
 struct sdp_codec media_peer_codec(const struct media_peer *peer)

@@ -63,6 +63,7 @@ struct media_config {
 	const char *ufrag;                       /* copied; NULL: at random */
 	const struct sdp_candidate *candidates;  /* what is announced; copied, at most SDP_CANDIDATES_MAX */
 	size_t candidate_count;
+	bool candidates_ignored;                 /* those of the other description: media_peer_add_remote() says where to look */
 	struct media_handlers handlers;
 };
 
@@ -133,6 +134,8 @@ const char *media_peer_ufrag(const struct media_peer *peer);
 /* The fragment before an ICE restart; "": there was none. Messages may still carry it. */
 const char *media_peer_previous_ufrag(const struct media_peer *peer);
 const char *media_peer_password(const struct media_peer *peer);
+/* Whether the peer proved to be at this address. */
+bool media_peer_knows(const struct media_peer *peer, const struct media_endpoint *remote);
 /* Further ends to check (an address that the other description did not say). */
 void media_peer_add_remote(struct media_peer *peer, const struct media_endpoint *remote);
 
