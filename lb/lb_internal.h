@@ -23,6 +23,7 @@ struct service_book {
 	uint64_t signature;    /* of what the ring was built from; 0: not known */
 	uint64_t ring_at_pass; /* the ring when the present pass of the sweep began; 0: none, or changed since */
 	uint16_t range;        /* its lb_range row */
+	uint32_t hops_since;   /* epoch + 1 of the pass that first saw what its ring remembers; 0: no pass has */
 };
 
 struct backend_book {
@@ -100,6 +101,11 @@ must_check int ring_apply(struct lb_program *program, uint16_t service_row, cons
 			  const uint16_t *rows, uint32_t size, struct lb_changes *changes);
 /* Every flow of the service may be elsewhere than the ring says. */
 void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_changes *changes);
+/*
+ * Clears what a ring remembers of backends that have left, and with `old` of those that take new flows too. Returns how many
+ * slots still remember one.
+ */
+uint32_t ring_forget(struct lb_program *program, uint16_t service_row, bool old);
 /* The state that packets see: with LB_NO_BACKENDS_ALL, backends that are down may have to do. */
 bool service_uses_all(const struct lb_service_wanted *service);
 

@@ -2,6 +2,7 @@
 /* Rings: where they lie, what is in them, and which of their slots have moved. */
 #include <string.h>
 
+#include "base/packet/wire.h"
 #include "lb/lb_internal.h"
 #include "lb/maglev.h"
 
@@ -163,6 +164,65 @@ static void ring_mark_moved(const struct lb_rings *rings, uint64_t before, uint1
 	}
 }
 
+/* Whether a packet of an unknown flow may be sent on to this backend. */
+static bool row_is_hop(const struct lb_tables *tables, uint16_t row, uint16_t service_row)
+{
+	const struct lb_backend *backend = &tables->backends[row];
+
+	return row && backend->service == service_row && backend->tunnel == LB_TUNNEL_GUE && backend->state != LB_BACKEND_FREE &&
+	       tables->services[service_row].protocol == PROTOCOL_TCP; /* where a packet tells whether it begins a flow */
+}
+
+/*
+ * Who had the new slots before: where the hash in a slot's middle had another backend, that one, otherwise whom the old slot
+ * remembered. True when any of them is one that flows may be sent on to.
+ */
+static bool ring_remember(struct lb_program *program, uint16_t service_row, const uint16_t *slots, uint64_t ring)
+{
+	const struct lb_tables *tables = program->options.tables;
+	const struct lb_service *service = &tables->services[service_row];
+	const uint16_t *old = &program->options.rings->slots[ring_first(service->ring)];
+	const uint16_t *old_before = &program->options.rings->before[ring_first(service->ring)];
+	uint16_t *before = &program->options.rings->before[ring_first(ring)];
+	uint32_t size = (uint32_t)ring, old_size = (uint32_t)service->ring;
+	bool any = false;
+
+	for (uint32_t i = 0; i < size; i++) {
+		uint64_t hash = ((2ull * i + 1) << LB_FLOW_SIGNATURE_BITS) / (2ull * size) << LB_FLOW_SIGNATURE_SHIFT;
+		uint32_t slot = lb_ring_slot(hash, old_size);
+		uint16_t row = 0;
+
+		if (old_size) {
+			row = old[slot] & LB_SLOT_BACKEND;
+			if (row == slots[i] && service->flags & LB_SERVICE_HOPS)
+				row = old_before[slot];
+		}
+		before[i] = row != slots[i] && row_is_hop(tables, row, service_row) ? row : 0;
+		any = any || before[i];
+	}
+	return any;
+}
+
+uint32_t ring_forget(struct lb_program *program, uint16_t service_row, bool old)
+{
+	struct lb_service *service = &program->options.tables->services[service_row];
+	uint16_t *before = &program->options.rings->before[ring_first(service->ring)];
+	uint32_t kept = 0;
+
+	if (!(service->flags & LB_SERVICE_HOPS))
+		return 0;
+	for (uint32_t i = 0; i < (uint32_t)service->ring; i++) {
+		bool up = program->options.tables->backends[before[i]].state == LB_BACKEND_UP;
+
+		if (!row_is_hop(program->options.tables, before[i], service_row) || (old && up))
+			store_once(before[i], (uint16_t)0);
+		kept += before[i] != 0;
+	}
+	if (kept == 0)
+		store_once(service->flags, (uint16_t)(service->flags & ~LB_SERVICE_HOPS));
+	return kept;
+}
+
 void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_changes *changes)
 {
 	uint64_t ring = program->options.tables->services[service_row].ring;
@@ -182,6 +242,7 @@ static void ring_switch(struct lb_program *program, uint16_t service_row, uint16
 	struct service_book *book = &program->services[service_row];
 	uint64_t before = service->ring;
 	uint32_t size = (uint32_t)ring;
+	bool hops = ring_remember(program, service_row, slots, ring);
 
 	if ((uint32_t)before)
 		ring_mark_moved(program->options.rings, before, slots, size);
@@ -189,9 +250,17 @@ static void ring_switch(struct lb_program *program, uint16_t service_row, uint16
 		slots[i] |= LB_SLOT_MOVED; /* flows from before there was no backend */
 	if (size)
 		memcpy(&program->options.rings->slots[ring_first(ring)], slots, size * sizeof(*slots));
+	for (uint32_t i = 0; i < size && hops; i++) {
+		if (program->options.rings->before[ring_first(ring) + i])
+			program->options.rings->slots[ring_first(ring) + i] |= LB_SLOT_MOVED;
+	}
 	changes->ring_slots += size;
 	table_publish();
 	table_put(service->ring, ring, &changes->services);
+	table_publish();
+	table_put(service->flags,
+		  (uint16_t)(hops ? service->flags | LB_SERVICE_HOPS : service->flags & ~LB_SERVICE_HOPS), &changes->services);
+	book->hops_since = 0;
 	book->had_ring = book->had_ring || size;
 	book->ring_at_pass = 0;
 	ring_release(program, before);
