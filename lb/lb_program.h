@@ -61,9 +61,6 @@ must_check int lb_program_apply(struct lb_program *program, uint64_t hash_seed, 
 /* One of LB_SWEEP_STEPS parts of a pass over the recorded flows. */
 #define LB_SWEEP_STEPS 16u
 
-/* How long a ring remembers who had a slot before, if that one still takes new flows: an hour. One that drains: until it leaves. */
-#define LB_HOP_EPOCHS 450u
-
 struct lb_sweep_stats {
 	bool complete; /* the step ended a pass; the numbers are the pass', else the step's */
 	uint32_t flows;

@@ -40,6 +40,12 @@ void rings_adopt(struct lb_program *program)
 	}
 }
 
+void service_book_reset(struct lb_program *program, uint16_t service_row, bool used)
+{
+	free(program->services[service_row].last);
+	program->services[service_row] = (struct service_book){.used = used};
+}
+
 void ring_release(struct lb_program *program, uint64_t ring)
 {
 	if ((uint32_t)ring)
@@ -173,6 +179,26 @@ static bool row_is_hop(const struct lb_tables *tables, uint16_t row, uint16_t se
 	       tables->services[service_row].protocol == PROTOCOL_TCP; /* where a packet tells whether it begins a flow */
 }
 
+/* What an empty ring comes after is kept for the next one. Without memory it is not. */
+static void ring_keep(struct lb_program *program, uint16_t service_row)
+{
+	const struct lb_service *service = &program->options.tables->services[service_row];
+	struct service_book *book = &program->services[service_row];
+	uint32_t size = (uint32_t)service->ring, first = ring_first(service->ring);
+
+	free(book->last);
+	book->last_size = 0;
+	book->last = malloc(2 * size * sizeof(*book->last));
+	if (!book->last)
+		return;
+	book->last_size = size;
+	memcpy(book->last, &program->options.rings->slots[first], size * sizeof(*book->last));
+	if (service->flags & LB_SERVICE_HOPS)
+		memcpy(book->last + size, &program->options.rings->before[first], size * sizeof(*book->last));
+	else
+		memset(book->last + size, 0, size * sizeof(*book->last));
+}
+
 /*
  * Who had the new slots before: where the hash in a slot's middle had another backend, that one, otherwise whom the old slot
  * remembered. True when any of them is one that flows may be sent on to.
@@ -183,10 +209,19 @@ static bool ring_remember(struct lb_program *program, uint16_t service_row, cons
 	const struct lb_service *service = &tables->services[service_row];
 	const uint16_t *old = &program->options.rings->slots[ring_first(service->ring)];
 	const uint16_t *old_before = &program->options.rings->before[ring_first(service->ring)];
+	struct service_book *book = &program->services[service_row];
 	uint16_t *before = &program->options.rings->before[ring_first(ring)];
 	uint32_t size = (uint32_t)ring, old_size = (uint32_t)service->ring;
-	bool any = false;
+	bool any = false, remembers = service->flags & LB_SERVICE_HOPS;
 
+	if (size == 0 && old_size)
+		ring_keep(program, service_row);
+	if (old_size == 0 && book->last_size) {
+		old_size = book->last_size;
+		old = book->last;
+		old_before = book->last + old_size;
+		remembers = true;
+	}
 	for (uint32_t i = 0; i < size; i++) {
 		uint64_t hash = ((2ull * i + 1) << LB_FLOW_SIGNATURE_BITS) / (2ull * size) << LB_FLOW_SIGNATURE_SHIFT;
 		uint32_t slot = lb_ring_slot(hash, old_size);
@@ -194,11 +229,16 @@ static bool ring_remember(struct lb_program *program, uint16_t service_row, cons
 
 		if (old_size) {
 			row = old[slot] & LB_SLOT_BACKEND;
-			if (row == slots[i] && service->flags & LB_SERVICE_HOPS)
+			if (row == slots[i] && remembers)
 				row = old_before[slot];
 		}
 		before[i] = row != slots[i] && row_is_hop(tables, row, service_row) ? row : 0;
 		any = any || before[i];
+	}
+	if (size) {
+		free(book->last);
+		book->last = NULL;
+		book->last_size = 0;
 	}
 	return any;
 }

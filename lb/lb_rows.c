@@ -26,7 +26,7 @@ static void service_write_new(struct lb_program *program, uint16_t row, const st
 		.udp_idle_epochs = wanted->udp_idle_epochs,
 		.affinity_epochs = wanted->affinity_epochs,
 	};
-	program->services[row] = (struct service_book){.used = true};
+	service_book_reset(program, row, true);
 	plan->changes.services += sizeof(struct lb_service) / sizeof(uint64_t);
 }
 
@@ -73,7 +73,7 @@ void services_remove(struct lb_program *program, struct plan *plan)
 			tables->ranges[book->range] = (struct lb_range){0};
 			program->range_used[book->range] = false;
 		}
-		*book = (struct service_book){0};
+		service_book_reset(program, (uint16_t)row, false);
 		ring_release(program, ring);
 		plan->changes.services += sizeof(struct lb_service) / sizeof(uint64_t);
 	}

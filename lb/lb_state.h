@@ -132,6 +132,9 @@ struct lb_tables {
 #define LB_SLOT_BACKEND 0x7fffu
 _Static_assert(LB_BACKEND_ROWS <= LB_SLOT_BACKEND + 1, "a slot names every backend");
 
+/* How long a ring remembers who had a slot before, if that one still takes new flows: an hour. One that drains: until it leaves. */
+#define LB_HOP_EPOCHS 450u
+
 struct lb_rings {
 	uint16_t slots[LB_RING_SLOTS];
 	/*
