@@ -182,7 +182,7 @@ def in_bpf(house):
 
 def check_licence(house, name, bpf):
     first = house.lines(name)[:2]
-    wanted = DUAL if name in bpf or matches(name, ["base/packet/*.h", "base/packet/*.def"]) else SINGLE
+    wanted = DUAL if name in bpf or matches(name, PACKET_PARTS + ["base/packet/*.def"]) else SINGLE
     if not any(wanted in line for line in first):
         house.complain(name, 1, f"wants a line `{wanted}` at its top")
 
