@@ -263,6 +263,10 @@ void media_call_free(struct media_call *call)
 {
 	if (!call)
 		return;
+	/* What is on its way is lost, but the agent need not wait for its end of consent. */
+	call->hanging_up = true;
+	if (call->peer && call->socket)
+		media_peer_close(call->peer, media_now_us());
 	media_timer_done(&call->timer);
 	media_timer_done(&call->metronome);
 	media_whip_free(call->whip);

@@ -42,7 +42,7 @@ struct media_call_config {
 
 /* Begins at once. -errno when not even a socket can be had. */
 must_check int media_call_new(const struct media_call_config *config, struct media_call **ret_call, struct error *error);
-/* Ends without a word to the agent. NULL is fine. */
+/* At once: a goodbye on the way of media, none by WHIP. NULL is fine. */
 void media_call_free(struct media_call *call);
 /* Says goodbye, ends the session by WHIP, then `ended`. Frames are not sent any more. */
 void media_call_hang_up(struct media_call *call);

@@ -86,7 +86,7 @@ static void on_answer(struct evhttp_request *request, void *context)
 	char text[128];
 
 	if (status == 0) {
-		decide(whip, "no answer to the HTTP request");
+		decide(whip, "HTTP connection refused, or closed before the answer");
 		return;
 	}
 	body_take(whip, request);
