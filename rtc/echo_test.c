@@ -213,6 +213,27 @@ static void restarts_and_moves_keep_a_call(void **state)
 	}
 }
 
+/* A client whose address changed, and who does not know: frames get there, but nothing comes back until its next check. */
+static void silence_is_a_gap(void **state)
+{
+	struct echo_config config = {0};
+	struct caller caller;
+	struct house house;
+	struct error error;
+	uint64_t sent;
+
+	house_open(&house, &config, false);
+	caller_begin(&caller, &house);
+	caller_wait(&caller, 5);
+	assert_int_equal(media_call_rebind(caller.call, &error), 0);
+	sent = media_call_result(caller.call).sent;
+	while (media_call_result(caller.call).sent < sent + 20)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	assert_in_range(media_call_result(caller.call).longest_gap_us, 300000, 2000000);
+	caller_end(&caller);
+	house_close(&house);
+}
+
 static void many_calls_share_one_port(void **state)
 {
 	struct echo_config config = {0};
@@ -257,11 +278,12 @@ struct selvaged {
 	struct evconnlistener *listener;
 	const char *answer;
 	char asked[8][1024];
-	size_t count;
+	size_t count, closed;
 };
 
 static void selvaged_on_written(struct bufferevent *stream, void *context)
 {
+	((struct selvaged *)context)->closed++;
 	bufferevent_free(stream);
 }
 
@@ -284,7 +306,7 @@ static void selvaged_on_read(struct bufferevent *stream, void *context)
 	selvaged->count++;
 	evbuffer_add_printf(bufferevent_get_output(stream), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
 			    strlen(selvaged->answer), selvaged->answer);
-	bufferevent_setcb(stream, NULL, selvaged_on_written, selvaged_on_event, NULL);
+	bufferevent_setcb(stream, NULL, selvaged_on_written, selvaged_on_event, context);
 }
 
 static void selvaged_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length, void *context)
@@ -358,6 +380,8 @@ static void encoded_fragments_are_asked_for(void **state)
 	assert_int_equal(media_call_restart_ice(caller.call, &error), 0);
 	caller_wait(&caller, 5);
 	caller_end(&caller);
+	while (selvaged.closed < selvaged.count)
+		event_base_loop(house.base, EVLOOP_ONCE);
 	house_close(&house);
 	selvaged_forget(&selvaged);
 }
@@ -379,7 +403,7 @@ static void random_fragments_are_registered(void **state)
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/media/sessions/"));
 	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60}"));
 	caller_end(&caller);
-	while (selvaged.count < 2)
+	while (selvaged.closed < 2)
 		event_base_loop(house.base, EVLOOP_ONCE);
 	assert_non_null(strstr(selvaged.asked[1], "DELETE /selvage/v1/services/media/sessions/"));
 	house_close(&house);
@@ -590,6 +614,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_call_comes_back),
 		cmocka_unit_test(restarts_and_moves_keep_a_call),
+		cmocka_unit_test(silence_is_a_gap),
 		cmocka_unit_test(many_calls_share_one_port),
 		cmocka_unit_test(enough_is_enough),
 		cmocka_unit_test(encoded_fragments_are_asked_for),
