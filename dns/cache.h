@@ -22,14 +22,6 @@ struct dns_memory {
 };
 
 /*
- * Sizes for so many names with small answers, which need 256 bytes each and 16 of a bucket: `ret_buckets` is a power of two.
- * At least 64 names, at most DNS_NAMES_MAX.
- */
-#define DNS_NAMES_DEFAULT 32768u
-#define DNS_NAMES_MAX 4000000u
-void dns_sizes(uint32_t names, uint32_t *ret_buckets, uint32_t *ret_blocks);
-
-/*
  * Maps the tables that lie pinned in a directory of a bpf file system (edge_dns, edge_dns_buckets, edge_dns_blocks) for reading
  * and writing. dns_memory_close() takes the mappings away.
  */

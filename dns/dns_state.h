@@ -46,6 +46,7 @@ _Static_assert(sizeof(struct dns_bucket) == 64, "one cache line");
 #define DNS_WORDS 32u      /* of the longest name */
 #define DNS_BYTES_HEAD 176u
 #define DNS_BYTES_NEXT 240u
+#define DNS_ROTATE_MAX 16u   /* records of a set that rotates; constant bound: verifier */
 #define DNS_BLOCKS_NEXT 6u /* further blocks that an answer may have; constant bound: verifier */
 
 /*
@@ -74,14 +75,22 @@ struct dns_entry {
 	uint8_t ttls;
 	uint8_t ttls_odd; /* of those, at odd places of the packet's UDP payload */
 	uint16_t extended_error; /* 1 + the code of RFC 8914 that goes with it; 0: none */
-	uint16_t rotate_at;      /* in the tail: records of one set and of one length */
-	uint16_t rotate_length;  /* of one; even */
+	uint16_t rotate_at;      /* in the tail: the first address of a set of A or AAAA records, as `type` says */
+	uint16_t rotate_length;  /* from one to the next; even */
 	uint8_t rotate_count;    /* 0: nothing to rotate */
 	uint8_t zero[3];
 	uint16_t ttl_at[DNS_TTLS_HEAD]; /* in the tail */
 	uint8_t bytes[DNS_BYTES_HEAD];
 };
 _Static_assert(sizeof(struct dns_entry) == 256 && offsetof(struct dns_entry, bytes) == 80, "a block");
+
+/* Bytes of the tail that lie in the entry's first block: what the name leaves. */
+PACKET_INLINE uint32_t dns_head_room(uint32_t name_length)
+{
+	uint32_t name = (name_length + 7u) & ~7u;
+
+	return name < DNS_BYTES_HEAD ? DNS_BYTES_HEAD - name : 0;
+}
 
 /* The tail's next part. */
 struct dns_next {
@@ -143,6 +152,10 @@ struct dns_names {
 /* Entries whose time has come, a ring of their blocks: what is overwritten before it was read is lost. */
 #define DNS_DUE_PLACES 1024u
 
+#define DNS_NAMES_DEFAULT 32768u
+#define DNS_NAMES_LEAST 64u
+#define DNS_NAMES_MAX 4000000u
+
 struct dns_tables {
 	uint64_t seed;         /* of names' hashes; not 0 once the cache is in use. writer: dns/cache.c */
 	uint32_t bucket_mask;  /* buckets - 1, a power of two less one. writer: who made the tables */
@@ -173,9 +186,11 @@ enum dns_result {
 	DNS_RESULT_COUNT
 };
 
+#define DNS_RESULT_PLACES 16u /* a power of two that has room for all of them */
+
 /* The query at hand, each worker's own. */
 struct dns_scratch {
-	uint64_t results[16]; /* enum dns_result */
+	uint64_t results[DNS_RESULT_PLACES]; /* enum dns_result */
 	uint64_t words[DNS_WORDS]; /* the name in lower case, from the root backwards */
 	uint16_t l3_offset;
 	uint16_t l4_offset;
@@ -190,9 +205,14 @@ struct dns_scratch {
 	uint8_t opt_flags; /* DNS_OPT_DO */
 	uint8_t result;    /* enum dns_result */
 	uint32_t now_ms;
-	uint64_t unused[5];
+	uint16_t client_size; /* as its OPT record has it */
+	uint16_t zone_length;
+	uint16_t service; /* row of the DNS address, for the host */
+	uint16_t unused_bytes;
+	uint32_t block;   /* of the entry */
+	uint32_t unused[7];
 };
-_Static_assert(DNS_RESULT_COUNT <= 16 && sizeof(struct dns_scratch) == 448, "whole cache lines");
+_Static_assert(DNS_RESULT_COUNT <= DNS_RESULT_PLACES && sizeof(struct dns_scratch) == 448, "whole cache lines");
 
 /* The name's hash goes over its words from the root backwards. */
 PACKET_INLINE uint64_t dns_signature(uint64_t name_hash, uint32_t type, uint32_t flags)
@@ -221,4 +241,22 @@ PACKET_INLINE uint64_t dns_lower(uint64_t word)
 	uint64_t above_z = low + (0x7f - 'Z') * LOWER_ONES, from_a = low + (0x80 - 'A') * LOWER_ONES;
 
 	return word | ((~word & (from_a ^ above_z)) & 0x80 * LOWER_ONES) >> 2;
+}
+
+/*
+ * Sizes for so many names with small answers: a block of 256 bytes for each and a quarter more for long ones, and a bucket, 64
+ * bytes, for two to four of them.
+ */
+PACKET_INLINE void dns_sizes(uint32_t names, uint32_t *ret_buckets, uint32_t *ret_blocks)
+{
+	uint32_t buckets = DNS_NAMES_LEAST / 4;
+
+	if (names < DNS_NAMES_LEAST)
+		names = DNS_NAMES_LEAST;
+	if (names > DNS_NAMES_MAX)
+		names = DNS_NAMES_MAX;
+	while (buckets * 4 < names)
+		buckets *= 2;
+	*ret_buckets = buckets;
+	*ret_blocks = names + names / 4 + 1;
 }

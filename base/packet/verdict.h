@@ -21,6 +21,7 @@ enum function {
 	FUNCTION_PARSE,
 	FUNCTION_VIP,
 	FUNCTION_LB,
+	FUNCTION_DNS,
 	FUNCTION_COUNT
 };
 
@@ -46,6 +47,7 @@ enum action {
 	ACTION_ENCAPSULATE,   /* wrapped to `address`; `port`: the flow's entropy */
 	ACTION_UNWRAP,        /* on the way to a decision: what lies inside is to be decided about */
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
+	ACTION_DNS,           /* to pass, or to be answered from the cache: the host asks dns_decide() */
 };
 
 /* Actions from this one on are rare: they are written by edge_write_more(). */
