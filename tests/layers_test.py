@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-FUNCTIONS = ["vip", "lb", "rtc"]
+FUNCTIONS = ["vip", "lb", "rtc", "dns"]
 FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 
 # What a room may include besides the files of its own folder: patterns of paths from the root; `*` does not cross folders.
