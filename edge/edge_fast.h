@@ -132,6 +132,37 @@ PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row
 		vip_drop(decision, DROP_vip_protocol_unsupported);
 }
 
+/*
+ * A packet to a DNS address of this node: where DNS is served, UDP goes to the cache, which the host asks; other packets, and what
+ * the cache leaves, pass to the resolver process.
+ */
+PACKET_INLINE void edge_dns_choose(const struct lb_view *view, const struct flow *flow, uint32_t service_row,
+				   const struct link_row *link, struct decision *decision)
+{
+	uint32_t flags = view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags;
+	enum drop_reason reason = DROP_NONE;
+
+	decision->service = (uint16_t)service_row;
+	if (!(link->flags & LINK_DNS))
+		reason = DROP_dns_interface;
+	else if (flags & LB_SERVICE_SOURCES && lb_source_refuses(view->guards, service_row, &flow->source))
+		reason = DROP_source_not_allowed;
+	else if (flags & LB_SERVICE_LIMIT_PACKETS &&
+		 lb_limit_refuses(view->limiter, view->guards, (uint64_t)LB_LIMIT_CLIENT_PACKETS << 32 | service_row,
+				  &flow->source, view->now_ms))
+		reason = DROP_limit_packets;
+	if (reason)
+		lb_drop(decision, reason);
+	else if (flow->protocol == PROTOCOL_UDP && !(flow->flags & (FLOW_FRAGMENT | FLOW_UNWRAPPED)))
+		edge_look_inside(decision, ACTION_DNS);
+	decision->function = FUNCTION_DNS;
+}
+
+PACKET_INLINE bool edge_is_dns(const struct edge_tables *tables, uint32_t service_row)
+{
+	return tables->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_DNS;
+}
+
 PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct packet *packet, struct flow *flow,
 				  const struct edge_ingress *ingress, const struct link_row *link,
 				  struct decision *decision)
@@ -178,6 +209,8 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 	reason = edge_vip_refuses(flow);
 	if (reason)
 		vip_drop(decision, reason);
+	else if (service && unlikely(edge_is_dns(tables, service)))
+		edge_dns_choose(&view, flow, service, link, decision);
 	else if (service)
 		lb_forward_decide(&view, packet, flow, (uint16_t)service, ingress->ifindex, decision);
 	else if (vip) /* it is; verifier: Linux 6.1 does not see that it was looked up where there is no service */
@@ -387,6 +420,8 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 {
 	if (decision->action == ACTION_UNWRAP)
 		edge_decide_unwrap(tables, packet, ingress, flow, decision);
+	else if (decision->action == ACTION_DNS)
+		decision->flags = 0; /* the host's */
 	else
 		edge_decide_rare(tables, packet, ingress, flow, decision);
 }

@@ -9,6 +9,7 @@
 #include "base/packet/neighbour.h"
 #include "base/packet/route.h"
 #include "base/packet/verdict.h"
+#include "dns/dns_state.h"
 #include "lb/lb_fragment_state.h"
 #include "lb/lb_guard_state.h"
 #include "lb/lb_state.h"
@@ -19,6 +20,10 @@
 
 /* Flow and neighbour ages are counted in epochs of about eight seconds. */
 #define EDGE_EPOCH_MS 8192u
+
+/* Programs in the kernel that the packet program goes on in: places in edge_tails_xdp and edge_tails_tc. */
+#define EDGE_TAIL_DNS 0u
+#define EDGE_TAIL_COUNT 1u
 
 #define EDGE_TRACE_ON 0x01         /* report packets to user space */
 #define EDGE_TRACE_DROPS 0x02      /* only dropped ones */
@@ -64,6 +69,7 @@ struct edge_counters {
 	uint32_t trace_tick;   /* the one that trace_count is of */
 	uint32_t trace_count;  /* reported in it */
 	uint64_t unused[15];
+	struct dns_scratch dns __attribute__((aligned(64)));
 	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
 };
 
@@ -82,5 +88,8 @@ struct edge_tables {
 	struct lb_holding *holding;
 	struct lb_guards *guards;
 	struct lb_limiter *limiter;
+	struct dns_tables *dns;         /* says how many of the next two there are */
+	struct dns_bucket *dns_buckets; /* not for packets in the kernel, which look them up */
+	struct dns_block *dns_blocks;
 	struct edge_counters *counters; /* the worker's own; in user space the first of `counter_sets` */
 };

@@ -9,7 +9,7 @@ static uint16_t service_flags(const struct lb_service_wanted *wanted)
 			  (wanted->port_first != wanted->port_last ? LB_SERVICE_RANGE : 0) |
 			  (service_has_sources(wanted) ? LB_SERVICE_SOURCES : 0) |
 			  (service_has_flow_limits(wanted) ? LB_SERVICE_LIMIT_FLOWS : 0) |
-			  (wanted->quic_server_length ? LB_SERVICE_QUIC : 0) |
+			  (wanted->quic_server_length ? LB_SERVICE_QUIC : 0) | (wanted->dns ? LB_SERVICE_DNS : 0) |
 			  (wanted->client_packets.burst ? LB_SERVICE_LIMIT_PACKETS : 0));
 }
 

@@ -36,6 +36,7 @@
 #define LB_SERVICE_LIMIT_FLOWS 0x0200   /* new flows are limited, of a client or of all */
 #define LB_SERVICE_LIMIT_PACKETS 0x0400 /* packets of a client are */
 
+#define LB_SERVICE_DNS 0x2000           /* no balanced service: packets are the DNS cache's, or the host's */
 #define LB_SERVICE_QUIC 0x0800          /* UDP: a connection id that names a backend goes there */
 #define LB_SERVICE_HOPS 0x4000          /* some slots of its ring remember a backend elsewhere: lb_rings.before */
 

@@ -68,6 +68,11 @@ struct lb_service_wanted {
 	uint16_t port_last;     /* = port_first, or the end of a range: backends are then reached on the client's port */
 	uint8_t protocol;       /* PROTOCOL_TCP or PROTOCOL_UDP */
 	bool direct;            /* layer-2 direct return */
+	/*
+	 * A DNS address of this node, which need not be a virtual IP: on UDP the cache answers what it can, and only where
+	 * link_wanted.dns says so; the rest, and all of TCP, goes to the host's stack. Without backends, and of one port.
+	 */
+	bool dns;
 	bool affinity;          /* by client address, for `affinity_epochs` after the client's last packet */
 	uint16_t affinity_epochs;
 	uint16_t udp_idle_epochs; /* a UDP flow silent for longer is a new flow */

@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-FUNCTIONS = ["vip", "lb", "rtc"]
+FUNCTIONS = ["vip", "lb", "rtc", "dns"]
 FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 
 # What a room may include besides the files of its own folder: patterns of paths from the root; `*` does not cross folders.
@@ -52,7 +52,7 @@ ROOMS = [
     (["ebpf/*"], BASE + PACKET_PARTS + ["edge/*.h", "*.skel.h"], "own"),
     (["dataplane/*"], BASE + PACKET_PARTS + ["edge/*.h"], "own"),
     # ctrl/, from those who know little to the one who knows all
-    (["ctrl/*"], BASE, "own"),
+    (["ctrl/*"], BASE + ["dns/dns_config.h"], "own"),
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + MEDIA + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
@@ -60,6 +60,7 @@ ROOMS = [
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
                                           "ctrl/program/*.h"], "own"),
+    (["ctrl/resolver/*"], BASE + ["ctrl/config.h", "dns/*.h"], "own"),
     (["ctrl/api/*"], BASE + OBJECTS + ["edge/*.h", "ctrl/store/store.h"], "own"),
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",

@@ -21,6 +21,7 @@ enum function {
 	FUNCTION_PARSE,
 	FUNCTION_VIP,
 	FUNCTION_LB,
+	FUNCTION_DNS,
 	FUNCTION_COUNT
 };
 
@@ -48,6 +49,7 @@ enum action {
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
 	ACTION_ENCAPSULATE_HOP, /* wrapped to the backend's node, which passes it on to `address` if it does not know the flow */
 	ACTION_PASS_ON,       /* another node's tunnel packet goes on to `address`, as it is but for the outer headers */
+	ACTION_DNS,           /* to pass, or to be answered from the cache: the host asks dns_decide() */
 };
 
 /* Actions from this one on are rare: they are written by edge_write_more(). */
