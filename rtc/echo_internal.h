@@ -89,6 +89,6 @@ void echo_fragments_free(struct echo_fragments *fragments);
 bool echo_fragments_random(const struct echo_fragments *fragments);
 /* The next one. -EAGAIN: none is there yet. */
 must_check int echo_fragments_take(struct echo_fragments *fragments, char ret_ufrag[static SDP_UFRAG_SIZE], struct error *error);
-/* A fragment is in use; it is not any more. */
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag);
+/* A fragment is in use, after another of the same session ("": none); the session ends that has this one. */
+void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous);
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag);

@@ -390,6 +390,7 @@ static void random_fragments_are_registered(void **state)
 {
 	struct selvaged selvaged = {.answer = "{}"};
 	struct echo_config config = {.fragments_registered = true, .service = "media", .backend = "192.0.2.5:7000"};
+	char first[65], second[65], *restarts;
 	struct caller caller;
 	struct house house;
 
@@ -400,12 +401,25 @@ static void random_fragments_are_registered(void **state)
 	caller_begin(&caller, &house);
 	caller_wait(&caller, 3);
 	assert_int_equal(selvaged.count, 1);
+	assert_null(strstr(selvaged.asked[0], "restarts"));
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/media/sessions/"));
 	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60}"));
+	/* An ICE restart names the fragment before; only the last one is taken back, since both are one call. */
+	assert_int_equal(media_call_restart_ice(caller.call, NULL), 0);
+	caller_wait(&caller, 5);
+	assert_int_equal(selvaged.count, 2);
+	assert_int_equal(sscanf(strstr(selvaged.asked[0], "sessions/"), "sessions/%64s", first), 1);
+	assert_int_equal(sscanf(strstr(selvaged.asked[1], "sessions/"), "sessions/%64s", second), 1);
+	assert_string_not_equal(first, second);
+	assert_null(strpbrk(first, "/+"));
+	assert_non_null(restarts = strstr(selvaged.asked[1], "\"restarts\":\""));
+	for (size_t i = 0; first[i]; i++)
+		assert_int_equal(restarts[12 + i], first[i] == '_' ? '/' : first[i] == '-' ? '+' : first[i]);
 	caller_end(&caller);
-	while (selvaged.closed < 2)
+	while (selvaged.closed < 3)
 		event_base_loop(house.base, EVLOOP_ONCE);
-	assert_non_null(strstr(selvaged.asked[1], "DELETE /selvage/v1/services/media/sessions/"));
+	assert_memory_equal(selvaged.asked[2], "DELETE ", 7);
+	assert_non_null(strstr(selvaged.asked[2], second));
 	house_close(&house);
 	selvaged_forget(&selvaged);
 }
