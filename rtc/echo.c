@@ -87,7 +87,6 @@ static void name_take(struct echo_session *session)
 	name->session = session;
 	strcpy(name->ufrag, media_peer_ufrag(session->peer));
 	LIST_INSERT_HEAD(&session->echo->names[hash_of(name->ufrag, strlen(name->ufrag))], name, link);
-	echo_fragments_begin(session->echo->fragments, name->ufrag, media_peer_previous_ufrag(session->peer));
 }
 
 /* The session that a STUN request names: "ours:theirs". */
@@ -314,6 +313,12 @@ int echo_session_trickle(struct echo_session *session, const char *fragment, siz
 
 	media_timer_set(&session->timer, 0);
 	return result;
+}
+
+void echo_session_announce(struct echo_session *session, void (*registered)(void *context, bool good), void *context)
+{
+	echo_fragments_begin(session->echo->fragments, media_peer_ufrag(session->peer), media_peer_previous_ufrag(session->peer),
+			     registered, context);
 }
 
 struct echo_session *echo_session_find(struct echo *echo, const char *id)

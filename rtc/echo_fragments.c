@@ -31,6 +31,9 @@ struct call {
 	bool stocks; /* its answer is a stock; else only whether it went well matters */
 	char what[SDP_UFRAG_SIZE + 32];
 	char *request;
+	bool good; /* it was taken */
+	echo_registered_callback registered; /* NULL: nobody wants to know */
+	void *context;
 };
 TAILQ_HEAD(call_list, call);
 
@@ -44,6 +47,7 @@ struct echo_fragments {
 	struct event *timer; /* looks after the stock */
 	struct call_list calls, waiting;
 	size_t call_count, waiting_count;
+	bool advancing; /* what a failure tells may ask anew: not deeper and deeper */
 };
 
 static void calls_advance(struct echo_fragments *fragments);
@@ -64,6 +68,8 @@ static void call_free(struct call *call)
 	}
 	if (call->stocks)
 		fragments->stocking = false;
+	if (call->registered)
+		call->registered(call->context, call->good);
 	free(call->request);
 	free(call);
 }
@@ -112,7 +118,11 @@ static void answer_take(struct call *call)
 		const char *message = json_string_value(json_object_get(json, "message"));
 
 		log_error("%s: selvaged says %u %s", call->what, status, message ? message : "");
-	} else if (call->stocks) {
+		json_decref(json);
+		return;
+	}
+	call->good = true;
+	if (call->stocks) {
 		stock_take(call->fragments, json_object_get(json, "ufrags"));
 		if (call->fragments->stock_count == 0)
 			log_error("%s: selvaged gave none", call->what);
@@ -191,13 +201,18 @@ static void calls_advance(struct echo_fragments *fragments)
 {
 	struct call *call;
 
+	if (fragments->advancing)
+		return;
+	fragments->advancing = true;
 	while (fragments->call_count < CALLS_MAX && (call = TAILQ_FIRST(&fragments->waiting)))
 		if (!call_start(call))
 			call_free(call);
+	fragments->advancing = false;
 }
 
-/* Asks as soon as it may, in order; what comes of it is logged, or stocked. */
-static void call_begin(struct echo_fragments *fragments, const char *method, const char *path, const char *body, const char *what)
+/* Asks as soon as it may, in order; what comes of it is logged, stocked, or told. */
+static void call_begin(struct echo_fragments *fragments, const char *method, const char *path, const char *body, const char *what,
+		       echo_registered_callback registered, void *context)
 {
 	struct call *call = fragments->waiting_count < WAITING_MAX ? calloc(1, sizeof(*call)) : NULL;
 
@@ -206,9 +221,13 @@ static void call_begin(struct echo_fragments *fragments, const char *method, con
 			      "Connection: close\r\n\r\n%s", method, path, strlen(body), body) < 0) {
 		log_error("%s: too many questions to selvaged are open", what);
 		free(call);
+		if (registered)
+			registered(context, false);
 		return;
 	}
 	call->fragments = fragments;
+	call->registered = registered;
+	call->context = context;
 	call->stocks = strcmp(method, "POST") == 0;
 	fragments->stocking |= call->stocks;
 	snprintf(call->what, sizeof(call->what), "%s", what);
@@ -230,7 +249,7 @@ static void fragments_stock(struct echo_fragments *fragments)
 	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"namespace\":\"%.*s\",\"service\":\"%s\",\"count\":%d}", config->backend,
 		 slash ? (int)(slash - config->service) : (int)strlen("default"), slash ? config->service : "default",
 		 slash ? slash + 1 : config->service, STOCK_MAX);
-	call_begin(fragments, "POST", "/selvage/v1/sessions/ufrag", body, "asking for user fragments");
+	call_begin(fragments, "POST", "/selvage/v1/sessions/ufrag", body, "asking for user fragments", NULL, NULL);
 }
 
 static void on_stock_timer(evutil_socket_t fd, short events, void *context)
@@ -253,7 +272,8 @@ static int stock_use(struct echo_fragments *fragments, char ret_ufrag[static SDP
 
 /* --- registered ones ------------------------------------------------------------------------------------------------------ */
 
-static void registration_send(struct echo_fragments *fragments, const char *method, const char *ufrag, const char *body)
+static void registration_send(struct echo_fragments *fragments, const char *method, const char *ufrag, const char *body,
+			      echo_registered_callback registered, void *context)
 {
 	char path[SDP_UFRAG_SIZE + 600], what[SDP_UFRAG_SIZE + 32];
 
@@ -262,24 +282,27 @@ static void registration_send(struct echo_fragments *fragments, const char *meth
 	for (char *at = path + strlen(path) - strlen(ufrag); *at; at++)
 		*at = *at == '/' ? '_' : *at == '+' ? '-' : *at;
 	snprintf(what, sizeof(what), "%s %s", strcmp(method, "PUT") == 0 ? "registering" : "taking back", ufrag);
-	call_begin(fragments, method, path, body, what);
+	call_begin(fragments, method, path, body, what, registered, context);
 }
 
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous)
+void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous,
+			  echo_registered_callback registered, void *context)
 {
 	char body[SDP_UFRAG_SIZE + 256];
 
-	if (!fragments->config->fragments_registered)
+	if (!fragments->config->fragments_registered) {
+		registered(context, true);
 		return;
+	}
 	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"expiresInSeconds\":%d%s%s%s}", fragments->config->backend, EXPIRY_SECONDS,
 		 previous[0] ? ",\"restarts\":\"" : "", previous, previous[0] ? "\"" : "");
-	registration_send(fragments, "PUT", ufrag, body);
+	registration_send(fragments, "PUT", ufrag, body, registered, context);
 }
 
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag)
 {
 	if (fragments->config->fragments_registered)
-		registration_send(fragments, "DELETE", ufrag, "");
+		registration_send(fragments, "DELETE", ufrag, "", NULL, NULL);
 }
 
 /* --- those of a file ------------------------------------------------------------------------------------------------------ */
@@ -345,6 +368,7 @@ void echo_fragments_free(struct echo_fragments *fragments)
 
 	if (!fragments)
 		return;
+	fragments->advancing = true;
 	while ((call = TAILQ_FIRST(&fragments->waiting)) || (call = TAILQ_FIRST(&fragments->calls)))
 		call_free(call);
 	if (fragments->timer)

@@ -276,19 +276,22 @@ static void enough_is_enough(void **state)
 struct selvaged {
 	char path[64];
 	struct evconnlistener *listener;
-	const char *answer;
+	const char *status, *answer; /* NULL: 200 OK */
 	char asked[8][1024];
 	size_t count, closed;
+	int open; /* connections */
 };
 
 static void selvaged_on_written(struct bufferevent *stream, void *context)
 {
 	((struct selvaged *)context)->closed++;
+	((struct selvaged *)context)->open--;
 	bufferevent_free(stream);
 }
 
 static void selvaged_on_event(struct bufferevent *stream, short events, void *context)
 {
+	((struct selvaged *)context)->open--;
 	bufferevent_free(stream);
 }
 
@@ -304,8 +307,8 @@ static void selvaged_on_read(struct bufferevent *stream, void *context)
 	evbuffer_remove(bufferevent_get_input(stream), text, length);
 	text[length] = '\0';
 	selvaged->count++;
-	evbuffer_add_printf(bufferevent_get_output(stream), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
-			    strlen(selvaged->answer), selvaged->answer);
+	evbuffer_add_printf(bufferevent_get_output(stream), "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n%s",
+			    selvaged->status ? selvaged->status : "200 OK", strlen(selvaged->answer), selvaged->answer);
 	bufferevent_setcb(stream, NULL, selvaged_on_written, selvaged_on_event, context);
 }
 
@@ -313,6 +316,7 @@ static void selvaged_on_accept(struct evconnlistener *listener, evutil_socket_t 
 {
 	struct bufferevent *stream = bufferevent_socket_new(evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
 
+	((struct selvaged *)context)->open++;
 	bufferevent_setcb(stream, selvaged_on_read, NULL, selvaged_on_event, context);
 	bufferevent_enable(stream, EV_READ | EV_WRITE);
 }
@@ -336,6 +340,7 @@ static void selvaged_name(struct selvaged *selvaged)
 
 static void selvaged_forget(struct selvaged *selvaged)
 {
+	assert_int_equal(selvaged->open, 0);
 	evconnlistener_free(selvaged->listener);
 	unlink(selvaged->path);
 	*strrchr(selvaged->path, '/') = '\0';
@@ -420,6 +425,46 @@ static void random_fragments_are_registered(void **state)
 		event_base_loop(house.base, EVLOOP_ONCE);
 	assert_memory_equal(selvaged.asked[2], "DELETE ", 7);
 	assert_non_null(strstr(selvaged.asked[2], second));
+	house_close(&house);
+	selvaged_forget(&selvaged);
+}
+
+/* An answer whose fragment leads nowhere would be a call that never connects. */
+static void what_selvaged_refuses_is_no_call(void **state)
+{
+	struct selvaged selvaged = {.status = "422 Unprocessable Content", .answer = "{\"message\":\"no such backend\"}"};
+	struct echo_config config = {.fragments_registered = true, .service = "media", .backend = "192.0.2.5:7000"};
+	struct caller caller;
+	struct house house;
+
+	selvaged_name(&selvaged);
+	config.selvaged_socket = selvaged.path;
+	house_open(&house, &config, false);
+	/* Nobody is there. */
+	caller_begin(&caller, &house);
+	house_run(&house, caller_failed, &caller);
+	assert_string_equal(caller.why, "WHIP: HTTP status 503, selvaged has not taken the user fragment");
+	caller_end(&caller);
+	selvaged_listen(&selvaged, house.base);
+	caller_begin(&caller, &house);
+	house_run(&house, caller_failed, &caller);
+	assert_string_equal(caller.why, "WHIP: HTTP status 503, selvaged has not taken the user fragment");
+	caller_end(&caller);
+	/* A client that does not wait: nothing of it stays. */
+	caller_begin(&caller, &house);
+	while (echo_counters(house.echo).sessions == 0)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	media_call_free(caller.call);
+	while (echo_counters(house.echo).sessions || selvaged.closed < selvaged.count)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	/* And one that waits when the agent ends. */
+	caller_begin(&caller, &house);
+	while (echo_counters(house.echo).sessions == 0)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	media_call_free(caller.call);
+	echo_free(steal(house.echo));
+	while (selvaged.open)
+		event_base_loop(house.base, EVLOOP_ONCE);
 	house_close(&house);
 	selvaged_forget(&selvaged);
 }
@@ -633,6 +678,7 @@ int main(void)
 		cmocka_unit_test(enough_is_enough),
 		cmocka_unit_test(encoded_fragments_are_asked_for),
 		cmocka_unit_test(random_fragments_are_registered),
+		cmocka_unit_test(what_selvaged_refuses_is_no_call),
 		cmocka_unit_test(fragments_of_a_file_are_used_in_turn),
 		cmocka_unit_test(whip_refuses),
 		cmocka_unit_test(whip_minds_preconditions),
