@@ -17,6 +17,7 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/log.h"
+#include "rtc/echo_internal.h"
 #include "rtc/media_call.h"
 #include "rtc/media_loop.h"
 #include "rtc/media_stamp.h"
@@ -429,6 +430,35 @@ static void random_fragments_are_registered(void **state)
 	selvaged_forget(&selvaged);
 }
 
+static void on_registered(void *context, bool good)
+{
+	*(int *)context = good ? 1 : -1;
+}
+
+/* What ICE allows and a path does not. */
+static void fragments_fit_into_paths(void **state)
+{
+	struct selvaged selvaged = {.answer = "{}"};
+	struct echo_config config = {
+		.base = event_base_new(), .fragments_registered = true, .service = "calls/media", .backend = "192.0.2.5:7000"};
+	struct echo_fragments *fragments;
+	int registered = 0;
+
+	selvaged_name(&selvaged);
+	config.selvaged_socket = selvaged.path;
+	selvaged_listen(&selvaged, config.base);
+	assert_int_equal(echo_fragments_new(&config, &fragments, NULL), 0);
+	echo_fragments_begin(fragments, "ab/c+d", "/old+", on_registered, &registered);
+	while (!registered)
+		event_base_loop(config.base, EVLOOP_ONCE);
+	assert_int_equal(registered, 1);
+	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/calls/media/sessions/ab_c-d HTTP/1.1\r\n"));
+	assert_non_null(strstr(selvaged.asked[0], "\"restarts\":\"/old+\"}"));
+	echo_fragments_free(fragments);
+	selvaged_forget(&selvaged);
+	event_base_free(config.base);
+}
+
 /* An answer whose fragment leads nowhere would be a call that never connects. */
 static void what_selvaged_refuses_is_no_call(void **state)
 {
@@ -678,6 +708,7 @@ int main(void)
 		cmocka_unit_test(enough_is_enough),
 		cmocka_unit_test(encoded_fragments_are_asked_for),
 		cmocka_unit_test(random_fragments_are_registered),
+		cmocka_unit_test(fragments_fit_into_paths),
 		cmocka_unit_test(what_selvaged_refuses_is_no_call),
 		cmocka_unit_test(fragments_of_a_file_are_used_in_turn),
 		cmocka_unit_test(whip_refuses),
