@@ -5,10 +5,13 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import time
 
 import pytest
+
+import manifests
 
 BUILD = pathlib.Path(os.environ.get("SELVAGE_BUILD", "build")).resolve()
 NAMESPACE = f"media{os.getpid()}"
@@ -170,3 +173,23 @@ def test_many_calls_at_once(inside, echo, profile):
     assert result["connected"] == 50 and result["failed"] == 0 and result["gcm"] == (50 if profile == "gcm" else 0)
     assert result["sent"] == result["returned"] >= 50 * 95
     assert sessions(inside)["sessions"] == 0
+
+
+def test_the_health_check_makes_calls(site):
+    """An agent that hangs still has its ports open; its calls do not come back."""
+    node = site.add_node()
+    agent = node.workload("w1", 1)
+    calls = manifests.service("calls", 200, ["7000/UDP"], {"health-check": "media", "health-port": 8080, "health-interval-ms": 1000,
+                                                           "health-timeout-ms": 900, "health-fall": 2})
+    echo = agent.start(BUILD / "rtc/selvage-echo", "--http", f"{agent.address4}:8080", "--media", f"{agent.address4}:7000",
+                       "--announce", "192.0.2.99:7000")
+    node.start_daemon()
+    slices = [each for each in manifests.slices(calls, [agent]) if each["addressType"] == "IPv4"]
+    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), calls, slices))
+    node.wait_backends("calls", up=1)
+    assert "media: connected in" in node.selvage("service", "backends", "calls").stdout
+    os.kill(echo.pid, signal.SIGSTOP)
+    node.wait_backends("calls", up=0)
+    assert "media: timeout after 900 ms" in node.selvage("service", "backends", "calls", "-o", "json").stdout
+    os.kill(echo.pid, signal.SIGCONT)
+    node.wait_backends("calls", up=1)
