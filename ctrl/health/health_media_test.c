@@ -53,7 +53,7 @@ static void world_init(size_t announced_count)
 		fail_msg("%s", error.text);
 	assert_int_equal(health_new(world.base, &options, on_transition, NULL, &world.engine, NULL), 0);
 	world.late = evtimer_new(world.base, on_too_late, NULL);
-	evtimer_add(world.late, &(struct timeval){.tv_sec = 20});
+	evtimer_add(world.late, &(struct timeval){.tv_sec = 25});
 }
 
 /* Announces an address that leads nowhere: the check must go straight to where the agent is. */
@@ -86,7 +86,7 @@ static struct health_check check_of_agent(void)
 				     .parameters = health_parameters_default(HEALTH_CHECK_MEDIA)};
 
 	check.parameters.port = echo_http(world.echo).port;
-	check.parameters.timing.timeout_ms = 1000;
+	check.parameters.timing.timeout_ms = 5000;
 	return check;
 }
 

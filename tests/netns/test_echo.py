@@ -17,7 +17,7 @@ BUILD = pathlib.Path(os.environ.get("SELVAGE_BUILD", "build")).resolve()
 NAMESPACE = f"media{os.getpid()}"
 HTTP, PAGE = "127.0.0.1:8080", "http://127.0.0.1:8080/"
 ADDRESS = "192.0.2.1"
-TALK_S = 5
+TALK_S = 4
 
 
 def wait_for(what, condition, seconds=20):
@@ -70,7 +70,7 @@ def echo(inside, request):
     words = [*inside, BUILD / "rtc/selvage-echo", "--http", HTTP, "--media", f"{ADDRESS}:7000"] + (["--full-ice", "--dtls-active"] if request.param == "full" else [])
     with running(words):
         wait_for("selvage-echo", lambda: sessions(inside))
-        yield
+        yield request.param
 
 
 class Browser:
@@ -163,8 +163,8 @@ def test_a_browser_hears_itself(inside, echo, tmp_path):
         browser.close()
 
 
-@pytest.mark.parametrize("profile", ["gcm", "sha1"])
-def test_many_calls_at_once(inside, echo, profile):
+def test_many_calls_at_once(inside, echo):
+    profile = "gcm" if echo == "lite" else "sha1"
     run = subprocess.run([*inside, BUILD / "rtc/selvage-media-check", "-c", "50", "-t", "2", "--profile", profile, "--restart-ice", "500",
                           "--max-loss", "0", "-o", "json", PAGE + "whip"], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stdout + run.stderr
