@@ -37,6 +37,7 @@
 #define LB_SERVICE_LIMIT_PACKETS 0x0400 /* packets of a client are */
 
 #define LB_SERVICE_QUIC 0x0800          /* UDP: a connection id that names a backend goes there */
+#define LB_SERVICE_MEDIA 0x1000         /* WebRTC: its packets go by sessions (rtc/), not by the ring */
 
 /* writer: ctrl, readers: workers */
 struct lb_service {
