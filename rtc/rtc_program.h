@@ -54,7 +54,7 @@ must_check int rtc_program_restart(struct rtc_program *program, uint32_t row, co
 uint32_t rtc_program_find(const struct rtc_program *program, uint16_t service_row, const char *ufrag);
 
 /* Ends a session; its packets are dropped from now on. False: there is none. The row is given back by the sweep. */
-bool rtc_program_end(struct rtc_program *program, uint32_t row);
+bool rtc_program_end(struct rtc_program *program, uint32_t row, uint32_t now_ms);
 
 /* --- reading ------------------------------------------------------------------------------------------------------------ */
 

@@ -6,7 +6,7 @@
 
 #define SESSIONS_SHOWN 1000u /* in one answer, unless more are asked for */
 #define SESSIONS_SHOWN_MAX 10000u
-#define UFRAGS_MAX 1000
+#define UFRAGS_MAX 20000
 #define STREAMS_MAX 16
 #define STREAM_UNSENT_MAX ((size_t)1 << 20)
 

@@ -30,7 +30,8 @@ struct session_book {
 	struct book_entries all; /* the next to be asked for its expiry first */
 	struct book_entries waiting;
 	struct book_entry **of_row; /* RTC_SESSION_ROWS */
-	bool places_known, settled;
+	size_t no_room; /* entries whose last try found the tables full */
+	bool places_known;
 };
 
 static struct book_entry *entry_of(struct session_entry *entry)
@@ -131,6 +132,12 @@ struct session_entry *session_book_of_row(const struct session_book *book, uint3
 	return entry ? &entry->entry : NULL;
 }
 
+const struct session_place *session_book_places(const struct session_book *book, size_t *ret_count)
+{
+	*ret_count = book->place_count;
+	return book->places;
+}
+
 size_t session_book_count(const struct session_book *book)
 {
 	return book->count;
@@ -161,10 +168,26 @@ static void wait_end(struct session_book *book, struct book_entry *entry)
 	TAILQ_REMOVE(&book->waiting, entry, waiting);
 }
 
+static bool places_equal(const struct session_book *book, const struct session_place *places, size_t count)
+{
+	if (!book->places_known || book->place_count != count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const struct session_place *a = &book->places[i], *b = &places[i];
+
+		if (a->row != b->row || a->agent_count != b->agent_count || strcmp(a->service, b->service) != 0 ||
+		    (a->agent_count && memcmp(a->agents, b->agents, a->agent_count * sizeof(*a->agents)) != 0))
+			return false;
+	}
+	return true;
+}
+
 void session_book_places_set(struct session_book *book, const struct session_place *places, size_t count)
 {
 	struct book_entry *entry;
 
+	if (places_equal(book, places, count))
+		return;
 	places_free(book);
 	book->places = memory_array(NULL, count, sizeof(*places));
 	book->place_count = count;
@@ -278,19 +301,39 @@ int session_book_apply(struct session_book *book, struct session_entry *session,
 		}
 	}
 	session->no_agent = status == -ENOENT;
+	book->no_room -= session->no_room;
 	session->no_room = status == -ENOSPC;
+	book->no_room += session->no_room;
 	return status;
 }
 
-static void entry_unregister(struct session_book *book, struct book_entry *entry, bool end)
+void session_book_retry(struct session_book *book)
+{
+	struct book_entry *entry;
+
+	if (!book->no_room)
+		return;
+	TAILQ_FOREACH(entry, &book->all, all)
+		if (entry->entry.no_room)
+			wait_begin(book, entry);
+}
+
+static void entry_unregister(struct session_book *book, struct book_entry *entry)
+{
+	while (entry->entry.row_count)
+		row_forget(book, entry, entry->entry.rows[0]);
+}
+
+/* But for those that go on with another fragment. */
+static void entry_end(struct session_book *book, struct book_entry *entry, uint32_t now_ms)
 {
 	while (entry->entry.row_count) {
 		uint32_t row = entry->entry.rows[0];
 		bool own = book->of_row[row] == entry;
 
 		row_forget(book, entry, row);
-		if (end && own)
-			rtc_program_end(book->program, row);
+		if (own)
+			rtc_program_end(book->program, row, now_ms);
 	}
 }
 
@@ -303,6 +346,7 @@ static void entry_remove(struct session_book *book, struct book_entry *entry)
 	*place = entry->next;
 	wait_end(book, entry);
 	TAILQ_REMOVE(&book->all, entry, all);
+	book->no_room -= entry->entry.no_room;
 	book->count--;
 	entry_free(entry);
 }
@@ -332,7 +376,7 @@ struct session_entry *session_book_put(struct session_book *book, struct session
 	}
 	if (entry) {
 		/* for another agent: rtc_program_add() ends the session that there is */
-		entry_unregister(book, entry, false);
+		entry_unregister(book, entry);
 		session_record_done(&entry->entry.record);
 	} else {
 		entry = memory_or_end(calloc(1, sizeof(*entry)));
@@ -349,13 +393,13 @@ struct session_entry *session_book_put(struct session_book *book, struct session
 	return &entry->entry;
 }
 
-bool session_book_remove(struct session_book *book, const char *service, const char *ufrag)
+bool session_book_remove(struct session_book *book, const char *service, const char *ufrag, uint32_t now_ms)
 {
 	struct session_entry *session = session_book_find(book, service, ufrag);
 
 	if (!session)
 		return false;
-	entry_unregister(book, entry_of(session), true);
+	entry_end(book, entry_of(session), now_ms);
 	entry_remove(book, entry_of(session));
 	return true;
 }
@@ -370,13 +414,12 @@ bool session_book_step(struct session_book *book, uint32_t now_ms, size_t budget
 		/* what is wrong with it is kept in the entry, and shown */
 		(void)!session_book_apply(book, &TAILQ_FIRST(&book->waiting)->entry, now_ms, &error);
 	}
-	book->settled |= TAILQ_EMPTY(&book->waiting);
 	return !TAILQ_EMPTY(&book->waiting);
 }
 
 bool session_book_settled(const struct session_book *book)
 {
-	return book->settled;
+	return book->places_known && TAILQ_EMPTY(&book->waiting);
 }
 
 void session_book_expire(struct session_book *book, uint64_t now_unix_ms, size_t budget,
@@ -392,7 +435,7 @@ void session_book_expire(struct session_book *book, uint64_t now_unix_ms, size_t
 		if (entry->entry.record.expires_ms == 0 || entry->entry.record.expires_ms > now_unix_ms)
 			continue;
 		expired(context, &entry->entry.record);
-		entry_unregister(book, entry, false); /* one that waits is nobody's now, and ends as such */
+		entry_unregister(book, entry); /* one that waits is nobody's now, and ends as such */
 		entry_remove(book, entry);
 	}
 }

@@ -16,6 +16,7 @@ struct session_place_agent {
 	struct address address;
 	uint16_t port; /* host order; 0: any, the registration says which */
 	uint16_t row;
+	uint32_t zero; /* no padding: compared as bytes */
 };
 
 /* Where sessions of a service may come in: a row of the packet program, one for each port and virtual IP. */
@@ -42,15 +43,17 @@ struct session_book;
 struct session_book *session_book_new(struct rtc_program *program);
 void session_book_free(struct session_book *book);
 
-/* Copies the places; every registration is looked at anew by the next steps. */
+/* Copies the places; if they differ from those before, every registration is looked at anew by the next steps. */
 void session_book_places_set(struct session_book *book, const struct session_place *places, size_t count);
+/* Borrowed until they are set anew. */
+const struct session_place *session_book_places(const struct session_book *book, size_t *ret_count);
 
 /* Takes `record` over. A fragment that is registered for the same agents only gets its new expiry. */
 struct session_entry *session_book_put(struct session_book *book, struct session_record *record);
 /* Registers it in the tables now. 0, -ENOENT: no agent; -ENOSPC. */
 must_check int session_book_apply(struct session_book *book, struct session_entry *entry, uint32_t now_ms, struct error *error);
 /* Ends its sessions too. False: it is not registered. */
-bool session_book_remove(struct session_book *book, const char *service, const char *ufrag);
+bool session_book_remove(struct session_book *book, const char *service, const char *ufrag, uint32_t now_ms);
 
 struct session_entry *session_book_find(const struct session_book *book, const char *service, const char *ufrag);
 /* Whose session a row is; NULL: nobody registered it, or not any more. */
@@ -64,11 +67,13 @@ struct session_entry *session_book_next(const struct session_book *book, const s
 void session_book_row_ended(struct session_book *book, uint32_t row);
 
 /*
- * Looks at up to `budget` registrations that wait for it. False: none waits any more. `settled` from the first time on: then a
- * waiting session that session_book_of_row() does not know is nobody's.
+ * Looks at up to `budget` registrations that wait for it. False: none waits any more. While the book is settled, a waiting session that
+ * session_book_of_row() does not know is nobody's.
  */
 bool session_book_step(struct session_book *book, uint32_t now_ms, size_t budget);
 bool session_book_settled(const struct session_book *book);
+/* Those that found the tables full wait for the next step again. */
+void session_book_retry(struct session_book *book);
 
 /*
  * Looks at `budget` registrations in turn for those that are over at `now_unix_ms`; each is told of once and then is as if

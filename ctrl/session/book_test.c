@@ -9,7 +9,8 @@
 
 #include "ctrl/session/test_program.h"
 
-static const struct session_place_agent agents_a[] = {{{{0, 0x1500000affff0000ull}}, 7000, 21}, {{{0, 0x1600000affff0000ull}}, 0, 22}};
+static const struct session_place_agent agents_a[] = {{{{0, 0x1500000affff0000ull}}, 7000, 21, 0},
+						       {{{0, 0x1600000affff0000ull}}, 0, 22, 0}};
 static const struct session_place places[] = {
 	{"default/media", 5, agents_a, 2},
 	{"default/media", 6, agents_a, 1},
@@ -50,14 +51,20 @@ static void it_is_registered_wherever_its_service_is(void **state)
 	assert_int_equal(program->sessions.rows[entry->rows[0]].backend, 21);
 	assert_int_equal(program->agent_ports[entry->rows[0]], 0); /* the backend's own */
 	assert_ptr_equal(session_book_of_row(book, entry->rows[1]), entry);
-	/* again, and after a restart of the daemon: the same rows */
+	/* the same places: nothing is looked at; others: the same rows */
+	assert_int_equal(program->adds, 2);
 	session_book_places_set(book, places, 3);
+	assert_false(session_book_step(book, 0, 10));
+	assert_int_equal(program->adds, 2);
+	session_book_places_set(book, places, 2);
+	assert_false(session_book_settled(book));
 	session_book_step(book, 0, 10);
+	assert_int_equal(program->adds, 4);
 	assert_int_equal(entry->row_count, 2);
 	assert_int_equal(program->tables.free.head, 2);
-	assert_true(session_book_remove(book, "default/media", "abcd"));
+	assert_true(session_book_remove(book, "default/media", "abcd", 0));
 	assert_int_equal(program->ends, 2);
-	assert_false(session_book_remove(book, "default/media", "abcd"));
+	assert_false(session_book_remove(book, "default/media", "abcd", 0));
 	assert_null(session_book_of_row(book, 1));
 	session_book_free(book);
 	free(program);
@@ -82,7 +89,7 @@ static void without_an_agent_it_waits_for_one(void **state)
 	struct rtc_program *program = fake_program();
 	struct session_book *book = session_book_new(program);
 	struct session_entry *entry = put(book, "abcd", "10.0.0.21:7001", NULL, 0);
-	const struct session_place_agent agent = {{{0, 0x1500000affff0000ull}}, 7001, 30};
+	const struct session_place_agent agent = {{{0, 0x1500000affff0000ull}}, 7001, 30, 0};
 	const struct session_place place = {"default/media", 5, &agent, 1};
 	struct error error = {0};
 
@@ -111,6 +118,14 @@ static void full_tables_are_said(void **state)
 	entry = put(book, "abcd", "10.0.0.21:7000", NULL, 0);
 	assert_int_equal(session_book_apply(book, entry, 0, &error), -ENOSPC);
 	assert_true(entry->no_room);
+	session_book_retry(book);
+	assert_false(session_book_settled(book));
+	program->rows = 9;
+	session_book_step(book, 0, 10);
+	assert_false(entry->no_room);
+	assert_int_equal(entry->row_count, 2);
+	session_book_retry(book);
+	assert_true(session_book_settled(book));
 	session_book_free(book);
 	free(program);
 }
@@ -158,7 +173,7 @@ static void a_restart_goes_on_with_the_session(void **state)
 	assert_int_equal(new->rows[0], row);
 	assert_ptr_equal(session_book_of_row(book, row), new);
 	/* the one before goes, and takes nothing with it */
-	assert_true(session_book_remove(book, "default/media", "old1"));
+	assert_true(session_book_remove(book, "default/media", "old1", 0));
 	assert_int_equal(program->ends, 0);
 	assert_int_equal(program->sessions.rows[row].state, RTC_SESSION_LIVE);
 	session_book_row_ended(book, row);

@@ -51,7 +51,7 @@ uint32_t rtc_program_find(const struct rtc_program *program, uint16_t service_ro
 	return 0;
 }
 
-bool rtc_program_end(struct rtc_program *program, uint32_t row)
+bool rtc_program_end(struct rtc_program *program, uint32_t row, uint32_t now_ms)
 {
 	program->ends++;
 	program->sessions.rows[row].state = RTC_SESSION_ENDED;
@@ -65,7 +65,7 @@ int rtc_program_add(struct rtc_program *program, uint16_t service_row, const cha
 
 	program->adds++;
 	if (row && (program->sessions.rows[row].backend != backend_row || program->agent_ports[row] != agent_port)) {
-		rtc_program_end(program, row);
+		rtc_program_end(program, row, now_ms);
 		row = 0;
 	}
 	if (!row) {
