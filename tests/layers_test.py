@@ -54,6 +54,7 @@ ROOMS = [
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
@@ -62,7 +63,7 @@ ROOMS = [
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
                                                              "dataplane/control_channel.h",
-                                                             "ctrl/program/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
+                                                             "ctrl/program/*.h", "ctrl/session/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
                                                              "ctrl/api/openmetrics.h"], "own"),
     (["tests/*"], ["*"], None),
 ]
