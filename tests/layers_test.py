@@ -25,7 +25,7 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
 # Steps of a function at packet time that have a header of their own.
-STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h"]
+STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
 
 
 def steps_of(function):
@@ -40,6 +40,11 @@ ROOMS = [
     # pattern of files, what they may include; `own`: the folder's other files
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
+    # Media goes to backends of the balancer: rtc/ is built upon lb/.
+    (["rtc/*_wire.h", "rtc/*_state.h", "rtc/*_fast.h"] + steps_of("rtc"),
+     ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in ("lb", "rtc") for part in ("wire", "state", "fast")] +
+     steps_of("lb") + steps_of("rtc"), None),
+    (["rtc/rtc_program.*"], BASE + ["lb/*.h"], "own"),
     *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
        ["base/packet/*.h", f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each), None)
       for each in FUNCTIONS],
@@ -56,6 +61,8 @@ ROOMS = [
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + MEDIA + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
@@ -65,7 +72,7 @@ ROOMS = [
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
                                                              "dataplane/control_channel.h",
-                                                             "ctrl/program/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
+                                                             "ctrl/program/*.h", "ctrl/session/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
                                                              "ctrl/api/openmetrics.h"], "own"),
     (["tests/*"], ["*"], None),
 ]
