@@ -87,7 +87,8 @@ struct lb_backend {
 	uint16_t next;  /* reverse: the next backend row with this endpoint */
 	uint16_t mtu;   /* the longest IP packet of a client that gets there whole */
 	uint8_t growth; /* bytes that the tunnel puts in front of it */
-	uint8_t unused[13];
+	uint8_t media;  /* its service is one of media: what it sends is asked of rtc/ */
+	uint8_t unused[12];
 	/* The second line: for tunnels only. */
 	struct address tunnel_source;
 	struct address tunnel_destination;

@@ -32,10 +32,12 @@ void rtc_program_free(struct rtc_program *program);
 /* Reads the bookkeeping anew; tables that are all zero get their free rows. */
 void rtc_program_adopt(struct rtc_program *program);
 
-/* What a service wants (lb_service_wanted.media), before its row's flags say so. 0, -EINVAL. Returns words stored in `ret_changes`. */
+/* What a service wants (lb_service_wanted.media), beside its row. 0, -EINVAL. Words stored are added to `ret_changes`. */
 must_check int rtc_service_check(const struct lb_service_wanted *service, struct error *error);
 void rtc_program_service_write(struct rtc_program *program, uint16_t service_row, const struct lb_service_wanted *service,
 			       uint32_t *ret_changes);
+/* Clears what services that are none of media any more have left. */
+void rtc_program_services_clean(struct rtc_program *program, uint32_t *ret_changes);
 
 /*
  * Registers that sessions whose fragment is `ufrag` go to the backend `backend_row` at `agent_port` (host order; 0: the backend's
@@ -131,9 +133,9 @@ typedef void rtc_ended(void *context, const struct rtc_session_info *info, enum 
 void rtc_program_on_end(struct rtc_program *program, rtc_ended *ended, void *context);
 
 struct rtc_sweep_stats {
-	bool complete; /* this step ended a pass over all rows; the rest is about that pass, else about this step */
-	uint32_t live, waiting;
-	uint32_t ended[RTC_ENDS];
+	bool complete;           /* this step ended a pass over all rows */
+	uint32_t live, waiting;  /* of that pass, else of this step */
+	uint32_t ended[RTC_ENDS]; /* since the last step */
 };
 
 /*

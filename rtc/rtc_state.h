@@ -14,6 +14,7 @@
 #pragma once
 
 #include "lb/lb_guard_state.h"
+#include "rtc/stun_wire.h"
 #include "rtc/ufrag_wire.h"
 
 /* Sessions. 320 bytes each, with their share of the index 448: 58 MB for all. */
@@ -26,14 +27,14 @@
 
 /* --- services ----------------------------------------------------------------------------------------------------------- */
 
-#define RTC_DSCP_KEEP 0xffu
+#define RTC_DSCP_KEEP 0u
 
 /* Beside lb_service, by the same row. writer: ctrl, readers: workers */
 struct rtc_service {
 	struct rtc_ufrag_keys keys;
 	struct lb_rate packets; /* of one session in either direction, each */
 	struct lb_rate answers; /* STUN answers to one prefix of clients (lb_limit.mask) */
-	uint8_t dscp_up;        /* towards agents, or RTC_DSCP_KEEP */
+	uint8_t dscp_up;        /* towards agents: 1 + the code point, or RTC_DSCP_KEEP */
 	uint8_t dscp_down;      /* towards clients */
 	uint16_t unused[3];
 	uint64_t zero[6];
@@ -205,14 +206,35 @@ struct rtc_tables {
 	struct rtc_buckets buckets;
 };
 
-/*
- * A STUN message that a host copies here for a worker, so that it can be read at any place: some of its attributes' places
- * are known only when it is read. What is behind `length` is of messages before. One for each worker.
- */
-#define RTC_MESSAGE_BYTES 1024u
+/* --- a worker's own ----------------------------------------------------------------------------------------------------- */
 
-struct rtc_message {
-	uint32_t length;
-	uint32_t unused[15];
-	uint8_t bytes[RTC_MESSAGE_BYTES + 64];
+/* What is asked about sessions by the steps below: an address of the client's, and what the packet says. */
+struct rtc_query {
+	uint64_t path_hash;
+	uint64_t fragment; /* rtc_fragment_hash() */
+	struct address client;
+	struct address agent;
+	uint32_t now_ms;
+	uint32_t ssrc;
+	uint32_t link;
+	struct be16 client_port;
+	struct be16 agent_port;
+	uint16_t service;
+	uint16_t backend;
+	uint16_t sequence;
+	uint8_t flags; /* RTC_PATH_*, of a path that is made */
+	uint8_t ipv6;
+};
+_Static_assert(sizeof(struct rtc_query) == 72, "no padding");
+
+/*
+ * What a worker puts down while it handles a packet that learns or asks: more than the stack has room for in the kernel. `message`
+ * is copied by the host.
+ */
+struct rtc_scratch {
+	struct stun_message message;
+	struct rtc_query query;
+	struct rtc_ufrag_text text;
+	struct rtc_ufrag_target target;
+	struct stun stun;
 };
