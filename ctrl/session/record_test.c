@@ -72,6 +72,8 @@ static void what_is_wrong_is_said(void **state)
 		 "a session has one agent of each family, IPv4 and IPv6; \"10.0.0.22:1\" is a second one"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expirySeconds\": -1}",
 		 "\"expirySeconds\" must be a number from 1 to 2592000, or 0 for never"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expirySeconds\": 2592001}",
+		 "\"expirySeconds\" must be a number from 1 to 2592000, or 0 for never"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"abcd\"}",
 		 "\"restarts\" must be another user fragment than the new one"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"a:cd\"}",
