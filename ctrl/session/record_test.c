@@ -27,7 +27,7 @@ static void what_is_sent_is_kept(void **state)
 	struct error error = {0};
 	char *key, *value;
 
-	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expirySeconds\": 60, \"restarts\": \"old+\"}",
+	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expiresInSeconds\": 60, \"restarts\": \"old+\"}",
 			       &record, &error), 0);
 	assert_int_equal(record.agent_count, 2);
 	assert_int_equal(record.expires_ms, 1060000);
@@ -49,7 +49,7 @@ static void what_is_sent_is_kept(void **state)
 	assert_int_equal(parse("abcd", "{\"backend\": \"10.0.0.21:7000\"}", &record, &error), 0);
 	assert_int_equal(record.expires_ms, 1000000 + 3600000);
 	session_record_done(&record);
-	assert_int_equal(parse("abcd", "{\"backend\": \"10.0.0.21:7000\", \"expirySeconds\": 0}", &record, &error), 0);
+	assert_int_equal(parse("abcd", "{\"backend\": \"10.0.0.21:7000\", \"expiresInSeconds\": 0}", &record, &error), 0);
 	assert_int_equal(record.expires_ms, 0);
 	session_record_done(&record);
 }
@@ -70,16 +70,16 @@ static void what_is_wrong_is_said(void **state)
 		{"abcd", "{\"backend\": \"10.0.0.21:0\"}", "\"10.0.0.21:0\" is not an agent: write ADDRESS:PORT or [IPV6]:PORT"},
 		{"abcd", "{\"backends\": [\"10.0.0.21:1\", \"10.0.0.22:1\"]}",
 		 "a session has one agent of each family, IPv4 and IPv6; \"10.0.0.22:1\" is a second one"},
-		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expirySeconds\": -1}",
-		 "\"expirySeconds\" must be a number from 1 to 2592000, or 0 for never"},
-		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expirySeconds\": 2592001}",
-		 "\"expirySeconds\" must be a number from 1 to 2592000, or 0 for never"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expiresInSeconds\": -1}",
+		 "\"expiresInSeconds\" must be a number from 1 to 2592000, or 0 for never"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expiresInSeconds\": 2592001}",
+		 "\"expiresInSeconds\" must be a number from 1 to 2592000, or 0 for never"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"abcd\"}",
 		 "\"restarts\" must be another user fragment than the new one"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"a:cd\"}",
 		 "\"restarts\": user fragment: character 2 is none of A-Z, a-z, 0-9, + and /"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"backnd\": 1}",
-		 "\"backnd\" is not known; a session has backend, backends, expirySeconds and restarts"},
+		 "\"backnd\" is not known; a session has backend, backends, expiresInSeconds and restarts"},
 	};
 
 	for (size_t i = 0; i < array_length(cases); i++) {

@@ -256,7 +256,7 @@ def test_what_is_asked_wrongly_is_refused(node):
             (place, {"backend": "192.0.2.99:7000"}, 422, "has no backend 192.0.2.99:7000"),
             (place, {"backend": f"{node.hosts[0].address4}:7001"}, 422, "has no backend"),
             (place, {"backend": 1}, 422, "must be text"),
-            (place, good | {"expirySeconds": -1}, 422, "expirySeconds"),
+            (place, good | {"expiresInSeconds": -1}, 422, "expiresInSeconds"),
             (place[:-5] + "abc", good, 422, "it has 4 to 256"),
             (place[:-5] + "a:cd", good, 422, "character 2"),
             ("/selvage/v1/services/nothing/sessions/abcd", good, 404, "not found"),
@@ -280,17 +280,17 @@ def test_what_is_asked_wrongly_is_refused(node):
 def test_registrations_expire_and_may_be_repeated(node):
     path = "/selvage/v1/services/media/sessions/once"
     for _ in range(2):
-        assert node.api("PUT", path, {"backend": endpoint(node.hosts[0]), "expirySeconds": 600})[0] == 200
+        assert node.api("PUT", path, {"backend": endpoint(node.hosts[0]), "expiresInSeconds": 600})[0] == 200
     first = one(node, "once")
     assert first["state"] == "waiting" and 590 <= first["expiresInSeconds"] <= 600
-    assert node.api("PUT", path, {"backend": endpoint(node.hosts[0]), "expirySeconds": 1})[0] == 200
+    assert node.api("PUT", path, {"backend": endpoint(node.hosts[0]), "expiresInSeconds": 1})[0] == 200
     assert one(node, "once")["id"] == first["id"]  # not a new one
     with caller(node, "once") as call:
         talking(call)
         wait_for(lambda: not one(node, "once")["registered"], 10, "the registration to be over")
         talking(call)  # the call itself goes on
         assert one(node, "once")["state"] == "live"
-    assert node.api("PUT", "/selvage/v1/services/media/sessions/gone", {"backend": endpoint(node.hosts[0]), "expirySeconds": 1})[0] == 200
+    assert node.api("PUT", "/selvage/v1/services/media/sessions/gone", {"backend": endpoint(node.hosts[0]), "expiresInSeconds": 1})[0] == 200
     wait_for(lambda: node.api("GET", "/selvage/v1/services/media/sessions/gone")[0] == 404, 10, "a session that nobody came to to end")
     node.selvage("session", "remove", "once")
 
@@ -340,6 +340,32 @@ def test_limits_are_kept_and_an_alarm_comes_before(node):
         node.selvage("session", "remove", "--service", "limited", items[0]["id"])
         inside[0].ended = True
         wait_for(lambda: outside.answered, 10, "its turn")
+
+
+def test_an_agent_that_leaves_takes_its_calls_with_it(node):
+    leaving = calls("leaving", 223)
+    node.apply(manifests.stream(leaving, manifests.slices(leaving, node.hosts)))
+    node.wait_backends("leaving", up=4)
+    vip, _ = manifests.vips(223)
+    events = Events(node)
+    for name, host in (("goes", node.hosts[0]), ("stay", node.hosts[1])):
+        add(node, name, endpoint(host), service="leaving")
+    with caller(node, "goes", vip) as goes, caller(node, "stay", vip) as stays:
+        talking(goes)
+        talking(stays)
+        node.apply(manifests.stream(manifests.slices(leaving, node.hosts[1:])))
+        wait_for(lambda: one(node, "goes", "leaving")["state"] == "no-agent", 30, "the call of the agent that left to end")
+        assert any(event["reason"] == "backend" and event["ufrag"] == "goes" for _, event in events.of("Ended")), events.heard
+        talking(stays)
+        node.apply(manifests.stream(manifests.slices(leaving, node.hosts)))  # it is back, and so is its registration
+        wait_for(lambda: one(node, "goes", "leaving")["state"] in ("waiting", "live"), 5, "the registration to be used again")
+        talking(goes)
+    node.selvage("delete", "service", "leaving")
+    wait_for(lambda: not node.get("/selvage/v1/sessions")["items"] or
+             all(each["service"] != "leaving" or "id" not in each for each in node.get("/selvage/v1/sessions")["items"]), 30, "the service's calls to end")
+    for name in ("goes", "stay"):
+        node.selvage("session", "remove", name)
+    events.socket.shutdown(socket.SHUT_RDWR)
 
 
 def test_metrics_tell_of_calls(node):
