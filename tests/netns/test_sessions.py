@@ -40,6 +40,7 @@ def node(machine):
             node.agents = [stack.enter_context(Agent(backend, getattr(backend, attribute), AGENT_PORT))
                            for attribute in ("address4", "address6") for backend in node.hosts]
             yield node
+            assert node.stop_daemon() == 0, node.log()[-3000:]
 
 
 def endpoint(backend, family=4):
@@ -270,6 +271,7 @@ def test_what_is_asked_wrongly_is_refused(node):
     got, answer = node.api("PUT", "/selvage/v1/services/plain/sessions/abcd", good)
     assert got == 422 and "carries no calls" in answer["message"]
     node.selvage("delete", "service", "plain")
+    node.selvage("apply", "--dry-run", "-f", edge_site.ROOT / "docs/examples/webrtc.yaml")
     for words, text in ((["session", "add"], "say --service"), (["session", "add", "--service", "media", "--ufrag", "abcd", "--backend",
                                                                  endpoint(node.hosts[0]), "--expiry", "soon"], "--expiry takes"),
                         (["session", "show"], "say which"), (["session", "remove"], "say which"), (["session", "ufrag"], "--backend")):
