@@ -102,11 +102,10 @@ void daemon_sessions_secrets(struct daemon_sessions *sessions)
 static void secrets_age(struct daemon_sessions *sessions)
 {
 	const char *text = catalogue_text(sessions->daemon->catalogue, SESSION_SECRETS);
-	uint64_t life_ms = sessions->daemon->config->ufrag_key_hours * 3600000ull;
 	struct error error = {0};
 
-	if (!text || !life_ms || sessions->secrets_wanted || !sessions->secrets.count ||
-	    daemon_unix_ms() < sessions->secrets.made_ms + life_ms)
+	if (!text || sessions->secrets_wanted ||
+	    !session_secrets_due(&sessions->secrets, sessions->daemon->config->ufrag_key_hours, daemon_unix_ms()))
 		return;
 	sessions->secrets_wanted = true;
 	log_info("user fragments get a new key");

@@ -184,10 +184,11 @@ char *session_record_value(const struct session_record *record)
 /* NAMESPACE/SERVICE/UFRAG */
 static int key_read(const char *key, struct session_record *record, struct error *error)
 {
-	const char *name = key + strlen(SESSION_RECORDS), *end = strchr(name, '/');
+	bool ours = strncmp(key, SESSION_RECORDS, strlen(SESSION_RECORDS)) == 0;
+	const char *name = ours ? key + strlen(SESSION_RECORDS) : "", *end = strchr(name, '/');
 
 	end = end ? strchr(end + 1, '/') : NULL;
-	if (!end || strncmp(key, SESSION_RECORDS, strlen(SESSION_RECORDS)) != 0)
+	if (!end)
 		return error_set(error, EINVAL, "the key %s is no session's", key);
 	record->service = memory_or_end(strndup(name, (size_t)(end - name)));
 	record->ufrag = memory_or_end(strdup(end + 1));

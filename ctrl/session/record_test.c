@@ -93,7 +93,7 @@ static void what_is_wrong_is_said(void **state)
 
 static void damaged_records_are_refused(void **state)
 {
-	static const char *const keys[] = {"/selvage/sessions/default/media", "/selvage/sessions/default/media/abc", "/selvage/drains/a/b/abcd"};
+	static const char *const keys[] = {"", "/selvage", "/selvage/sessions/default/media", "/selvage/sessions/default/media/abc", "/selvage/drains/a/b/abcd"};
 	struct session_record record;
 	struct error error = {0};
 
@@ -184,6 +184,30 @@ static void figures_fall_into_buckets(void **state)
 	assert_int_equal(figures.histograms[SESSION_MOS][SESSION_UP].counts[0], 1); /* 1.15 */
 }
 
+static void what_is_due_is_due(void **state)
+{
+	struct session_secrets secrets = {.made_ms = 1000};
+
+	assert_false(session_secrets_due(&secrets, 1, UINT64_MAX / 2)); /* there are none */
+	secrets.count = 1;
+	assert_false(session_secrets_due(&secrets, 2, 1000 + 7199999));
+	assert_true(session_secrets_due(&secrets, 2, 1000 + 7200000));
+	assert_false(session_secrets_due(&secrets, 0, UINT64_MAX / 2));
+	assert_false(session_secrets_due(&secrets, 2, 0));
+}
+
+static void an_alarm_comes_before_the_limit(void **state)
+{
+	assert_false(session_nearly_full(79, 100));
+	assert_true(session_nearly_full(80, 100));
+	assert_false(session_nearly_full(104856, 131071));
+	assert_true(session_nearly_full(104857, 131071));
+	assert_true(session_nearly_full(3, 3));
+	assert_false(session_nearly_full(2, 3));
+	assert_true(session_nearly_full(UINT32_MAX, UINT32_MAX));
+	assert_false(session_nearly_full(7, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +218,8 @@ int main(void)
 		cmocka_unit_test(damaged_secrets_are_refused),
 		cmocka_unit_test(names_in_paths),
 		cmocka_unit_test(figures_fall_into_buckets),
+		cmocka_unit_test(what_is_due_is_due),
+		cmocka_unit_test(an_alarm_comes_before_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
