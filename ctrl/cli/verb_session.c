@@ -141,6 +141,8 @@ static json_t *sessions_get(const struct cli *cli, const char *path)
 		}
 		json_array_extend(items, json_object_get(answer, "items"));
 		snprintf(after, sizeof(after), "%s", json_text(answer, "next"));
+		if (json_number(answer, "notShown"))
+			fprintf(stderr, "(and %" PRId64 " registrations without an agent)\n", json_number(answer, "notShown"));
 		json_decref(answer);
 		if (!*after)
 			return items;
