@@ -2184,6 +2184,27 @@ def write_corpus():
             file.write(data)
 
 
+def write_media_corpus():
+    """The datagrams of the scenario "media" likewise, without what is around them, to and from the fuzz target's first places."""
+    with open(os.path.join(HERE, "media", "cases.json"), encoding="utf-8") as file:
+        items = [item for item in json.load(file)["cases"] if "steps" in item]
+    directory = os.path.join(HERE, "..", "fuzz", "corpus", "media")
+    os.makedirs(directory, exist_ok=True)
+    for start in range(0, len(items), 8):
+        data = b""
+        for place, item in enumerate(items[start:start + 8]):
+            for each in item["steps"]:
+                packet = Ether(bytes.fromhex(each["in"]))
+                if UDP not in packet:
+                    continue
+                load = bytes(packet[UDP].payload)[:1400]
+                down = 0x80 if packet[UDP].sport != CALL_PORT and packet[UDP].dport != CALL_PORT else 0
+                six = 12 if IPv6 in packet else 0
+                data += bytes([down | six | place & 3 | (0x40 if "at_ms" in each else 0)]) + len(load).to_bytes(2, "big") + load
+        with open(os.path.join(directory, f"vectors-{start // 8:02}"), "wb") as file:
+            file.write(data)
+
+
 def to_vip(backend, macs, packet, now):
     more = {"manifests": ["node.yaml", "services.yaml", now]} if now else {}
     return step(ether() / packet, "tx", "lb", backend=backend + ":80", out=forwarded(packet, ETH0, macs[backend], backend), **more)
@@ -2198,3 +2219,4 @@ if __name__ == "__main__":
     scenario_media()
     if "--check" not in sys.argv:
         write_corpus()
+        write_media_corpus()
