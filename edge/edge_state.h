@@ -13,10 +13,11 @@
 #include "lb/lb_fragment_state.h"
 #include "lb/lb_guard_state.h"
 #include "lb/lb_state.h"
+#include "rtc/rtc_state.h"
 #include "vip/vip_state.h"
 
 /* Changes whenever the meaning of a byte below does: a daemon adopts tables of its own number only. */
-#define EDGE_ABI 4u
+#define EDGE_ABI 5u
 
 /* Flow and neighbour ages are counted in epochs of about eight seconds. */
 #define EDGE_EPOCH_MS 8192u
@@ -71,6 +72,7 @@ struct edge_counters {
 	uint64_t unused[15];
 	struct dns_scratch dns __attribute__((aligned(64)));
 	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
+	struct rtc_scratch scratch; /* no count */
 };
 
 /* Pointers to the tables: a packet's context, and user space's hold on an engine. */
@@ -88,6 +90,9 @@ struct edge_tables {
 	struct lb_holding *holding;
 	struct lb_guards *guards;
 	struct lb_limiter *limiter;
+	struct rtc_tables *rtc;
+	struct rtc_sessions *sessions;
+	struct rtc_index *index;
 	struct dns_tables *dns;         /* says how many of the next two there are */
 	struct dns_bucket *dns_buckets; /* not for packets in the kernel, which look them up */
 	struct dns_block *dns_blocks;

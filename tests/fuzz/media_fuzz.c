@@ -1,96 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libFuzzer target: any datagrams for one end of a call, from where the other end is and from elsewhere. Each input is a list of (kind, length,
- * bytes). Some are sealed with the session's own keys or password first, so that what lies behind them (RTP, RTCP, STUN's attributes) is reached.
+ * What a call's client or agent sends, to STUN's parser alone and through the packet program, natively, on the tables of the
+ * scenario tests/vectors/media. An input is a sequence of datagrams: a byte that chooses who sends (the low four bits), its
+ * direction (0x80), and lets time pass (0x40), two bytes of length (big endian, the low 11 bits), then the data. Sessions live on from
+ * input to input. Encoded fragments of the corpus lead to agents, so that what lies behind is reached.
  */
 #include <assert.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "rtc/media_bytes.h"
-#include "rtc/media_ice.h"
-#include "rtc/media_rtp.h"
-#include "rtc/media_stun.h"
+#include "ctrl/replay/site.h"
+#include "rtc/rtc_program.h"
+#include "tests/packet/media_frames.h"
 
+static struct engine *engine;
+static struct site *site;
+static uint64_t now_ms;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char password[] = "passwordpasswordpassword";
-
-static void on_send(void *context, const struct media_endpoint *to, const uint8_t *bytes, size_t length)
+int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct media_stun message;
+	const char *manifests[] = {MEDIA_FUZZ_VECTORS "/node.yaml", MEDIA_FUZZ_VECTORS "/services.yaml", MEDIA_FUZZ_VECTORS "/agents.yaml"};
+	struct rtc_ufrag_secret secret = media_frame_secret();
+	struct diagnostics diagnostics;
+	struct error error = {0};
 
-	/* Whatever we are told, what we say is well formed. */
-	assert(media_stun_parse(bytes, length, &message) == 0 && message.has_fingerprint);
-	assert(media_stun_verify(&message, message.type == MEDIA_STUN_REQUEST ? "theirpasswordtheirpassword" : password));
-}
-
-/* Header and MESSAGE-INTEGRITY made right; the attributes between are the input's. */
-static size_t stun_seal(uint8_t *bytes, size_t length)
-{
-	length = length < 20 ? 20 : length & ~(size_t)3;
-	bytes[0] &= 1;
-	media_put32(bytes + 4, 0x2112a442);
-	media_put16(bytes + 2, (uint16_t)(length + 24 - 20));
-	media_put32(bytes + length, 0x00080014);
-	HMAC(EVP_sha1(), password, sizeof(password) - 1, bytes, length, bytes + length + 4, NULL);
-	return length + 24;
-}
-
-static void rtp_check(const uint8_t *bytes, size_t length, struct media_receiver *receiver, uint64_t now_us)
-{
-	struct media_rtcp_report report;
-	uint8_t buffer[MEDIA_RTCP_SIZE];
-	const struct media_sender sender = {.ssrc = 7, .packets = 1};
-	struct media_rtp rtp;
-
-	if (media_rtcp_is(bytes, length)) {
-		(void)!media_rtcp_take(bytes, length, 7, receiver, now_us, &report);
-	} else if (media_rtp_parse(bytes, length, &rtp) == 0) {
-		assert(rtp.payload >= bytes + 12 && rtp.payload + rtp.payload_length <= bytes + length);
-		media_receiver_take(receiver, &rtp, now_us);
-		assert(media_receiver_expected(receiver) >= 1);
+	engine = engine_native_new();
+	diagnostics_init(&diagnostics);
+	if (!engine || site_load(manifests, array_length(manifests), "edge", &site, &diagnostics, &error) < 0) {
+		fprintf(stderr, "media_fuzz: %s\n", error.text);
+		abort();
 	}
-	length = media_rtcp_write(&sender, receiver, now_us, buffer);
-	assert(length <= sizeof(buffer) && media_rtcp_take(buffer, length, 1, receiver, now_us, &report) == 0);
+	diagnostics_done(&diagnostics);
+	site_set_secret(site, &secret);
+	if (site_program(site, engine, &error) < 0)
+		abort();
+	site_set_time_ms(site, engine, now_ms);
+	return 0;
+}
+
+/* What was read lies within the message. */
+static void parse(const uint8_t *data, uint32_t length)
+{
+	static struct stun_message message;
+	struct stun stun = {0};
+
+	if (length > STUN_BYTES_MAX)
+		return;
+	message.length = length;
+	memcpy(message.bytes, data, length);
+	stun_read(&message, &stun);
+	if (stun.fault)
+		return;
+	assert(stun.id != 0 && length >= STUN_HEADER_BYTES);
+	if (stun.flags & STUN_HAS_USERNAME) {
+		uint32_t colon = stun_username_colon(&message, stun.username_at, stun.username_length);
+
+		assert(stun.username_at + stun.username_length <= length);
+		assert(colon == 0 || (colon >= stun.username_at && colon < (uint32_t)stun.username_at + stun.username_length));
+	}
+}
+
+static void send(uint32_t place, bool down, const uint8_t *data, uint32_t length)
+{
+	uint8_t frame[FRAMES_LENGTH_MAX];
+	struct engine_outcome outcome;
+	uint32_t size = media_frame(place, down, data, length, frame);
+
+	if (engine_run(engine, 1, frame, size, &outcome, NULL) < 0)
+		return;
+	if (outcome.decision.verdict == VERDICT_DROP)
+		assert(outcome.decision.reason > DROP_NONE && outcome.decision.reason < DROP_COUNT);
+	else if (outcome.decision.verdict == VERDICT_PASS)
+		assert(down && outcome.length == size && memcmp(outcome.bytes, frame, size) == 0);
+	else
+		assert(outcome.decision.verdict == VERDICT_TX && outcome.length >= 42 && outcome.length <= size + 32);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct media_ice_config config = {.send = on_send};
-	struct media_receiver receiver = {.clock_rate = 48000};
-	struct media_ice ice;
-	uint64_t now_us = 1000000;
-
-	if (size < 1)
-		return 0;
-	config.lite = data[0] & 1;
-	config.controlling = !config.lite && data[0] & 2;
-	media_ice_init(&ice, &config);
-	media_ice_set_local(&ice, "ours", password);
-	media_ice_set_remote(&ice, "their", "theirpasswordtheirpassword");
-	data++, size--;
 	while (size >= 3) {
-		uint8_t kind = data[0];
-		size_t length = data[1] | (size_t)(data[2] & 3) << 8;
-		struct media_endpoint from = {.address = address_from_ipv4(kind >> 4), .port = (uint16_t)(1 + (data[2] >> 2))};
-		uint8_t bytes[1024 + 64] = {0};
+		uint32_t who = data[0], length = (uint32_t)(data[1] << 8 | data[2]) & 0x7ff;
 
-		data += 3, size -= 3;
+		data += 3;
+		size -= 3;
 		if (length > size)
-			length = size;
-		memcpy(bytes, data, length);
-		data += length, size -= length;
-		now_us += (uint64_t)(kind & 15) * 100000;
-		if (kind & 8)
-			rtp_check(bytes, length, &receiver, now_us);
-		else
-			media_ice_receive(&ice, now_us, &from, bytes, kind & 4 ? stun_seal(bytes, length) : length);
-		(void)media_ice_advance(&ice, now_us);
-		assert(ice.pair_count <= MEDIA_ICE_PAIRS);
+			length = (uint32_t)size;
+		if (length > MEDIA_DATA_MAX)
+			length = MEDIA_DATA_MAX;
+		if (who & 0x40)
+			site_set_time_ms(site, engine, now_ms += 700);
+		parse(data, length);
+		send(who & 15, who & 0x80, data, length);
+		data += length;
+		size -= length;
 	}
 	return 0;
 }
