@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import edge_site
 import manifests
 
 BUILD = pathlib.Path(os.environ.get("SELVAGE_BUILD", "build")).resolve()
@@ -193,3 +194,33 @@ def test_the_health_check_makes_calls(site):
     assert "media: timeout after 900 ms" in node.selvage("service", "backends", "calls", "-o", "json").stdout
     os.kill(echo.pid, signal.SIGCONT)
     node.wait_backends("calls", up=1)
+
+
+def test_calls_through_a_virtual_ip(site):
+    """Nobody tells the node of the calls but the agent itself, by fragments that it was given or that it registers. Clients that restart ICE lose
+    nothing, clients whose port changes little."""
+    node, client = site.add_node(), site.add_client()
+    agent, vip = node.workload("w1", 1), manifests.vips(210)[0]
+    calls = manifests.service("calls", 210, ["3478/UDP:7000"], {"health-check": "media", "health-port": 8080, "health-interval-ms": 1000,
+                                                                "health-timeout-ms": 900, "health-fall": 1, "health-rise": 1})
+    calls["spec"]["ports"][0]["appProtocol"] = "selvage.io/webrtc"
+    node.start_daemon()
+    slices = [each for each in manifests.slices(calls, [agent]) if each["addressType"] == "IPv4"]
+    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), calls, slices))
+    client.ip(f"route add {agent.address4}/32 via {node.address4}")  # WHIP is spoken with the agent itself
+    page = f"http://{agent.address4}:8080/"
+    for how, change in (("--ufrag-encoded", "--rebind"), ("--ufrag-registered", "--restart-ice")):
+        echo = agent.start(BUILD / "rtc/selvage-echo", "--http", f"{agent.address4}:8080", "--media", f"{agent.address4}:7000", "--announce",
+                           f"{vip}:3478", how, "--selvaged", node.socket_path, "--service", "calls")
+        node.wait_backends("calls", up=1)
+        run = client.start(BUILD / "rtc/selvage-media-check", "-c", "20", "-t", "3", "--ramp", "10", change, "1000", "-o", "json", page + "whip",
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, errors = run.communicate(timeout=60)
+        assert run.returncode == 0, out + errors
+        result = json.loads(out)
+        print(how, change, {name: result[name] for name in ("connected", "sent", "returned", "connect", "roundTrip", "longestGap")})
+        assert result["connected"] == 20 and result["sent"] >= 20 * 140
+        assert result["returned"] == result["sent"] if change == "--restart-ice" else result["lossPercent"] < 2
+        assert result["longestGap"]["maxMs"] < 500  # a client whose address changed would wait for its check of every 5 s
+        edge_site.end(echo)
+        node.wait_backends("calls", up=0)
