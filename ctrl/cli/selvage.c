@@ -40,13 +40,20 @@ static const struct cli_verb verbs[] = {
 	 "  selvage trace --interesting -w - | wireshark -k -i -", "oFcwSEr", verb_trace},
 	{"explain", "PROTOCOL SOURCE DESTINATION | --packet HEX | --in PCAP", "What happens to a packet on the live tables, and why",
 	 "selvage explain udp 10.0.0.5:4000 192.0.2.10:7000\n  selvage explain --in one.pcap --interface eth0", "opiXH", verb_explain},
+	{"dns stats", "", "Queries by where their answers came from, upstream servers, caches", "selvage dns stats", "o", verb_dns_stats},
+	{"dns lookup", "NAME [TYPE]", "Ask as a client would, and tell the answer", "selvage dns lookup www.example.com AAAA", "oM", verb_dns_lookup},
+	{"dns dump", "[NAME]", "The answers that are kept, at and below a name", "selvage dns dump example.com", "oc", verb_dns_dump},
+	{"dns flush", "NAME", "Forget answers at and below a name; \".\" is everything", "selvage dns flush example.com", "o", verb_dns_flush},
+	{"dns explain", "NAME", "Which site of a steered name a client is sent to, and why", "selvage dns explain www.example.com --from 192.0.2.1",
+	 "oM", verb_dns_explain},
+	{"dns tap", "PATH | off", "Write a query log (dnstap) to a socket or file", "selvage dns tap /run/dnstap.sock", "o", verb_dns_tap},
 	{"metrics", "", "The metrics as Prometheus reads them", "selvage metrics", "", verb_metrics},
 	{"version", "", "Versions of this program and of the daemon", "selvage version", "o", verb_version},
 };
 
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
        OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE, OPTION_TIMES,
-       OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED };
+       OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED, OPTION_FROM };
 
 static const struct {
 	struct option option;
@@ -84,6 +91,7 @@ static const struct {
 	{{"interface", required_argument, NULL, OPTION_INTERFACE}, 'X', "--interface NAME          where the packet comes in"},
 	{{"established", no_argument, NULL, OPTION_ESTABLISHED}, 'H', "--established             tcp: a packet of an open connection, not its first"},
 	{{"node", required_argument, NULL, OPTION_NODE}, 'N', "--node NAME               the new owner"},
+	{{"from", required_argument, NULL, OPTION_FROM}, 'M', "--from ADDRESS            the client's"},
 	{{"socket", required_argument, NULL, 's'}, 0, "-s, --socket PATH         of the daemon (" API_SOCKET_DEFAULT ")"},
 	{{"help", no_argument, NULL, 'h'}, 0, "-h, --help"},
 };
@@ -293,6 +301,9 @@ static int option_set(struct cli *cli, int letter, const char *value)
 		return 0;
 	case OPTION_NODE:
 		cli->node = value;
+		return 0;
+	case OPTION_FROM:
+		cli->from = value;
 		return 0;
 	case OPTION_ALL:
 		cli->all = true;

@@ -178,6 +178,13 @@ static uint32_t probes_max(void)
 	return files.rlim_cur > FILES_RESERVED ? (uint32_t)(files.rlim_cur - FILES_RESERVED) : 0;
 }
 
+static void dns_ask(void *context, const json_t *message, struct api_action *action)
+{
+	struct daemon *daemon = context;
+
+	dns_link_ask(daemon->dns, message, action);
+}
+
 static int api_start(struct daemon *daemon, struct error *error)
 {
 	const struct config *config = daemon->config;
@@ -208,6 +215,7 @@ static int api_start(struct daemon *daemon, struct error *error)
 		.trace_set = daemon_trace_set,
 		.backend_drain = daemon_backend_drain,
 		.vip_move = daemon_vip_move,
+		.dns = dns_ask,
 	};
 
 	return api_new(daemon->base, &options, &backend, &daemon->api, error);
@@ -283,6 +291,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	result = daemon_fragments_start(daemon, error);
 	if (result < 0)
 		return result;
+	daemon->dns = dns_link_new(daemon->base, config);
 	daemon->catalogue = catalogue_new(daemon->store, changed, daemon);
 	fastpath_listen(daemon);
 	hash_seed_obtain(daemon);
@@ -298,6 +307,7 @@ static void event_freep(struct event **event)
 
 static void parts_stop(struct daemon *daemon)
 {
+	dns_link_free(daemon->dns); /* completes what it was asked */
 	api_free(daemon->api);
 	catalogue_free(daemon->catalogue);
 	store_free(daemon->store);

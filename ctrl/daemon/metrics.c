@@ -165,6 +165,7 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	ports_metrics(daemon, text);
 	vip_metrics(daemon, text);
 	backend_metrics(daemon, text);
+	dns_link_metrics(daemon->dns, text);
 	openmetrics_family(text, "selvage_health_probes", "counter", "Health probes that ended.");
 	openmetrics_sample_count(text, "selvage_health_probes_total", checks.probes_total, NULL);
 	openmetrics_family(text, "selvage_health_probes_delayed", "counter",
