@@ -252,6 +252,15 @@ static void fastpath_listen(struct daemon *daemon)
 	event_add(daemon->fastpath_event, NULL);
 }
 
+/* By which clock selvage-dns writes the ages of what packets read. */
+static void dns_clock_set(struct daemon *daemon)
+{
+	struct dns_tables *dns = programmer_tables(daemon->programmer)->dns;
+
+	if (dns)
+		store_once(dns->clock_offset_ms, programmer_now_ms(daemon->programmer) - (uint32_t)clock_now_ms(&clock_system));
+}
+
 static const char *found_text(enum programmer_found found)
 {
 	switch (found) {
@@ -282,6 +291,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	if (result < 0)
 		return error_prefix(error, -result, "starting the packet program");
 	log_info("%s", found_text(programmer_found(daemon->programmer)));
+	dns_clock_set(daemon);
 	result = network_follow_new(daemon->base, &clock_system, changed, daemon, &daemon->follow, error);
 	if (result < 0)
 		return error_prefix(error, -result, "following the network");
