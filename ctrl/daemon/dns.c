@@ -12,6 +12,7 @@
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "ctrl/api/openmetrics.h"
+#include "dns/dns_state.h"
 
 #define CONTROL_SOCKET "dns.sock" /* dns/control.h */
 #define RETRY_MS 250
@@ -351,18 +352,30 @@ static uint64_t number(const json_t *object, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
-static void results_metrics(const json_t *results, struct evbuffer *text)
+static void results_metrics(const json_t *results, const uint64_t *fast_path, struct evbuffer *text)
 {
+	static const char *const places[] = {
+		[DNS_RESULT_ANSWER] = "answer",	  [DNS_RESULT_NEGATIVE] = "negative",	[DNS_RESULT_NO_NAME] = "no_name",
+		[DNS_RESULT_STALE] = "stale",	  [DNS_RESULT_TRUNCATED] = "truncated", [DNS_RESULT_MISS] = "miss",
+		[DNS_RESULT_EXPIRED] = "expired", [DNS_RESULT_UNUSUAL] = "unusual",	[DNS_RESULT_NO_ROOM] = "no_room",
+		[DNS_RESULT_TORN] = "torn",
+	};
 	const char *key;
 	json_t *value;
 
-	openmetrics_family(text, "selvage_dns_queries", "counter", "Queries that reached selvage-dns, by where the answer came from.");
+	openmetrics_family(text, "selvage_dns_queries", "counter",
+			   "Queries by where they were: packets' cache (what it could not answer is the process' then), the process.");
+	for (size_t i = 0; i < array_length(places); i++)
+		if (places[i])
+			openmetrics_sample_count(text, "selvage_dns_queries_total", fast_path[i], "place", "fastpath", "result",
+						 places[i], NULL);
 	json_object_foreach((json_t *)results, key, value) {
-		openmetrics_sample_count(text, "selvage_dns_queries_total", (uint64_t)json_integer_value(value), "result", key, NULL);
+		openmetrics_sample_count(text, "selvage_dns_queries_total", (uint64_t)json_integer_value(value), "place", "process",
+					 "result", key, NULL);
 	}
 }
 
-static void latency_metrics(const json_t *buckets, struct evbuffer *text)
+static void latency_metrics(const json_t *buckets, uint64_t sum_us, struct evbuffer *text)
 {
 	uint64_t sum = 0;
 	json_t *bucket;
@@ -377,6 +390,7 @@ static void latency_metrics(const json_t *buckets, struct evbuffer *text)
 					 i + 1 < json_array_size(buckets) ? bound : "+Inf", NULL);
 	}
 	openmetrics_sample_count(text, "selvage_dns_latency_seconds_count", sum, NULL);
+	openmetrics_sample(text, "selvage_dns_latency_seconds_sum", (double)sum_us / 1e6, NULL);
 }
 
 static void upstream_family(const json_t *upstreams, struct evbuffer *text, const char *name, const char *key)
@@ -420,7 +434,7 @@ static void upstreams_metrics(const json_t *upstreams, struct evbuffer *text)
 	}
 }
 
-void dns_link_metrics(const struct dns_link *link, struct evbuffer *text)
+void dns_link_metrics(const struct dns_link *link, const uint64_t *fast_path, struct evbuffer *text)
 {
 	const json_t *statistics = link ? link->statistics : NULL;
 
@@ -428,10 +442,10 @@ void dns_link_metrics(const struct dns_link *link, struct evbuffer *text)
 		return;
 	openmetrics_family(text, "selvage_dns_connected", "gauge", "1 while selvage-dns runs.");
 	openmetrics_sample_count(text, "selvage_dns_connected", link->events != NULL, NULL);
+	results_metrics(json_object_get(statistics, "results"), fast_path, text);
 	if (!statistics)
 		return;
-	results_metrics(json_object_get(statistics, "results"), text);
-	latency_metrics(json_object_get(statistics, "latencyUs"), text);
+	latency_metrics(json_object_get(statistics, "latencyUs"), number(statistics, "latencySumUs"), text);
 	upstreams_metrics(json_object_get(statistics, "upstreams"), text);
 	openmetrics_family(text, "selvage_dns_autopath_saved", "counter", "Queries that clients did not have to send.");
 	openmetrics_sample_count(text, "selvage_dns_autopath_saved_total", number(statistics, "autopathSaved"), NULL);

@@ -243,6 +243,8 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
             answer = served.ask(name)
             assert addresses(answer) == [wanted] and answer.edns == 0
         assert served.reached() == before, f"queries for {name} reached selvage-dns"
+    counted = [line for line in served.node.selvage("metrics").stdout.splitlines() if 'place="fastpath",result="answer"' in line]
+    assert int(counted[0].split()[-1]) >= 40
     served.node.apply(json.dumps(service("web", ("10.96.0.11",))))
     start = time.monotonic()
     wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 2, "the new address", 0.001)
@@ -277,7 +279,7 @@ def test_the_command_line_and_the_metrics(served):
 
     def metric():
         text = selvage("metrics").stdout
-        return 'selvage_dns_queries_total{result="resolved"}' in text and 'selvage_dns_upstream_health{zone=".",server="udp://10.53.0.11:53"} 1' in text
+        return 'selvage_dns_queries_total{place="process",result="resolved"}' in text and 'selvage_dns_upstream_health{zone=".",server="udp://10.53.0.11:53"} 1' in text
     wait_for(metric, 6, "the metrics")
     # while it is gone, that is said
     served.process.terminate()
