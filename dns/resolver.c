@@ -300,6 +300,22 @@ static size_t message_compose(const struct dns_request *request, const uint8_t *
 	return dns_writer_end(&writer);
 }
 
+/* Packets' cache knows its age by the moment that it is put. */
+static void led_feed(struct resolver *resolver, const struct dns_request *request, const uint8_t *message, size_t length,
+		     uint32_t age)
+{
+	static uint8_t copy[DNS_MESSAGE_MAX];
+	struct dns_record record;
+	struct dns_walk walk;
+
+	memcpy(copy, message, length);
+	if (dns_walk_start(&walk, copy, length) < 0)
+		return;
+	while (dns_walk_next(&walk, &record) > 0)
+		dns_put32(copy + record.ttl_offset, record.ttl > age ? record.ttl - age : 0);
+	feed_led(resolver->feed, copy, length, request->query.dnssec_ok);
+}
+
 /* Ends a request with a kept or new answer for `asked`. */
 static void request_finish_answer(struct resolver *resolver, struct dns_request *request, const struct answer *answer,
 				  enum resolver_result result, bool stale)
@@ -331,6 +347,9 @@ static void request_finish_answer(struct resolver *resolver, struct dns_request 
 		if (request->candidate) {
 			resolver->autopath_saved += request->candidate;
 			outcome.result = stale ? RESULT_STALE : RESULT_AUTOPATH;
+			dns_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
+			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL)
+				led_feed(resolver, request, composed, outcome.length, outcome.age);
 		}
 	}
 	request_finish(resolver, request, &outcome);
