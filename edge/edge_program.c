@@ -220,6 +220,8 @@ void edge_program_totals(const struct edge_program *program, struct edge_totals 
 		}
 		for (uint32_t reason = 0; reason < DROP_COUNT; reason++)
 			totals.drops[reason] += load_once(counters->drops[reason]);
+		for (uint32_t result = 0; result < DNS_RESULT_COUNT; result++)
+			totals.dns[result] += load_once(counters->dns.results[result]);
 		totals.bytes_in += load_once(counters->bytes_in);
 	}
 	*ret_totals = totals;

@@ -646,6 +646,46 @@ static void replay_nodes_refused(void **state)
 		       "t.yaml:7:17: spec.interfaces[0].neighbours: has two entries for 10.0.0.2");
 }
 
+#define STEERING "apiVersion: selvage.io/v1alpha1\nkind: SteeringPolicy\nmetadata: {name: www}\nspec:\n  host: www.example.com\n"
+
+static void steering_policies(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded = load_clean(
+		STEERING "  ttl: 30\n  minHealthyPercent: 40\n  nameServers: [ns1.example.com]\n  contact: ops.example.com\n"
+			 "  healthCheck: {type: http, port: 80, path: /up, intervalSeconds: 5, timeoutSeconds: 2}\n  sites:\n"
+			 "  - {name: fra, addresses: [192.0.2.1, \"2001:db8::1\"], weight: 3, order: 1, geography: {continents: [EU], countries: [DE]}}\n"
+			 "  - {name: lab, addresses: [192.0.2.2], prefixes: [10.0.0.0/8], load: {low: 0.5, high: 1}}\n"
+			 "status: {sites: [{name: fra, healthy: false, load: 0.7}]}\n");
+	const struct steering_policy *policy = &loaded.objects.items[0]->steering_policy;
+
+	assert_string_equal(policy->host, "www.example.com");
+	assert_int_equal(policy->ttl, 30);
+	assert_int_equal(policy->healthy_percent, 40);
+	assert_int_equal(policy->health.check, SERVICE_CHECK_HTTP);
+	assert_int_equal(policy->health.interval_ms, 5000);
+	assert_string_equal(policy->health.path, "/up");
+	assert_int_equal(policy->site_count, 2);
+	assert_int_equal(policy->sites[0].addresses.count, 2);
+	assert_int_equal(policy->sites[0].weight, 3);
+	assert_true(string_list_contains(&policy->sites[0].continents, "EU"));
+	assert_int_equal(policy->sites[1].weight, 1);
+	assert_int_equal(policy->sites[1].prefixes[0].length, 8);
+	assert_true(policy->sites[1].load_low == 0.5 && policy->sites[1].load_high == 1);
+	assert_true(policy->reports[0].healthy_given && !policy->reports[0].healthy && policy->reports[0].load == 0.7);
+}
+
+static void steering_policies_refused(void **state)
+{
+	assert_refused(STEERING, "t.yaml:5:3: spec: the field \"sites\" is missing");
+	assert_refused(STEERING "  sites: []\n", "t.yaml:6:10: spec.sites: must hold 1 to 64 sites, not 0");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [here]}]\n",
+		       "t.yaml:6:33: spec.sites[0].addresses[0]: \"here\" is not an IP address; write one such as 192.0.2.10 or 2001:db8::10");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}, {name: a, addresses: [::2]}]\n",
+		       "t.yaml:6:10: spec.sites: the name \"a\" is in sites[0] already");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1], load: {low: 1, high: 0.5}}]\n",
+		       "t.yaml:6:45: spec.sites[0].load: \"high\" must be above \"low\", and \"low\" not below 0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -672,6 +712,8 @@ int main(void)
 		cmocka_unit_test(nodes),
 		cmocka_unit_test(replay_nodes),
 		cmocka_unit_test(replay_nodes_refused),
+		cmocka_unit_test(steering_policies),
+		cmocka_unit_test(steering_policies_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
