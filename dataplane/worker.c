@@ -7,6 +7,7 @@
 #include <linux/if_packet.h>
 #include <rte_malloc.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -17,6 +18,8 @@
 #define IDLE_SPINS 64u         /* empty rounds before the first nap: traffic that pauses is not idle */
 #define IDLE_FIRST_US 8u
 #define IDLE_PER_NAP 2u        /* rounds between two naps of one length */
+#define IDLE_WAIT_STEP 4u      /* from naps of this length on (8, 16, 32, 64 us) it waits for packets instead, if it can */
+#define IDLE_WAIT_MS 10000
 #define WORKLOAD_SEGMENTS 16u
 
 struct worker {
@@ -33,6 +36,8 @@ struct worker {
 	uint32_t workload_ifindex[DPDK_BURST];
 	unsigned int workload_count;
 	bool floods; /* the last burst began many flows */
+	int wait_fd; /* an epoll of all queues of this worker; -1: not every driver has something to wait on */
+	bool woken;  /* and no packet came since: what woke it goes on doing so */
 };
 
 /* --- telling selvaged ---------------------------------------------------------------------------------------------------- */
@@ -228,6 +233,44 @@ static void tables_take(struct worker *worker)
 
 /* --- idleness ------------------------------------------------------------------------------------------------------------ */
 
+/* What a worker can wait on: all of its queues and the end, or nothing. */
+static int wait_open(const struct worker *worker)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = worker->runtime->wake_fd};
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+	bool good = fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, worker->runtime->wake_fd, &event) == 0;
+
+	for (uint32_t i = 0; good && i < worker->runtime->port_count; i++) {
+		const struct port *port = &worker->runtime->ports[i];
+
+		if (worker->number >= port->rx_queues)
+			continue;
+		event.data.fd = port->wait_fds[worker->number];
+		good = event.data.fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, event.data.fd, &event) == 0;
+	}
+	if (!good && fd >= 0)
+		close(fd);
+	return good ? fd : -1;
+}
+
+/* Until a packet comes, or an error of the socket below: that is taken away by asking for it. */
+static void worker_wait(struct worker *worker)
+{
+	struct epoll_event events[CHANNEL_PORTS_MAX];
+	int count, value;
+
+	rte_rcu_qsbr_thread_offline(worker->runtime->rcu, worker->number);
+	count = epoll_wait(worker->wait_fd, events, CHANNEL_PORTS_MAX, IDLE_WAIT_MS);
+	rte_rcu_qsbr_thread_online(worker->runtime->rcu, worker->number);
+	for (int i = 0; i < count; i++) {
+		socklen_t length = sizeof(value);
+
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			(void)getsockopt(events[i].data.fd, SOL_SOCKET, SO_ERROR, &value, &length);
+	}
+	worker->woken = count > 0;
+}
+
 /* Naps that double while nothing comes. No reader of tables meanwhile. */
 static void worker_nap(struct worker *worker, uint32_t empty_rounds)
 {
@@ -235,6 +278,10 @@ static void worker_nap(struct worker *worker, uint32_t empty_rounds)
 	uint64_t us = step < 16 ? (uint64_t)IDLE_FIRST_US << step : UINT32_MAX;
 	struct timespec nap;
 
+	if (step >= IDLE_WAIT_STEP && worker->wait_fd >= 0 && !worker->woken) {
+		worker_wait(worker);
+		return;
+	}
 	if (us > worker->runtime->idle_us_max)
 		us = worker->runtime->idle_us_max;
 	nap = (struct timespec){0, (long)us * 1000};
@@ -257,14 +304,16 @@ int worker_run(void *argument)
 	worker->stack = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (worker->stack < 0)
 		log_error("opening a packet socket: %s; local workloads get nothing", strerror(errno));
+	worker->wait_fd = runtime->idle_us_max ? wait_open(worker) : -1;
 	prctl(PR_SET_TIMERSLACK, 1000ul, 0, 0, 0);
 	rte_rcu_qsbr_thread_register(runtime->rcu, worker->number);
 	rte_rcu_qsbr_thread_online(runtime->rcu, worker->number);
 	while (!load_once(runtime->stop)) {
 		tables_take(worker);
-		if (worker_round(worker))
+		if (worker_round(worker)) {
 			empty_rounds = 0;
-		else if (++empty_rounds >= IDLE_SPINS && runtime->idle_us_max)
+			worker->woken = false;
+		} else if (++empty_rounds >= IDLE_SPINS && runtime->idle_us_max)
 			worker_nap(worker, empty_rounds);
 		rte_rcu_qsbr_quiescent(runtime->rcu, worker->number);
 	}
