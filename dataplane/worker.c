@@ -21,6 +21,7 @@
 #define IDLE_WAIT_STEP 4u      /* from naps of this length on (8, 16, 32, 64 us) it waits for packets instead, if it can */
 #define IDLE_WAIT_MS 10000
 #define WORKLOAD_SEGMENTS 16u
+#define EVENT_SEGMENTS 64u
 
 struct worker {
 	struct runtime *runtime;
@@ -42,31 +43,49 @@ struct worker {
 
 /* --- telling selvaged ---------------------------------------------------------------------------------------------------- */
 
+/* A packet's bytes as they lie; returns how many parts. */
+static size_t event_parts(const struct rte_mbuf *mbuf, uint32_t length, struct iovec *parts)
+{
+	size_t count = 0;
+
+	for (; mbuf && length && count < EVENT_SEGMENTS; mbuf = mbuf->next) {
+		uint32_t part = RTE_MIN(length, (uint32_t)mbuf->data_len);
+
+		parts[count++] = (struct iovec){rte_pktmbuf_mtod(mbuf, void *), part};
+		length -= part;
+	}
+	return count;
+}
+
 /* What the reader is too slow for is lost, as from the ring buffer of XDP. */
 static void report_send(void *context, enum edge_event_kind kind, uint32_t ifindex, const struct rte_mbuf *mbuf,
 			const struct decision *decision)
 {
+	static uint8_t none[EDGE_EVENT_BYTES];
 	struct worker *worker = context;
-	struct edge_event event = {.kind = kind, .ifindex = ifindex, .decision = *decision};
 	struct edge_counters *counters = worker->tables.counters;
+	struct edge_event event = {.kind = kind, .ifindex = ifindex, .decision = *decision};
+	struct iovec parts[EVENT_SEGMENTS + 2] = {{&event, offsetof(struct edge_event, bytes)}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1};
 	struct timespec now;
 
-	if (kind == EDGE_EVENT_TRACE &&
-	    !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms))
+	if (kind == EDGE_EVENT_TRACE ? !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms) :
+				       !edge_wanted_admit(counters, decision, worker->clock.now_ms))
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	event.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	if (kind == EDGE_EVENT_TRACE) {
-		const void *bytes;
+		uint32_t snaplen = worker->tables.config->trace_snaplen;
+		uint32_t most = snaplen ? RTE_MIN(snaplen, EDGE_EVENT_BYTES_MAX) : EDGE_EVENT_BYTES;
 
 		event.length = mbuf->pkt_len;
-		event.captured = RTE_MIN(mbuf->pkt_len, EDGE_EVENT_BYTES);
-		bytes = rte_pktmbuf_read(mbuf, 0, event.captured, event.bytes);
-		if (bytes && bytes != event.bytes)
-			memcpy(event.bytes, bytes, event.captured);
+		event.captured = mbuf->nb_segs > EVENT_SEGMENTS ? mbuf->data_len : mbuf->pkt_len;
+		event.captured = RTE_MIN(event.captured, most);
+		message.msg_iovlen += event_parts(mbuf, event.captured, parts + 1);
 	}
-	if (send(worker->runtime->events[1], &event, sizeof(event), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-	    kind == EDGE_EVENT_TRACE)
+	if (event.captured < EDGE_EVENT_BYTES)
+		parts[message.msg_iovlen++] = (struct iovec){none, EDGE_EVENT_BYTES - event.captured};
+	if (sendmsg(worker->runtime->events[1], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && kind == EDGE_EVENT_TRACE)
 		counters->trace_hidden++;
 }
 

@@ -642,6 +642,35 @@ static void recorded_flows_are_limited_while_somebody_counts(void **state)
 	assert_int_equal(fixture->memory->limiter.flows[row], 0);
 }
 
+static void wanted_neighbours_are_told_of_in_moderation(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct edge_counters *counters = fixture->memory->counters;
+	struct decision decision = {.flags = DECISION_EVENT, .ifindex = 3};
+	uint32_t told = 0;
+
+	/* One host, however many packets are for it; in each eighth of a second. */
+	for (uint32_t i = 0; i < 1000; i++) {
+		decision.address = ipv4(10, 0, 0, 1);
+		told += edge_wanted_admit(counters, &decision, 5000 + i);
+	}
+	assert_in_range(told, 8, 9);
+	assert_int_equal(counters->wanted_hidden, 0);
+	/* A flood to hosts that are not there. */
+	told = 0;
+	for (uint32_t i = 0; i < 1000; i++) {
+		decision.address = ipv4(10, 1, (uint8_t)(i >> 8), (uint8_t)i);
+		told += edge_wanted_admit(counters, &decision, 100 * EDGE_TRACE_TICK_MS);
+	}
+	assert_int_equal(told, EDGE_WANTED_IN_TICK);
+	assert_int_equal(counters->wanted_hidden, 1000 - EDGE_WANTED_IN_TICK);
+	/* The next one has its turn soon, and held fragments always. */
+	assert_true(edge_wanted_admit(counters, &decision, 101 * EDGE_TRACE_TICK_MS));
+	decision.flags |= DECISION_FRAGMENT;
+	for (uint32_t i = 0; i < 100; i++)
+		assert_true(edge_wanted_admit(counters, &decision, 101 * EDGE_TRACE_TICK_MS));
+}
+
 /* --- connection ids ---------------------------------------------------------------------------------------------------- */
 
 static bool quic_reaches(const struct lb_view *view, uint32_t row, const struct lb_service_wanted *service, uint16_t port,

@@ -70,12 +70,21 @@ def test_the_host_is_reached_over_the_same_nic(site, node):
     client.run("ping", "-c", "2", "-i", "0.2", "-s", "1472", "-W", "2", node.address4)
 
 
-def test_traces_explanations_and_drops(scene):
+def test_traces_explanations_and_drops(scene, tmp_path):
     with udp(scene) as flows:
         flows.until(answered, 10, "an answer for every flow")
         traced = scene.selvage("trace", "--filter", "udp and port 7000", "-c", "4").stdout
         flows.stop()
     assert traced.count("echo") >= 4 and "eth0" in traced, traced
+    capture = tmp_path / "whole.pcapng"
+    trace = scene.start(edge_site.BUILD / "ctrl/cli/selvage", "--socket", scene.socket_path, "trace", "--filter", "udp and port 7000 and dst host " + VIP4,
+                        "-w", capture, "-c", "1")
+    with scene.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        def whole():
+            asking.sendto(b"0 0".ljust(1400), (VIP4, 7000))
+            return trace.poll() is not None
+        edge_site.wait_for(whole, 10, "the trace to end", interval_s=0.1)
+    assert b"0 0".ljust(1400) in capture.read_bytes(), "a trace holds whole packets"
     before = scene.drops()["vip_port_closed"]
     scene.client.run("nc", "-u", "-w1", VIP4, "7999", stdin="x\n", check=False)
     edge_site.wait_for(lambda: scene.drops()["vip_port_closed"] > before, 5, "the drop to be counted")
