@@ -551,7 +551,7 @@ PACKET_INLINE bool edge_wanted_admit(struct edge_counters *counters, const struc
 		return true;
 	hash = hash_finish(hash_word(hash_word(hash_word(decision->ifindex, decision->egress.vlan), decision->address.word[0]),
 				     decision->address.word[1]));
-	mark = ((uint32_t)(hash >> 32) ^ tick) | 1;
+	mark = (uint32_t)(hash >> 32) ^ tick;
 	if (counters->wanted_asked[hash & (EDGE_WANTED_PLACES - 1)] == mark)
 		return false;
 	if (counters->wanted_tick != tick) {

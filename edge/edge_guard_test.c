@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
+#include "edge/edge_fast.h"
 #include "edge/edge_fixture.h"
-#include "lb/lb_fast.h"
 
 #define PREFIXES_MAX 64u
 
@@ -778,6 +778,7 @@ int main(void)
 		TEST(a_flow_is_established_by_a_client_that_is_there),
 		TEST(a_flood_takes_nothing_from_established_flows),
 		TEST(fresh_flows_go_soon_and_silent_ones_give_way_to_them_at_last),
+		TEST(wanted_neighbours_are_told_of_in_moderation),
 		TEST(recorded_flows_are_limited_while_somebody_counts),
 		TEST(a_connection_goes_to_the_server_that_it_names_while_that_lives),
 		TEST(two_servers_with_one_id_are_refused),

@@ -72,7 +72,7 @@ SYSTEM = [
     (["base/packet/*", "*_wire.h", "*_state.h", "*_fast.h", *STEPS, "edge/edge_event.h"], None),
     (["ebpf/*"], r"rte_"),
     (["dataplane/*"], r"bpf/"),
-    (["tests/perf/dpdk_bench.c"], r"bpf/"),
+    (["tests/perf/dpdk_bench.c", "tests/perf/dpdk_wire_bench.c"], r"bpf/"),
     (["ctrl/replay/engine_xdp.c", "tests/*"], r"rte_"),
     (["*"], r"rte_|bpf/"),
 ]
