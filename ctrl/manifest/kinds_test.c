@@ -191,7 +191,8 @@ static void limits(void **state)
 {
 	_cleanup_(loaded_done) struct loaded loaded = load_clean(
 		ANNOTATED("    selvage.io/limit-new-flows: 100/s burst 200\n    selvage.io/limit-packets: 10000000/s burst 100000\n"
-			  "    selvage.io/limit-new-flows-total: 30/m\n    selvage.io/limit-prefix: \"24, 56\"\n") SPEC);
+			  "    selvage.io/limit-new-flows-total: 30/m\n    selvage.io/limit-prefix: \"24, 56\"\n"
+			  "    selvage.io/limit-flows-per-client: \"200\"\n") SPEC);
 	const struct service *service = &loaded.objects.items[0]->service;
 	static const char *const wrong[] = {"100", "/s", "0/s", "1/h", "1/s burst", "1/s burst -1", "1/s  burst 1", "10000001/s", "1.5/s", "1/sec"};
 
@@ -201,6 +202,7 @@ static void limits(void **state)
 	assert_int_equal(service->limit_packets.burst, 100000);
 	assert_int_equal(service->limit_new_flows_total.per_minute, 30);
 	assert_int_equal(service->limit_new_flows_total.burst, 30);
+	assert_int_equal(service->limit_flows_per_client, 200);
 	assert_int_equal(service->limit_prefix_ipv4, 24);
 	assert_int_equal(service->limit_prefix_ipv6, 56);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -211,6 +213,9 @@ static void limits(void **state)
 			 wrong[i]);
 		assert_refused(text, message);
 	}
+	assert_refused(ANNOTATED("    selvage.io/limit-flows-per-client: \"1000001\"\n") SPEC,
+		       "t.yaml:6:40: metadata.annotations[selvage.io/limit-flows-per-client]: "
+		       "must be a whole number from 1 to 1000000, not \"1000001\"");
 	assert_refused(ANNOTATED("    selvage.io/limit-new-flows: 1000/s burst 9\n") SPEC,
 		       LIMIT_PLACE "the burst of this rate must be from 10 (what comes in 10 ms) to 600000 (in 10 minutes), not 9");
 	assert_refused(ANNOTATED("    selvage.io/limit-new-flows: 1/m burst 11\n") SPEC,

@@ -221,6 +221,7 @@ struct service {
 	struct service_rate limit_new_flows, limit_packets; /* of each client's prefix */
 	struct service_rate limit_new_flows_total;          /* of all clients together */
 	uint32_t limit_flows;                               /* recorded ones; 0: no limit */
+	uint32_t limit_flows_per_client;                    /* of each client's prefix */
 	uint8_t limit_prefix_ipv4, limit_prefix_ipv6;       /* bits that make a client */
 	const struct service_quic_server *quic_servers; /* 0: not routed by connection id */
 	size_t quic_server_count;
