@@ -380,3 +380,48 @@ class Way:
 def ways(client, agent, since_s=0):
     """(up, down) between a client's tap and its agent's."""
     return Way(client, agent, since_s), Way(agent, client, since_s)
+
+
+# --- an address translator -----------------------------------------------------------------------------------------------
+
+
+class Translator:
+    """A router as people have at home: whoever is behind it is seen under one address and a port of its choice, and what comes
+    unasked is dropped. rebind() forgets all that, as such boxes do: the next packet has another port, or another address."""
+
+    def __init__(self, router, outside="eth0"):
+        self.router, self.outside, self.turn = router, outside, 0
+        self.bind(None, None)
+
+    def bind(self, address4, address6):
+        first = 40000 + 1000 * self.turn
+        self.turn += 1
+
+        def target(address, family):
+            text = f"[{address}]" if family == "ip6" else address
+            return f"snat {family} to {text}:{first}-{first + 999}" if address else f"masquerade to :{first}-{first + 999}"
+        self.router.run("nft", "-f", "-", stdin=f"""
+table inet home
+delete table inet home
+table inet home {{
+    chain out {{
+        type nat hook postrouting priority srcnat;
+        oifname "{self.outside}" meta nfproto ipv4 meta l4proto udp {target(address4, "ip")}
+        oifname "{self.outside}" meta nfproto ipv6 meta l4proto udp {target(address6, "ip6")}
+    }}
+    chain unasked {{
+        type filter hook input priority filter;
+        iifname "{self.outside}" meta l4proto udp drop
+    }}
+}}
+""")
+
+    def rebind(self, address4=None, address6=None):
+        self.bind(address4, address6)
+        # Connection tracking forgets everything: IPCTNL_MSG_CT_DELETE with nothing named (linux/netfilter/nfnetlink_conntrack.h).
+        with contextlib.closing(self.router.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)) as netlink:
+            netlink.send(struct.pack("=IHHII", 20, 1 << 8 | 2, 5, 1, 0) + bytes([socket.AF_UNSPEC, 0, 0, 0]))
+            status, = struct.unpack_from("=i", netlink.recv(4096), 16)
+            if status != 0:
+                raise Failure(f"forgetting what was tracked: {os.strerror(-status)}")
+        return time.time()

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WebRTC calls of real peers: Chromium, Janus, node-datachannel."""
+"""WebRTC calls of real peers through the one UDP port of a virtual IP: Chromium calls, Janus and node-datachannel answer.
+
+What was lost is told by taps on both ends of a call: all media that one sent, and all that the other received, by SSRC and sequence
+number. A gap is the time from the first packet that was sent and lost until the next that was not.
+"""
 import os
 import time
 
@@ -7,9 +11,11 @@ import pytest
 
 import rtc_peers
 from edge_site import run
+from rtc_scene import GAP_MS, PORT, VIP4, VIP6, Scene, Watch, watched
 
 # How long a call is watched. Longer by hand: SELVAGE_CALL_SECONDS=60.
 CALL_S = float(os.environ.get("SELVAGE_CALL_SECONDS", 10))
+MOVED_UP_MS, MOVED_DOWN_MS = 40, 100  # the longest gaps when a client's address changes
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,133 @@ def test_peers_alone(site, measured, npm):
                 browser.call("answer", name, answer(rtc_peers.without_candidates(browser.call("offer", name))))
                 audio_flows(browser, name, 2)
             browser.call("hang_up", name)
-            for direction, way in zip(("up", "down"), rtc_peers.ways(near, far)):
-                measured(f"{name}, {direction}", way)
-                assert way.sent >= 50 and way.lost == 0
+            for way in watched(measured, name, near, far):
+                assert way.lost == 0
+
+
+@pytest.mark.parametrize("candidates", [False, True], ids=["agent learns", "agent is told"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_call_with_janus(site, measured, family, candidates):
+    """Its fragment is registered. It learns the client's address by the client's checks, or is told, and then checks by itself."""
+    scene, client = Scene(site), site.add_client()
+    janus = rtc_peers.Janus(scene.agents["w1"])
+    with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(scene.agents["w1"]) as far:
+        scene.janus_call(browser, janus, "call", family, candidates)
+        report = audio_flows(browser, "call", 2)
+        assert report["remote"]["port"] == PORT
+    for way in watched(measured, f"IPv{family}", near, far):
+        assert way.lost == 0
+    assert near.others() == {(VIP6 if family == 6 else VIP4, PORT)}
+
+
+def test_calls_at_once(site, measured, npm):
+    """One browser, one port: Janus, whose fragments are registered, and node-datachannel, whose fragments tell the way."""
+    scene, client = Scene(site, ("w1", "w2")), site.add_client()
+    w1, w2 = scene.agents.values()
+    janus, data_channel = rtc_peers.Janus(w1), rtc_peers.DataChannelAgent(w2, w2.address4)
+    with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(w1) as far1, rtc_peers.Tap(w2) as far2:
+        scene.janus_call(browser, janus, "janus")
+        scene.data_channel_call(browser, data_channel, "node-datachannel", w2, 7000)
+        browser.wait_connected("janus")
+        audio_flows(browser, "node-datachannel", CALL_S)
+        assert browser.report("janus")["inbound-rtp"]["packetsLost"] == 0
+    for name, far in (("janus", far1), ("node-datachannel", far2)):
+        both = rtc_peers.Tap.__new__(rtc_peers.Tap)
+        # What the client sent and received of this call: what this agent saw, or said, of it.
+        streams = {ssrc for ssrc, _ in (*far.sent, *far.received)}
+        both.sent = {key: at_s for key, at_s in near.sent.items() if key[0] in streams}
+        both.received = {key: at_s for key, at_s in near.received.items() if key[0] in streams}
+        for way in watched(measured, f"{name}, {CALL_S:g} s", both, far):
+            assert way.lost == 0
+    assert near.others() == {(VIP4, PORT)}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_client_whose_address_changes(site, measured, family):
+    """Behind an address translator that forgets, again and again: another port, then another address."""
+    scene = Scene(site)
+    far_client = site.add_far_client(scene.node)
+    router = site.namespaces["r1"]
+    others4, others6 = ["192.0.2.250", "192.0.2.251"], ["2001:db8:0:1::250", "2001:db8:0:1::251"]
+    router.ip(*(f"address add {each}/24 dev eth0" for each in others4), *(f"address add {each}/64 dev eth0 nodad" for each in others6))
+    home = rtc_peers.Translator(router)
+    with Watch(scene, far_client, measured, family) as watch:
+        for what, addresses in (("another port", (None, None)), ("another address", (others4[0], others6[0])),
+                                ("another address again", (others4[1], others6[1])), ("and the first", (None, None))):
+            watch.end(f"IPv{family}, {what}", home.rebind(*addresses), MOVED_UP_MS, MOVED_DOWN_MS)
+
+
+def test_ice_restart(site, measured):
+    scene, client = Scene(site), site.add_client()
+    with Watch(scene, client, measured) as watch:
+        since_s = time.time()
+        fragment = scene.janus_call(watch.browser, watch.janus, "call")
+        assert fragment != watch.fragment
+        watch.end("ICE restart", since_s, GAP_MS, GAP_MS)
+
+
+def test_agent_in_drain(site, measured):
+    """Its call goes on, also through an ICE restart."""
+    scene, client = Scene(site, ("w1", "w2")), site.add_client()
+    with Watch(scene, client, measured) as watch:
+        since_s = time.time()
+        for address in (scene.agents["w1"].address4, scene.agents["w1"].address6):
+            scene.node.selvage("backend", "drain", address)
+        watch.end("drain", since_s, GAP_MS, GAP_MS)
+        since_s = time.time()
+        scene.janus_call(watch.browser, watch.janus, "call")
+        watch.end("ICE restart in drain", since_s, GAP_MS, GAP_MS)
+
+
+def test_daemon_killed(site, measured):
+    """kill -9, a while without a daemon, and the next one; then an ICE restart, which needs it."""
+    scene, client = Scene(site), site.add_client()
+    with Watch(scene, client, measured) as watch:
+        since_s = time.time()
+        scene.node.kill_daemon()
+        watch.end("selvaged killed", since_s, GAP_MS, GAP_MS)
+        since_s = time.time()
+        scene.node.start_daemon()
+        watch.end("selvaged started again", since_s, GAP_MS, GAP_MS)
+        assert len(scene.sessions()) == 1
+        since_s = time.time()
+        scene.janus_call(watch.browser, watch.janus, "call")
+        watch.end("ICE restart after it", since_s, GAP_MS, GAP_MS)
+
+
+def test_ring_changes(site, measured):
+    """Other agents come and go."""
+    scene, client = Scene(site, ("w1", "w2", "w3")), site.add_client()
+    with Watch(scene, client, measured) as watch:
+        for names in (("w1",), ("w1", "w2"), ("w1", "w3"), ("w3", "w2", "w1")):
+            since_s = time.time()
+            scene.use(*names)
+            watch.end(f"agents {', '.join(names)}", since_s, GAP_MS, GAP_MS)
+
+
+# --- a STUN server -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vip", [VIP4, VIP6], ids=["IPv4", "IPv6"])
+def test_coturns_stun_client(site, vip):
+    """RFC 8489: a Binding request without a user is answered with the address that it came from."""
+    Scene(site)
+    client = site.add_client()
+    own = client.address6 if ":" in vip else client.address4
+    said = client.run("turnutils_stunclient", "-p", PORT, vip, timeout_s=20).stdout
+    found = [line for line in said.splitlines() if "reflexive addr" in line.lower()]
+    assert len(found) == 1 and own in found[0].replace("[", "").replace("]", ""), said
+
+
+def test_browsers_stun_gathering(site):
+    """Behind an address translator Chromium learns what it looks like from outside, over IPv4 and IPv6."""
+    scene = Scene(site)
+    far_client = site.add_far_client(scene.node)
+    rtc_peers.Translator(site.namespaces["r1"])
+    servers = [{"urls": [f"stun:{VIP4}:{PORT}", f"stun:[{VIP6}]:{PORT}"]}]
+    with rtc_peers.Chromium(far_client) as browser, rtc_peers.Tap(far_client) as near:
+        offer = browser.call("offer", "call", servers)
+    seen = [line.split() for line in offer.splitlines() if line.startswith("a=candidate:") and " typ srflx " in line]
+    assert {words[4] for words in seen} == {"192.0.2.254", "2001:db8:0:1::254"}, offer
+    assert all(40000 <= int(words[5]) <= 40999 for words in seen), offer
+    assert near.others() <= {(VIP4, PORT), (VIP6, PORT)}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node with a service of calls, and a call that is watched from both ends while things happen."""
+import json
+import time
+
+import manifests
+import rtc_peers
+
+VIP4, VIP6 = manifests.vips(210)
+PORT = 3478
+GAP_MS = 20  # what nothing that happens to agents or to the daemon may make longer
+
+
+class Scene:
+    """A node with a service of calls; Janus on w1, node-datachannel on w2; a browser somewhere."""
+
+    def __init__(self, site, agents=("w1",), **annotations):
+        self.site, self.node = site, site.add_node()
+        self.agents = {name: self.node.workload(name, number) for number, name in enumerate(agents, 1)}
+        self.calls = manifests.service("calls", 210, [f"{PORT}/UDP"], {"health-check": "none", **annotations})
+        self.calls["spec"]["ports"][0]["appProtocol"] = "selvage.io/webrtc"
+        self.node.start_daemon()
+        self.node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), self.calls))
+        self.use(*agents)
+
+    def use(self, *names):
+        self.node.apply(manifests.stream(manifests.slices(self.calls, [self.agents[name] for name in names])))
+        self.node.wait_backends("calls", up=2 * len(names))
+
+    def register(self, answer, family=4):
+        """The agent's fragment leads to its address from now on; returns the answer as the client shall have it."""
+        address, port = next(each for each in rtc_peers.candidates_of(answer) if (":" in each[0]) == (family == 6))
+        backend = f"[{address}]:{port}" if family == 6 else f"{address}:{port}"
+        self.node.selvage("session", "add", "--service", "calls", "--ufrag", rtc_peers.fragment_of(answer)[0], "--backend", backend)
+        return self.announce(answer, family)
+
+    @staticmethod
+    def announce(answer, family=4):
+        return rtc_peers.announce(answer, VIP6 if family == 6 else VIP4, PORT)
+
+    def janus_call(self, browser, janus, name, family=4, candidates=False):
+        """Begins a call with Janus, or restarts it. `candidates`: whether Janus is told the browser's own addresses."""
+        offer = browser.call("restart" if name in janus.calls else "offer", name)
+        answer = janus.answer(name, offer if candidates else rtc_peers.without_candidates(offer))
+        browser.call("answer", name, self.register(answer, family))
+        return rtc_peers.fragment_of(answer)[0]
+
+    def data_channel_call(self, browser, agent, name, workload, port):
+        """Begins a call with node-datachannel, which nobody registers."""
+        said = self.node.selvage("session", "ufrag", "--service", "calls", "--backend", f"{workload.address4}:{port}").stdout
+        answer = agent.answer(name, rtc_peers.without_candidates(browser.call("offer", name)), said.strip(), port)
+        browser.call("answer", name, self.announce(answer))
+
+    def sessions(self):
+        return json.loads(self.node.selvage("session", "list", "-o", "json").stdout)["items"]
+
+
+def watched(measured, what, near, far, since_s=0):
+    """What became of the media since then, both ways."""
+    up, down = rtc_peers.ways(near, far, since_s)
+    for direction, way in (("up", up), ("down", down)):
+        measured(f"{what}, {direction}", way)
+        assert way.sent >= 25
+    return up, down
+
+
+class Watch:
+    """A call of the browser with Janus that goes on while things happen; taps on both ends."""
+
+    def __init__(self, scene, client, measured, family=4):
+        self.scene, self.client, self.measured, self.family = scene, client, measured, family
+        self.janus = rtc_peers.Janus(scene.agents["w1"])
+        self.browser = rtc_peers.Chromium(client)
+        self.near, self.far = rtc_peers.Tap(client), rtc_peers.Tap(scene.agents["w1"])
+
+    def __enter__(self):
+        self.fragment = self.scene.janus_call(self.browser, self.janus, "call", self.family)
+        self.browser.wait_connected("call")
+        self.media_flows()
+        return self
+
+    def __exit__(self, *_):
+        self.browser.close()
+        self.near.close()
+        self.far.close()
+
+    def media_flows(self, seconds=1.0):
+        time.sleep(seconds)
+
+    def end(self, what, since_s, up_ms, down_ms):
+        """After a while, the gaps since then are not longer than these."""
+        self.media_flows(1.5)
+        up, down = watched(self.measured, what, self.near, self.far, since_s)
+        assert up.gap_ms <= up_ms, f"{what}: up {up}"
+        assert down.gap_ms <= down_ms, f"{what}: down {down}"
+        report = self.browser.report("call")
+        assert report["state"] == "connected", report["states"]
+        vip = VIP6 if self.family == 6 else VIP4
+        assert self.near.others() <= {(vip, PORT)}, "a packet went round the virtual IP"
