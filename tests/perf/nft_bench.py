@@ -68,8 +68,8 @@ class Way:
     def inside(self, part, *words, stdin=None):
         return run(*self.words(part, *words), stdin=stdin)
 
-    def start(self, part, *words):
-        process = subprocess.Popen(self.words(part, *words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def start(self, part, *words, **more):
+        process = subprocess.Popen(self.words(part, *words), **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **more}, text=True)
         self.stack.callback(end, process)
         return process
 
