@@ -27,11 +27,15 @@ class Scene:
         self.node.apply(manifests.stream(manifests.slices(self.calls, [self.agents[name] for name in names])))
         self.node.wait_backends("calls", up=2 * len(names))
 
-    def register(self, answer, family=4):
-        """The agent's fragment leads to its address from now on; returns the answer as the client shall have it."""
-        address, port = next(each for each in rtc_peers.candidates_of(answer) if (":" in each[0]) == (family == 6))
-        backend = f"[{address}]:{port}" if family == 6 else f"{address}:{port}"
-        self.node.selvage("session", "add", "--service", "calls", "--ufrag", rtc_peers.fragment_of(answer)[0], "--backend", backend)
+    def start_janus(self, name="w1"):
+        """It announces the virtual IPs, as its configuration can say; not their port, for each of its calls has a port of its own."""
+        return rtc_peers.Janus(self.agents[name], announced=f"{VIP4},{VIP6}")
+
+    def register(self, agent, answer, family=4):
+        """The agent's fragment leads to it from now on; returns the answer as the client shall have it."""
+        vip, address = (VIP6, f"[{agent.address6}]") if family == 6 else (VIP4, agent.address4)
+        port = next(port for announced, port in rtc_peers.candidates_of(answer) if announced == vip)
+        self.node.selvage("session", "add", "--service", "calls", "--ufrag", rtc_peers.fragment_of(answer)[0], "--backend", f"{address}:{port}")
         return self.announce(answer, family)
 
     @staticmethod
@@ -42,7 +46,7 @@ class Scene:
         """Begins a call with Janus, or restarts it. `candidates`: whether Janus is told the browser's own addresses."""
         offer = browser.call("restart" if name in janus.calls else "offer", name)
         answer = janus.answer(name, offer if candidates else rtc_peers.without_candidates(offer))
-        browser.call("answer", name, self.register(answer, family))
+        browser.call("answer", name, self.register(janus.namespace, answer, family))
         return rtc_peers.fragment_of(answer)[0]
 
     def data_channel_call(self, browser, agent, name, workload, port):
@@ -69,7 +73,7 @@ class Watch:
 
     def __init__(self, scene, client, measured, family=4):
         self.scene, self.client, self.measured, self.family = scene, client, measured, family
-        self.janus = rtc_peers.Janus(scene.agents["w1"])
+        self.janus = scene.start_janus()
         self.browser = rtc_peers.Chromium(client)
         self.near, self.far = rtc_peers.Tap(client), rtc_peers.Tap(scene.agents["w1"])
 

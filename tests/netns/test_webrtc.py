@@ -64,7 +64,7 @@ def test_peers_alone(site, measured, npm):
 def test_a_call_with_janus(site, measured, family, candidates):
     """Its fragment is registered. It learns the client's address by the client's checks, or is told, and then checks by itself."""
     scene, client = Scene(site), site.add_client()
-    janus = rtc_peers.Janus(scene.agents["w1"])
+    janus = scene.start_janus()
     with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(scene.agents["w1"]) as far:
         scene.janus_call(browser, janus, "call", family, candidates)
         report = audio_flows(browser, "call", 2)
@@ -78,7 +78,7 @@ def test_calls_at_once(site, measured, npm):
     """One browser, one port: Janus, whose fragments are registered, and node-datachannel, whose fragments tell the way."""
     scene, client = Scene(site, ("w1", "w2")), site.add_client()
     w1, w2 = scene.agents.values()
-    janus, data_channel = rtc_peers.Janus(w1), rtc_peers.DataChannelAgent(w2, w2.address4)
+    janus, data_channel = scene.start_janus(), rtc_peers.DataChannelAgent(w2, w2.address4)
     with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(w1) as far1, rtc_peers.Tap(w2) as far2:
         scene.janus_call(browser, janus, "janus")
         scene.data_channel_call(browser, data_channel, "node-datachannel", w2, 7000)
