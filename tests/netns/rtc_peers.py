@@ -18,6 +18,7 @@ import struct
 import subprocess
 import threading
 import time
+import zlib
 
 import edge_site
 from edge_site import Failure, wait_for
@@ -291,7 +292,7 @@ class Tap:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self.socket.bind((interface, 0))
-        self.sent, self.received = {}, {}  # (SSRC, sequence number): seconds
+        self.sent, self.received = {}, {}  # (SSRC, sequence number, checksum of all of it): seconds
         self.peers = {}                    # (own address and port, other address and port): packets
         self.again, self.stopping = 0, False
         self.thread = threading.Thread(target=self.read, daemon=True)
@@ -325,10 +326,11 @@ class Tap:
             return  # no RTP (RFC 5761 4)
         sequence, ssrc = struct.unpack_from(">H", frame, media + 2)[0], struct.unpack_from(">I", frame, media + 8)[0]
         side = self.sent if outgoing else self.received
-        if (ssrc, sequence) in side:
+        key = ssrc, sequence, zlib.crc32(frame[media:])
+        if key in side:
             self.again += 1
         else:
-            side[ssrc, sequence] = at_s
+            side[key] = at_s
 
     def others(self):
         """Who UDP was spoken with."""

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """WebRTC calls of real peers through the one UDP port of a virtual IP: Chromium calls, Janus and node-datachannel answer.
 
-What was lost is told by taps on both ends of a call: all media that one sent, and all that the other received, by SSRC and sequence
-number. A gap is the time from the first packet that was sent and lost until the next that was not.
+What was lost is told by taps on both ends of a call: all media that one sent, and all that the other received, packet by packet. A gap is the time from the first packet that was sent and lost until the next that was not.
 """
 import os
 import time
@@ -88,7 +87,7 @@ def test_calls_at_once(site, measured, npm):
     for name, far in (("janus", far1), ("node-datachannel", far2)):
         both = rtc_peers.Tap.__new__(rtc_peers.Tap)
         # What the client sent and received of this call: what this agent saw, or said, of it.
-        streams = {ssrc for ssrc, _ in (*far.sent, *far.received)}
+        streams = {key[0] for key in (*far.sent, *far.received)}
         both.sent = {key: at_s for key, at_s in near.sent.items() if key[0] in streams}
         both.received = {key: at_s for key, at_s in near.received.items() if key[0] in streams}
         for way in watched(measured, f"{name}, {CALL_S:g} s", both, far):
