@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """WebRTC calls of real peers through the one UDP port of a virtual IP: Chromium calls, Janus and node-datachannel answer.
 
-What was lost is told by taps on both ends of a call: all media that one sent, and all that the other received, packet by packet. A gap is the time from the first packet that was sent and lost until the next that was not.
+What was lost is told by taps on both ends of a call: all media that one sent, and all that the other received, packet by packet. A gap is
+the time from the first packet that was sent and lost until the next that was not.
 """
 import os
 import time
