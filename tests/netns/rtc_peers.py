@@ -179,7 +179,7 @@ class Janus:
     """Debian's Janus with its echo test. `announced`: what it says its address is (nat_1_1_mapping)."""
 
     def __init__(self, namespace, ports="20000-20999", announced=None, lite=False):
-        self.namespace, self.calls = namespace, {}
+        self.namespace, self.calls, self.fragments = namespace, {}, {}
         self.place = namespace.directory / "janus"
         self.place.mkdir()
         yes = {True: "true", False: "false"}

@@ -31,11 +31,12 @@ class Scene:
         """It announces the virtual IPs, as its configuration can say; not their port, for each of its calls has a port of its own."""
         return rtc_peers.Janus(self.agents[name], announced=f"{VIP4},{VIP6}")
 
-    def register(self, agent, answer, family=4):
-        """The agent's fragment leads to it from now on; returns the answer as the client shall have it."""
+    def register(self, agent, answer, family=4, restarts=None):
+        """The agent's fragment leads to it from now on; returns the answer as the client shall have it. `restarts`: what it had before."""
         vip, address = (VIP6, f"[{agent.address6}]") if family == 6 else (VIP4, agent.address4)
         port = next(port for announced, port in rtc_peers.candidates_of(answer) if announced == vip)
-        self.node.selvage("session", "add", "--service", "calls", "--ufrag", rtc_peers.fragment_of(answer)[0], "--backend", f"{address}:{port}")
+        self.node.selvage("session", "add", "--service", "calls", "--ufrag", rtc_peers.fragment_of(answer)[0],
+                          "--backend", f"{address}:{port}", *(["--restarts", restarts] if restarts else []))
         return self.announce(answer, family)
 
     @staticmethod
@@ -45,9 +46,11 @@ class Scene:
     def janus_call(self, browser, janus, name, family=4, candidates=False):
         """Begins a call with Janus, or restarts it. `candidates`: whether Janus is told the browser's own addresses."""
         offer = browser.call("restart" if name in janus.calls else "offer", name)
+        before = janus.fragments.get(name)
         answer = janus.answer(name, offer if candidates else rtc_peers.without_candidates(offer))
-        browser.call("answer", name, self.register(janus.namespace, answer, family))
-        return rtc_peers.fragment_of(answer)[0]
+        browser.call("answer", name, self.register(janus.namespace, answer, family, before))
+        janus.fragments[name] = rtc_peers.fragment_of(answer)[0]
+        return janus.fragments[name]
 
     def data_channel_call(self, browser, agent, name, workload, port):
         """Begins a call with node-datachannel, which nobody registers."""

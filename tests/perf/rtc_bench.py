@@ -120,7 +120,9 @@ class Way(nft_bench.Way):
     def fragments(self, sessions):
         """A file with one for each session."""
         path = self.socket.parent / f"fragments-{sessions}"
-        path.write_text(self.cli("session", "ufrag", "--service", "calls", "--backend", f"{BACKEND}:{COUNT_PORT}", "--count", sessions))
+        path.write_text("".join(
+            self.cli("session", "ufrag", "--service", "calls", "--backend", f"{BACKEND}:{COUNT_PORT}", "--count", min(1000, sessions - done))
+            for done in range(0, sessions, 1000)))
         return path
 
     def serve(self):
