@@ -351,8 +351,8 @@ class Tap:
 class Way:
     """What became of the media of one direction between two taps: `sent` at one, `received` at the other."""
 
-    def __init__(self, sender, receiver, since_s=0):
-        sent = dict(sender.sent)
+    def __init__(self, sender, receiver, since_s=0, streams=None):
+        sent = {key: at_s for key, at_s in dict(sender.sent).items() if streams is None or key[0] in streams}
         received = dict(receiver.received)
         last_s = max(sent.values(), default=0) - SETTLE_S
         order = sorted((at_s, key) for key, at_s in sent.items() if since_s <= at_s <= last_s)
@@ -379,9 +379,9 @@ class Way:
                 f"delay p50/p99/max {delay} ms")
 
 
-def ways(client, agent, since_s=0):
+def ways(client, agent, since_s=0, streams=None):
     """(up, down) between a client's tap and its agent's."""
-    return Way(client, agent, since_s), Way(agent, client, since_s)
+    return Way(client, agent, since_s, streams), Way(agent, client, since_s, streams)
 
 
 # --- an address translator -----------------------------------------------------------------------------------------------

@@ -62,9 +62,9 @@ class Scene:
         return json.loads(self.node.selvage("session", "list", "-o", "json").stdout)["items"]
 
 
-def watched(measured, what, near, far, since_s=0):
-    """What became of the media since then, both ways."""
-    up, down = rtc_peers.ways(near, far, since_s)
+def watched(measured, what, near, far, since_s=0, streams=None):
+    """What became of the media since then, both ways; of these SSRCs or of all."""
+    up, down = rtc_peers.ways(near, far, since_s, streams)
     for direction, way in (("up", up), ("down", down)):
         measured(f"{what}, {direction}", way)
         assert way.sent >= 25

@@ -59,41 +59,27 @@ def test_peers_alone(site, measured, npm):
                 assert way.lost == 0
 
 
-@pytest.mark.parametrize("candidates", [False, True], ids=["agent learns", "agent is told"])
-@pytest.mark.parametrize("family", [4, 6])
-def test_a_call_with_janus(site, measured, family, candidates):
-    """Its fragment is registered. It learns the client's address by the client's checks, or is told, and then checks by itself."""
-    scene, client = Scene(site), site.add_client()
-    janus = scene.start_janus()
-    with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(scene.agents["w1"]) as far:
-        scene.janus_call(browser, janus, "call", family, candidates)
-        report = audio_flows(browser, "call", 2)
-        assert report["remote"]["port"] == PORT
-    for way in watched(measured, f"IPv{family}", near, far):
-        assert way.lost == 0
-    assert near.others() == {(VIP6 if family == 6 else VIP4, PORT)}
-
-
 def test_calls_at_once(site, measured, npm):
-    """One browser, one port: Janus, whose fragments are registered, and node-datachannel, whose fragments tell the way."""
+    """One browser, one port. Janus, over IPv4 and IPv6, whose fragments are registered: it learns the client's address from the
+    client's checks, or is told it, and then checks by itself. node-datachannel, whose fragments say where it is."""
     scene, client = Scene(site, ("w1", "w2")), site.add_client()
     w1, w2 = scene.agents.values()
     janus, data_channel = scene.start_janus(), rtc_peers.DataChannelAgent(w2, w2.address4)
     with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(w1) as far1, rtc_peers.Tap(w2) as far2:
-        scene.janus_call(browser, janus, "janus")
-        scene.data_channel_call(browser, data_channel, "node-datachannel", w2, 7000)
-        browser.wait_connected("janus")
-        audio_flows(browser, "node-datachannel", CALL_S)
-        assert browser.report("janus")["inbound-rtp"]["packetsLost"] == 0
-    for name, far in (("janus", far1), ("node-datachannel", far2)):
-        both = rtc_peers.Tap.__new__(rtc_peers.Tap)
-        # What the client sent and received of this call: what this agent saw, or said, of it.
-        streams = {key[0] for key in (*far.sent, *far.received)}
-        both.sent = {key: at_s for key, at_s in near.sent.items() if key[0] in streams}
-        both.received = {key: at_s for key, at_s in near.received.items() if key[0] in streams}
-        for way in watched(measured, f"{name}, {CALL_S:g} s", both, far):
+        agents = {"Janus, IPv4": far1, "Janus, IPv4, told": far1, "Janus, IPv6": far1, "Janus, IPv6, told": far1, "node-datachannel": far2}
+        for name, far in agents.items():
+            if far is far1:
+                scene.janus_call(browser, janus, name, 6 if "IPv6" in name else 4, "told" in name)
+            else:
+                scene.data_channel_call(browser, data_channel, name, w2, 7000)
+            browser.wait_connected(name)
+        reports = {name: audio_flows(browser, name, CALL_S / len(agents)) for name in agents}
+        assert len(scene.sessions()) == len(agents)
+    assert near.others() == {(VIP4, PORT), (VIP6, PORT)}
+    for name, far in agents.items():
+        streams = {reports[name][kind]["ssrc"] for kind in ("inbound-rtp", "outbound-rtp")}
+        for way in watched(measured, name, near, far, streams=streams):
             assert way.lost == 0
-    assert near.others() == {(VIP4, PORT)}
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -102,12 +88,11 @@ def test_a_client_whose_address_changes(site, measured, family):
     scene = Scene(site)
     far_client = site.add_far_client(scene.node)
     router = site.namespaces["r1"]
-    others4, others6 = ["192.0.2.250", "192.0.2.251"], ["2001:db8:0:1::250", "2001:db8:0:1::251"]
-    router.ip(*(f"address add {each}/24 dev eth0" for each in others4), *(f"address add {each}/64 dev eth0 nodad" for each in others6))
+    router.ip("address add 192.0.2.250/24 dev eth0", "address add 2001:db8:0:1::250/64 dev eth0 nodad")
     home = rtc_peers.Translator(router)
     with Watch(scene, far_client, measured, family) as watch:
-        for what, addresses in (("another port", (None, None)), ("another address", (others4[0], others6[0])),
-                                ("another address again", (others4[1], others6[1])), ("and the first", (None, None))):
+        for what, addresses in (("another port", (None, None)), ("another address", ("192.0.2.250", "2001:db8:0:1::250")),
+                                ("and the first again", (None, None))):
             watch.end(f"IPv{family}, {what}", home.rebind(*addresses), MOVED_UP_MS, MOVED_DOWN_MS)
 
 
