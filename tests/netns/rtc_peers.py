@@ -83,7 +83,7 @@ class Chromium:
             # DevTools reads descriptor 3 and writes 4.
             self.process = namespace.start("bash", "-c", f'exec "$@" 3<&{orders} 4>&{answers}', "chromium", *words,
                                            pass_fds=(orders, answers), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                           env={**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home)})
+                                           env={**os.environ, **{name: str(home) for name in ("HOME", "TMPDIR", "XDG_RUNTIME_DIR")}})
         self.log_path = home / "log"
         os.close(orders)
         os.close(answers)
