@@ -20,8 +20,8 @@ struct loader {
 	uint32_t config_id;                                          /* kernel's number of edge_config */
 	uint32_t counter_sets;
 	struct edge_tables tables;
-	size_t sizes[14]; /* of the mappings in `tables`, in its order */
-	int table_fds[14]; /* owned by the objects */
+	size_t sizes[17]; /* of the mappings in `tables`, in its order */
+	int table_fds[17]; /* owned by the objects */
 	struct ring_buffer *ring;
 	loader_event_handler *handler; /* during loader_events_consume() */
 	void *handler_context;

@@ -12,6 +12,7 @@
 #include "lb/lb_fragment_state.h"
 #include "lb/lb_guard_state.h"
 #include "lb/lb_state.h"
+#include "rtc/rtc_state.h"
 #include "vip/vip_state.h"
 
 /* Changes whenever the meaning of a byte below does: a daemon adopts tables of its own number only. */
@@ -65,6 +66,7 @@ struct edge_counters {
 	uint32_t trace_count;  /* reported in it */
 	uint64_t unused[15];
 	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
+	struct rtc_scratch scratch; /* no count */
 };
 
 /* Pointers to the tables: a packet's context, and user space's hold on an engine. */
@@ -82,5 +84,8 @@ struct edge_tables {
 	struct lb_holding *holding;
 	struct lb_guards *guards;
 	struct lb_limiter *limiter;
+	struct rtc_tables *rtc;
+	struct rtc_sessions *sessions;
+	struct rtc_index *index;
 	struct edge_counters *counters; /* the worker's own; in user space the first of `counter_sets` */
 };

@@ -37,6 +37,7 @@
 #define LB_SERVICE_LIMIT_PACKETS 0x0400 /* packets of a client are */
 
 #define LB_SERVICE_QUIC 0x0800          /* UDP: a connection id that names a backend goes there */
+#define LB_SERVICE_MEDIA 0x1000         /* WebRTC: its packets go by sessions (rtc/), not by the ring */
 
 /* writer: ctrl, readers: workers */
 struct lb_service {
@@ -86,7 +87,8 @@ struct lb_backend {
 	uint16_t next;  /* reverse: the next backend row with this endpoint */
 	uint16_t mtu;   /* the longest IP packet of a client that gets there whole */
 	uint8_t growth; /* bytes that the tunnel puts in front of it */
-	uint8_t unused[13];
+	uint8_t media;  /* its service is one of media: what it sends is asked of rtc/ */
+	uint8_t unused[12];
 	/* The second line: for tunnels only. */
 	struct address tunnel_source;
 	struct address tunnel_destination;

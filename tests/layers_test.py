@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-FUNCTIONS = ["vip", "lb"]
+FUNCTIONS = ["vip", "lb", "rtc"]
 FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 
 # What a room may include besides the files of its own folder: patterns of paths from the root; `*` does not cross folders.
@@ -25,7 +25,7 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
 # Steps of a function at packet time that have a header of their own.
-STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h"]
+STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
 
 
 def steps_of(function):
@@ -54,6 +54,7 @@ ROOMS = [
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
@@ -62,7 +63,7 @@ ROOMS = [
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
                                                              "dataplane/control_channel.h",
-                                                             "ctrl/program/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
+                                                             "ctrl/program/*.h", "ctrl/session/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
                                                              "ctrl/api/openmetrics.h"], "own"),
     (["tests/*"], ["*"], None),
 ]

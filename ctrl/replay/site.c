@@ -330,12 +330,19 @@ static uint32_t site_epoch(const struct edge_host *host)
 	return ((const struct site *)((const char *)host - offsetof(struct site, host)))->epoch;
 }
 
+static uint32_t site_now_ms(const struct edge_host *host)
+{
+	const struct site *site = (const void *)((const char *)host - offsetof(struct site, host));
+
+	return SITE_FIRST_TICK_MS + (uint32_t)(site->now_ms - site->first_ms);
+}
+
 int site_program(struct site *site, struct engine *engine, struct error *error)
 {
 	struct edge_changes changes;
 
 	if (!site->program) {
-		site->host = (struct edge_host){.quiesce = nothing_runs, .epoch = site_epoch};
+		site->host = (struct edge_host){.quiesce = nothing_runs, .epoch = site_epoch, .now_ms = site_now_ms};
 		site->program = edge_program_new(&engine->tables, engine->counter_sets, &site->host);
 		if (!site->program)
 			return error_set(error, ENOMEM, "no memory");

@@ -111,9 +111,15 @@ static uint32_t epoch_fixed(const struct edge_host *host)
 	return BENCH_EPOCH;
 }
 
+static uint32_t now_fixed(const struct edge_host *host)
+{
+	(void)host;
+	return BENCH_EPOCH * EDGE_EPOCH_MS;
+}
+
 int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, struct error *error)
 {
-	static const struct edge_host host = {quiesce_none, epoch_fixed};
+	static const struct edge_host host = {quiesce_none, epoch_fixed, now_fixed};
 	_cleanup_(edge_program_freep) struct edge_program *program = edge_program_new(tables, counter_sets, &host);
 	struct edge_changes changes;
 	struct site site = {
