@@ -77,7 +77,7 @@ class Chromium:
                  "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--disable-sync",
                  "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--mute-audio",
                  "--autoplay-policy=no-user-gesture-required", "--disable-features=WebRtcHideLocalIpsWithMdns",
-                 "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
+                 "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
                  f"--user-data-dir={home}/profile", "--remote-debugging-pipe", f"file://{home}/call.html"]
         with open(home / "log", "w") as log:
             # DevTools reads descriptor 3 and writes 4.
@@ -302,7 +302,10 @@ class Tap:
         while not self.stopping:
             if not select.select([self.socket], [], [], 0.1)[0]:
                 continue
-            frame, control, _, sender = self.socket.recvmsg(2048, 64)
+            try:
+                frame, control, _, sender = self.socket.recvmsg(2048, 64)
+            except OSError:  # the interface is no more
+                return
             at_s = next((part[0] + part[1] / 1e9 for level, kind, data in control if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS
                          for part in [struct.unpack("=qq", data[:16])]), 0)
             self.note(frame, at_s, sender[2] == socket.PACKET_OUTGOING)

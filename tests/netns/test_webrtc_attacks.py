@@ -14,8 +14,7 @@ from rtc_scene import GAP_MS, PORT, VIP4, Scene, Watch, watched
 from test_tunnels import udp_packet
 
 FLOOD = 30000   # packets a second
-FLOOD_S = 1.5
-STUN_PER_PREFIX = 20  # answers a second to one client (selvage.io/limit-stun)
+FLOOD_S = 1.0
 
 
 class Attacker:
@@ -84,40 +83,46 @@ def attacked(site, measured):
         yield scene, watch, attacker
 
 
+def increase(node, before):
+    """Of the drops since then, those that grew."""
+    return {reason: count - before.get(reason, 0) for reason, count in node.drops().items() if count > before.get(reason, 0)}
+
+
 def test_floods(attacked, measured):
     """New 5-tuples with media, DTLS, guessed fragments and answers: all dropped and counted, nothing reflected. Requests to the
-    STUN server from everywhere: answered, one each, which is what a STUN server does."""
+    STUN server from everywhere: answered once at most."""
     scene, watch, attacker = attacked
+    since_s = time.time()
     for kind in ("rtp", "dtls", "check", "answer", "stun"):
-        before, since_s = scene.node.drops(), time.time()
+        before = scene.node.drops()
         with Ear(attacker.here) as ear:
             sent = attacker.flood(kind)
             time.sleep(0.3)
-        dropped = {reason: count - before.get(reason, 0) for reason, count in scene.node.drops().items() if count > before.get(reason, 0)}
+        dropped = increase(scene.node, before)
         measured(f"{sent} packets of kind {kind}", f"dropped {dropped}, came back {ear.heard}")
         if kind != "stun":
-            # where nobody owns what is sent to any more: the flood's own losses before the node
-            assert sum(dropped.values()) >= 0.9 * sent and sum(dropped.values()) <= 1.01 * sent + 100
+            # a few may be lost before they come to the node; a few others are dropped, too
+            assert 0.9 * sent <= sum(dropped.values()) <= sent + 100
             assert ear.heard == {}
         else:
-            assert set(ear.heard) <= {"stun"} and ear.heard.get("stun", 0) + sum(dropped.values()) <= 1.01 * sent + 100
-        watch.end(f"beside a flood of kind {kind}", since_s, GAP_MS, GAP_MS)
-        assert len(scene.sessions()) == 1
+            assert set(ear.heard) <= {"stun"} and ear.heard.get("stun", 0) + sum(dropped.values()) <= sent + 100
+    watch.end("beside all floods", since_s, GAP_MS, GAP_MS)
+    assert len(scene.sessions()) == 1
 
 
-def test_one_client_asks_the_stun_server_too_much(attacked, measured):
-    scene, watch, attacker = attacked
+def test_one_client_asks_the_stun_server_too_much(site, measured):
+    scene = Scene(site, **{"limit-stun": "20/s burst 40"})
+    attacker = Attacker(site, scene.node)
     before, since_s = scene.node.drops(), time.time()
     with Ear(attacker.here) as ear:
         for number in range(2000):
             attacker.send(struct.pack(">HHI", 1, 0, 0x2112a442) + os.urandom(12), attacker.here.address4, 1024 + number)
         took_s = time.time() - since_s
         time.sleep(0.2)
-    dropped = {reason: count - before.get(reason, 0) for reason, count in scene.node.drops().items() if count > before.get(reason, 0)}
-    measured("2000 requests of one client", f"{ear.heard} answered in {took_s:.1f} s, dropped {dropped}")
-    assert 1 <= ear.heard["stun"] <= 3 * STUN_PER_PREFIX + STUN_PER_PREFIX * took_s
-    assert sum(dropped.values()) >= 2000 - ear.heard["stun"] - 10
-    watch.end("beside it", since_s, GAP_MS, GAP_MS)
+    dropped = increase(scene.node, before)
+    measured("2000 requests of one client", f"{ear.heard} answered in {took_s:.2f} s, dropped {dropped}")
+    assert 40 <= ear.heard["stun"] <= 41 + 20 * took_s
+    assert dropped["rtc_stun_limit"] >= 0.95 * 2000 - ear.heard["stun"]
 
 
 def test_replayed_checks_do_not_take_a_call_away(site, measured):
