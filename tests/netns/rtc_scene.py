@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node with a service of calls, and a call that is watched from both ends while things happen."""
 import json
+import subprocess
 import time
 
+import edge_site
 import manifests
 import rtc_peers
 
@@ -73,6 +75,38 @@ def watched(measured, what, near, far, since_s=0, streams=None):
         measured(f"{what}, {direction}", way)
         assert way.sent >= 25
     return up, down
+
+
+class Crowd:
+    """Calls of selvage-media-check with selvage-echo, whose fragments are encoded, through the virtual IP. Context manager: from its
+    begin on all of them are connected."""
+
+    def __init__(self, scene, agent, client, seconds, calls=200):
+        self.scene, self.agent, self.client, self.seconds, self.calls = scene, agent, client, seconds, calls
+        # WHIP is spoken with the agent itself.
+        client.ip(f"route add {agent.address4}/32 via {scene.node.address4}")
+
+    def __enter__(self):
+        build, media = edge_site.BUILD / "rtc", f"{self.agent.address4}:7000"
+        self.log_path = self.agent.directory / "echo-log"
+        with open(self.log_path, "w") as log:
+            self.echo = self.agent.start(build / "selvage-echo", "--http", f"{self.agent.address4}:8080", "--media", media,
+                                         "--announce", f"{VIP4}:{PORT}", "--ufrag-encoded", "--selvaged", self.scene.node.socket_path,
+                                         "--service", "calls", "--backend", media, stdout=log, stderr=log)
+        edge_site.wait_for(lambda: "calls at" in self.log_path.read_text() or self.echo.poll() is not None, 10, "selvage-echo to listen")
+        self.check = self.client.start(build / "selvage-media-check", "-c", self.calls, "-t", round(self.seconds), "--ramp", 5, "-o", "json",
+                                       f"http://{self.agent.address4}:8080/whip", stdout=subprocess.PIPE)
+        edge_site.wait_for(lambda: len(self.scene.sessions()) == self.calls, 20,
+                           lambda: f"{self.calls} calls; there are {len(self.scene.sessions())}; {self.log_path.read_text()[-500:]}")
+        return self
+
+    def end(self):
+        """What selvage-media-check says of all of them."""
+        return json.loads(self.check.communicate(timeout=self.seconds + 30)[0])
+
+    def __exit__(self, *_):
+        edge_site.end(self.check)
+        edge_site.end(self.echo)
 
 
 class Watch:

@@ -11,7 +11,7 @@ import pytest
 
 import rtc_peers
 from edge_site import run
-from rtc_scene import GAP_MS, PORT, VIP4, VIP6, Scene, Watch, watched
+from rtc_scene import GAP_MS, PORT, VIP4, VIP6, Crowd, Scene, Watch, watched
 
 # How long a call is watched. Longer by hand: SELVAGE_CALL_SECONDS=60.
 CALL_S = float(os.environ.get("SELVAGE_CALL_SECONDS", 10))
@@ -61,11 +61,13 @@ def test_peers_alone(site, measured, npm):
 
 def test_calls_at_once(site, measured, npm):
     """One browser, one port. Janus, over IPv4 and IPv6, whose fragments are registered: it learns the client's address from the
-    client's checks, or is told it, and then checks by itself. node-datachannel, whose fragments say where it is."""
-    scene, client = Scene(site, ("w1", "w2")), site.add_client()
-    w1, w2 = scene.agents.values()
+    client's checks, or is told it, and then checks by itself. node-datachannel, whose fragments say where it is. And beside
+    them two hundred calls of the media check with selvage-echo."""
+    scene, client, crowd = Scene(site, ("w1", "w2", "w3")), site.add_client(), site.add_client("c2", 102)
+    w1, w2, w3 = scene.agents.values()
     janus, data_channel = scene.start_janus(), rtc_peers.DataChannelAgent(w2, w2.address4)
-    with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(w1) as far1, rtc_peers.Tap(w2) as far2:
+    with rtc_peers.Chromium(client) as browser, rtc_peers.Tap(client) as near, rtc_peers.Tap(w1) as far1, rtc_peers.Tap(w2) as far2, \
+            Crowd(scene, w3, crowd, CALL_S) as many:
         agents = {"Janus, IPv4": far1, "Janus, IPv4, told": far1, "Janus, IPv6": far1, "Janus, IPv6, told": far1, "node-datachannel": far2}
         for name, far in agents.items():
             if far is far1:
@@ -74,12 +76,17 @@ def test_calls_at_once(site, measured, npm):
                 scene.data_channel_call(browser, data_channel, name, w2, 7000)
             browser.wait_connected(name)
         reports = {name: audio_flows(browser, name, CALL_S / len(agents)) for name in agents}
-        assert len(scene.sessions()) == len(agents)
+        assert len(scene.sessions()) == len(agents) + many.calls
+        beside = many.end()
     assert near.others() == {(VIP4, PORT), (VIP6, PORT)}
     for name, far in agents.items():
         streams = {reports[name][kind]["ssrc"] for kind in ("inbound-rtp", "outbound-rtp")}
         for way in watched(measured, name, near, far, streams=streams):
             assert way.lost == 0
+    measured(f"{many.calls} calls beside them", f"{beside['sent']} sent, {beside['returned']} returned, connected in "
+             f"{beside['connect']['p50Ms']:.0f} ms, round trip p50/p99 {beside['roundTrip']['p50Ms']:g}/{beside['roundTrip']['p99Ms']:g} ms")
+    assert beside["connected"] == many.calls and beside["failed"] == beside["silent"] == 0
+    assert beside["returned"] == beside["sent"] >= 0.9 * many.calls * CALL_S / rtc_peers.PERIOD_S
 
 
 @pytest.mark.parametrize("family", [4, 6])
