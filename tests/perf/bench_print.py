@@ -16,6 +16,10 @@ COLUMNS = {
     "apply": [("to copy", "ratio_to_copy"), ("ms", "ms")],
     "nft": [("to nft", "ratio_to_nft"), ("packets/s", "packets_a_second"), ("over direct ns", "over_direct_ns_a_packet"),
             ("p50 us", "round_trip_p50_us"), ("p99 us", "round_trip_p99_us"), ("p99.9 us", "round_trip_p999_us")],
+    "rtc": [("over veth us", "over_direct_us"), ("over hop us", "over_hop_us"), ("p50 us", "one_way_p50_us"), ("p99 us", "one_way_p99_us"),
+            ("p99.9 us", "one_way_p999_us"), ("packets/s", "packets_a_second"), ("lost %", "lost_percent")],
+    "rtc-cost": [("to coturn", "ratio_to_turn"), ("ns", "ns_a_packet"), ("packets/s/core", "packets_a_second_of_a_core"),
+                 ("set-ups/s", "setups_a_second")],
 }
 NOTES = {
     "xdp": "nanoseconds a packet, less a bare swap of MAC and IP addresses in the same rounds",
@@ -29,6 +33,8 @@ NOTES = {
     "flows-native": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "ring": "slots of the survivors that move, beside the paper's method",
     "apply": "beside copying the balancer's tables; in memory, without waiting for packets in flight",
+    "rtc": "media of WebRTC sessions, 50 packets a second each: one-way, from sending until the agent's kernel has it",
+    "rtc-cost": "processor time of whoever stands in between, for a packet that arrives",
     "nft": "UDP, 160 bytes; packets a second that one core brings to the backend's socket, and round trips",
 }
 
