@@ -56,6 +56,7 @@ PACKET_INLINE uint32_t rtc_upstream_find(const struct rtc_view *view, const stru
 	const struct lb_backend *backend = &view->lb.lb->backends[session->backend & (LB_BACKEND_ROWS - 1)];
 
 	if (low == 0 || !rtc_session_lives(session) || session->agent_port.raw != flow->source_port.raw ||
+	    backend->service != session->service || load_once(backend->state) == LB_BACKEND_FREE ||
 	    !address_equal(&backend->address, &flow->source))
 		return 0;
 	if (likely(rtc_index_path(low) == RTC_PATHS))
@@ -208,6 +209,7 @@ PACKET_FUNCTION uint32_t rtc_session_move(struct rtc_sessions *sessions, uint32_
 	if (number != session->current) {
 		store_once(rtc_session_path(session, session->current)->seen_ms, load_once(session->up.last_ms));
 		store_once(rtc_session_path(session, number)->seen_ms, now_ms);
+		store_once(session->up.last_ms, now_ms); /* what moved it came by the new one */
 	}
 	if (__sync_val_compare_and_swap(rtc_session_control(session), control, wanted) != control)
 		return 0;

@@ -194,6 +194,71 @@ PACKET_INLINE void rtc_answer_up_decide(const struct rtc_view *view, const struc
 }
 
 /*
+ * Agents may serve several services: which of them, that share the endpoint of backend row `place`, has a session by this fragment.
+ * Returns the session; query->service, backend and fragment are of it. verifier: `place` is length << 48 | at << 32 | row.
+ */
+PACKET_FUNCTION uint32_t rtc_asked_find(const struct lb_tables *lb, struct rtc_sessions *sessions, struct rtc_index *index,
+					struct rtc_scratch *scratch, uint64_t place)
+{
+	struct rtc_query *query;
+	uint32_t row, session;
+
+	if (!lb || !sessions || !index || !scratch)
+		return 0;
+	query = &scratch->query;
+	row = (uint32_t)place;
+	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT; i++) {
+		const struct lb_backend *backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
+
+		query->service = backend->service;
+		query->backend = (uint16_t)row;
+		query->fragment = rtc_fragment_hash(lb->hash_seed, backend->service, &scratch->message,
+						    place >> 48 << 32 | (place >> 32 & 0xffff));
+		session = rtc_fragment_find(sessions, index, query);
+		if (session)
+			return session;
+		row = backend->next;
+		if (row == 0)
+			break;
+	}
+	return 0;
+}
+
+/* Likewise, whose keys an encoded fragment was made with: 1, query->service, backend and fragment are of it. */
+PACKET_FUNCTION uint32_t rtc_asked_decode(const struct lb_tables *lb, const struct rtc_tables *rtc, struct rtc_scratch *scratch,
+					  uint64_t place)
+{
+	uint32_t row, groups, at;
+
+	if (!lb || !rtc || !scratch)
+		return 0;
+	row = (uint32_t)place;
+	at = (uint32_t)(place >> 32 & 0xffff);
+	groups = rtc_ufrag_groups((uint32_t)(place >> 48));
+#pragma GCC unroll 5
+	for (uint32_t i = 0; i < RTC_UFRAG_IPV6_GROUPS; i++)
+		scratch->text.group[i] = stun_words(&scratch->message, at + 8 * i);
+	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && groups; i++) {
+		const struct lb_backend *backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
+		const struct rtc_service *service = &rtc->services[backend->service & (LB_SERVICE_ROWS - 1)];
+
+		if (rtc_ufrag_decode(&scratch->text, groups, &service->keys, &scratch->target) &&
+		    address_equal(&scratch->target.address, &backend->address) &&
+		    (backend->port.raw == 0 || backend->port.raw == scratch->target.port.raw)) {
+			scratch->query.service = backend->service;
+			scratch->query.backend = (uint16_t)row;
+			scratch->query.fragment = rtc_fragment_hash(lb->hash_seed, backend->service, &scratch->message,
+								    place >> 48 << 32 | at);
+			return 1;
+		}
+		row = backend->next;
+		if (row == 0)
+			break;
+	}
+	return 0;
+}
+
+/*
  * The session whose agent checks an address that it was told of (its USERNAME is client:server, ours is the second half), with
  * the address as a path and an address that the agent knows; the word's low half as of RTC_INDEX_UPSTREAM. 0: none of ours.
  */
@@ -204,28 +269,32 @@ PACKET_INLINE uint32_t rtc_check_down_learn(const struct rtc_view *view, struct 
 	struct rtc_query *query = &scratch->query;
 	uint32_t colon = stun_username_colon(&scratch->message, stun->username_at, stun->username_length);
 	uint32_t length = stun->username_at + stun->username_length - colon - 1, row, number, low;
+	uint64_t place = (uint64_t)length << 48 | (uint64_t)(colon + 1) << 32 | backend_row;
+	const struct lb_backend *backend;
 	struct rtc_session *session;
 	enum drop_reason reason;
 
-	rtc_query_begin(view, query, &flow->destination, flow->destination_port,
-			view->lb.lb->backends[backend_row & (LB_BACKEND_ROWS - 1)].service);
 	if (colon == 0 || length == 0 || length > RTC_FRAGMENT_CHARS_MAX)
 		return 0;
-	rtc_fragment_read(view, scratch, colon + 1, length);
-	row = rtc_fragment_find(view->sessions, view->index, query);
-	session = rtc_session_at(view->sessions, row);
-	if (row == 0) {
-		if (rtc_fragment_decode(view, scratch, colon + 1, length) || query->agent_port.raw != flow->source_port.raw ||
-		    !address_equal(&query->agent, &flow->source))
-			return 0;
-		row = rtc_session_new(view, 0, query, &reason);
-		if (row == 0)
-			return 0;
-		session = rtc_session_at(view->sessions, row);
-	} else if (session->backend != backend_row || session->agent_port.raw != flow->source_port.raw) {
+	row = rtc_asked_find(view->lb.lb, view->sessions, view->index, scratch, place);
+	if (row == 0 && !rtc_asked_decode(view->lb.lb, view->rtc, scratch, place))
 		return 0;
-	}
+	backend = &view->lb.lb->backends[query->backend & (LB_BACKEND_ROWS - 1)];
+	query->path_hash = rtc_path_hash(view->lb.lb->hash_seed, &flow->destination, flow->destination_port,
+					 &view->lb.lb->services[query->service & (LB_SERVICE_ROWS - 1)]);
+	query->client = flow->destination;
+	query->client_port = flow->destination_port;
+	query->agent = flow->source;
+	query->agent_port = flow->source_port;
+	query->now_ms = view->lb.now_ms;
+	query->link = 0;
 	query->flags = RTC_PATH_AGENTS;
+	query->ipv6 = flow->network == FLOW_IPV6;
+	if (row == 0 && (backend->port.raw || scratch->target.port.raw == flow->source_port.raw))
+		row = rtc_session_new(view, 0, query, &reason);
+	session = rtc_session_at(view->sessions, row);
+	if (row == 0 || session->backend != query->backend || session->agent_port.raw != flow->source_port.raw)
+		return 0;
 	number = rtc_path_open(view->sessions, view->index, row, query);
 	if (number >= RTC_PATHS)
 		return 0;

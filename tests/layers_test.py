@@ -28,8 +28,17 @@ PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS
 STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
 
 
+# A function that stands on another one: a media session is a balancer's service's, its agent one of the backends.
+BELOW = {"rtc": ["lb"]}
+
+
 def steps_of(function):
     return [each for each in STEPS if each.startswith(function + "/")]
+
+
+def packet_headers(function):
+    parts = [f"{function}/*_{part}.h" for part in ("wire", "state", "fast")] + steps_of(function)
+    return parts + [each for below in BELOW.get(function, []) for each in packet_headers(below)]
 
 
 FUNCTION_HEADERS = [f"{each}/*.h" for each in FUNCTIONS]
@@ -39,9 +48,9 @@ ROOMS = [
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
     *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
-       ["base/packet/*.h", f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each), None)
+       ["base/packet/*.h"] + packet_headers(each), None)
       for each in FUNCTIONS],
-    *[([f"{each}/*"], BASE, "own") for each in FUNCTIONS],
+    *[([f"{each}/*"], BASE + [f"{below}/*.h" for below in BELOW.get(each, [])], "own") for each in FUNCTIONS],
     (["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"],
      PACKET_PARTS + ["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"], None),
     (["edge/*"], BASE + FUNCTION_HEADERS, "own"),

@@ -167,7 +167,10 @@ struct api_backend {
 			      struct api_action *action);
 	/* --- sessions of services of calls; NULL: this node has none --- */
 
-	/* {"items":[SESSION…],"next":"@17" if there are more behind}; NULL with an error when there is no such service. */
+	/*
+	 * {"items":[SESSION…],"next":"@17" if there are more behind}, on the last page followed by registrations that are in no table, up to
+	 * `limit`, and the number of others as "notShown"; NULL with an error when there is no such service.
+	 */
 	json_t *(*sessions)(void *context, const struct api_session_query *query, struct error *error);
 	/* {"items":[SESSION…]}: those that a fragment ("_" and "-" for "/" and "+") or "@17" names, of any service if that is NULL;
 	 * NULL with a sentence when there is none. */

@@ -60,8 +60,8 @@ static json_t *fake_items(void *context)
 static json_t *fake_status(void *context)
 {
 	(void)context;
-	return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "node", "<edge1>", "version", "0", "vips", "address", "192.0.2.10", "owner",
-			 "edge1");
+	return json_pack("{s:s, s:s, s:[{s:s, s:s}], s:{s:i, s:i}}", "node", "<edge1>", "version", "0", "vips", "address", "192.0.2.10",
+			 "owner", "edge1", "sessions", "live", 3, "used", 4);
 }
 
 static json_t *fake_backends(void *context, const char *namespace_name, const char *service)
@@ -678,6 +678,7 @@ static void test_metrics(void **state)
 	assert_non_null(strstr(ready, "no interface is up"));
 	assert_int_equal(status_of(page), 200);
 	assert_non_null(strstr(page, "&#60;edge1&#62;"));
+	assert_non_null(strstr(page, "<h2>Sessions</h2>"));
 	assert_null(strstr(page, "<edge1>"));
 	assert_int_equal(status_of(none), 404);
 }

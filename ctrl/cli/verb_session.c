@@ -141,6 +141,8 @@ static json_t *sessions_get(const struct cli *cli, const char *path)
 		}
 		json_array_extend(items, json_object_get(answer, "items"));
 		snprintf(after, sizeof(after), "%s", json_text(answer, "next"));
+		if (json_number(answer, "notShown"))
+			fprintf(stderr, "(and %" PRId64 " registrations without an agent)\n", json_number(answer, "notShown"));
 		json_decref(answer);
 		if (!*after)
 			return items;
@@ -329,7 +331,7 @@ int verb_session_add(const struct cli *cli, int argument_count, char **arguments
 	path = sessions_path(cli, cli->service, cli->ufrag);
 	body = json_pack("{s:o}", "backends", backends_json(cli->backend));
 	if (seconds >= 0)
-		json_object_set_new(body, "expirySeconds", json_integer(seconds));
+		json_object_set_new(body, "expiresInSeconds", json_integer(seconds));
 	if (cli->restarts)
 		json_object_set_new(body, "restarts", json_string(cli->restarts));
 	answer = cli_request(cli, "session add", "PUT", path, body);

@@ -4,8 +4,6 @@
 
 #include "ctrl/daemon/sessions.h"
 
-#define CAPACITY_ALARM_PERCENT 80u
-
 json_t *daemon_sessions_status(const struct daemon_sessions *sessions)
 {
 	struct session_counts counts = session_watch_total(sessions->watch);
@@ -22,9 +20,9 @@ void daemon_sessions_alarms(const struct daemon_sessions *sessions, void (*alarm
 	struct rtc_usage usage = rtc_program_usage(sessions->program);
 	char text[200];
 
-	if (usage.limit && usage.used >= usage.limit / 100ull * CAPACITY_ALARM_PERCENT) {
+	if (session_nearly_full(usage.used, usage.limit)) {
 		snprintf(text, sizeof(text), "more than %u %% of the %u that there is room for are in use; new ones are refused when all are.",
-			 CAPACITY_ALARM_PERCENT, usage.limit);
+			 SESSION_ALARM_PERCENT, usage.limit);
 		alarm(daemon, "Sessions", text);
 	}
 	for (size_t i = 0; i < daemon->result.service_count; i++) {
@@ -36,10 +34,10 @@ void daemon_sessions_alarms(const struct daemon_sessions *sessions, void (*alarm
 		if (!wanted->media || !limit)
 			continue;
 		counts = session_watch_counts(sessions->watch, edge_program_service_row(programmer_program(daemon->programmer), wanted));
-		if ((uint64_t)counts.live * 100 < (uint64_t)limit * CAPACITY_ALARM_PERCENT)
+		if (!session_nearly_full(counts.live, limit))
 			continue;
 		snprintf(text, sizeof(text), "more than %u %% of its limit of %u sessions are in use (selvage.io/limit-sessions).",
-			 CAPACITY_ALARM_PERCENT, limit);
+			 SESSION_ALARM_PERCENT, limit);
 		alarm(daemon, service->key, text);
 	}
 }
@@ -109,7 +107,7 @@ void daemon_sessions_metrics(const struct daemon_sessions *sessions, struct evbu
 	openmetrics_sample_count(text, "selvage_rtc_sessions_limit", usage.limit, NULL);
 	openmetrics_family(text, "selvage_rtc_registrations", "gauge", "User fragments that are registered.");
 	openmetrics_sample_count(text, "selvage_rtc_registrations", session_book_count(sessions->book), NULL);
-	openmetrics_family(text, "selvage_rtc_sessions_begun", "counter", "Sessions whose client was seen.");
+	openmetrics_family(text, "selvage_rtc_sessions_begun", "counter", "Sessions whose client was seen since the daemon started.");
 	openmetrics_sample_count(text, "selvage_rtc_sessions_begun_total", sessions->begun, NULL);
 	openmetrics_family(text, "selvage_rtc_sessions_ended", "counter", "Sessions that ended, by why.");
 	for (int why = 0; why < RTC_ENDS; why++)

@@ -93,12 +93,20 @@ static int service_check(const struct daemon *daemon, const char *namespace_name
 			 namespace_name, name);
 }
 
-/* Those that are in no table, on the last page: they have no number to go on from. */
-static void entries_append(const struct daemon_sessions *sessions, const char *service, size_t limit, json_t *items)
+/* Those that are in no table, on the last page: they have no number to go on from. Returns how many there was no room for. */
+static size_t entries_append(const struct daemon_sessions *sessions, const char *service, size_t limit, json_t *items)
 {
-	for (struct session_entry *entry = NULL; (entry = session_book_next(sessions->book, entry)) && json_array_size(items) < limit;)
-		if (!entry->row_count && (!service || strcmp(entry->record.service, service) == 0))
+	size_t left = 0, added = 0;
+
+	for (struct session_entry *entry = NULL; (entry = session_book_next(sessions->book, entry));) {
+		if (entry->row_count || (service && strcmp(entry->record.service, service) != 0))
+			continue;
+		if (added++ < limit)
 			json_array_append_new(items, entry_json(entry));
+		else
+			left++;
+	}
+	return left;
 }
 
 json_t *daemon_view_sessions(void *context, const struct api_session_query *query, struct error *error)
@@ -108,6 +116,7 @@ json_t *daemon_view_sessions(void *context, const struct api_session_query *quer
 	uint32_t row = query->after ? session_id_parse(query->after) : 0, last = 0;
 	_cleanup_(freep) char *service = NULL;
 	json_t *items, *answer;
+	size_t left;
 
 	if (query->service) {
 		if (service_check(daemon, query->namespace_name, query->service, error) < 0)
@@ -125,10 +134,13 @@ json_t *daemon_view_sessions(void *context, const struct api_session_query *quer
 		last = row;
 	}
 	answer = json_pack("{s:o}", "items", items);
-	if (row)
+	if (row) {
 		json_object_set_new(answer, "next", json_sprintf("@%u", last));
-	else
-		entries_append(sessions, service, query->limit + session_book_count(sessions->book), items);
+		return answer;
+	}
+	left = entries_append(sessions, service, query->limit, items);
+	if (left)
+		json_object_set_new(answer, "notShown", json_integer((json_int_t)left));
 	return answer;
 }
 

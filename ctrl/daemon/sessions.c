@@ -102,11 +102,10 @@ void daemon_sessions_secrets(struct daemon_sessions *sessions)
 static void secrets_age(struct daemon_sessions *sessions)
 {
 	const char *text = catalogue_text(sessions->daemon->catalogue, SESSION_SECRETS);
-	uint64_t life_ms = sessions->daemon->config->ufrag_key_hours * 3600000ull;
 	struct error error = {0};
 
-	if (!text || !life_ms || sessions->secrets_wanted || !sessions->secrets.count ||
-	    daemon_unix_ms() < sessions->secrets.made_ms + life_ms)
+	if (!text || sessions->secrets_wanted ||
+	    !session_secrets_due(&sessions->secrets, sessions->daemon->config->ufrag_key_hours, daemon_unix_ms()))
 		return;
 	sessions->secrets_wanted = true;
 	log_info("user fragments get a new key");
@@ -440,11 +439,24 @@ void daemon_sessions_step_soon(struct daemon_sessions *sessions)
 	evtimer_add(sessions->step_event, &(struct timeval){0});
 }
 
+/*
+ * Sessions of services with a limit, where packets look for recorded flows (lb_limit_is_full()): of these services none are recorded. A
+ * few more may begin between two looks.
+ */
+static void limits_write(const struct daemon_sessions *sessions)
+{
+	struct lb_limiter *limiter = programmer_tables(sessions->daemon->programmer)->limiter;
+
+	for (size_t i = 0; i < sessions->limited_count; i++)
+		store_once(limiter->flows[sessions->limited[i]], (uint64_t)session_watch_counts(sessions->watch, sessions->limited[i]).live);
+}
+
 static void look(evutil_socket_t fd, short what, void *context)
 {
 	struct daemon_sessions *sessions = context;
 	uint32_t wait_ms = session_watch_step(sessions->watch, daemon_sessions_now_ms(sessions));
 
+	limits_write(sessions);
 	evtimer_add(sessions->look_event, &(struct timeval){.tv_usec = (suseconds_t)(1000 * wait_ms)});
 }
 
@@ -469,6 +481,23 @@ static void agents_fill(const struct daemon *daemon, const struct lb_service_wan
 			agents[count++] = (struct session_place_agent){wanted->backends[i].address, wanted->backends[i].port, row, 0};
 	}
 	*ret_count = count;
+}
+
+static void limited_find(struct daemon_sessions *sessions)
+{
+	const struct reconcile_result *result = &sessions->daemon->result;
+
+	sessions->limited = memory_array(sessions->limited, result->service_count, sizeof(*sessions->limited));
+	sessions->limited_count = 0;
+	for (size_t i = 0; i < result->service_count; i++) {
+		const struct lb_service_wanted *wanted = &result->wanted.services[i];
+		uint16_t row = wanted->media && wanted->flows_max
+				       ? edge_program_service_row(programmer_program(sessions->daemon->programmer), wanted)
+				       : 0;
+
+		if (row)
+			sessions->limited[sessions->limited_count++] = row;
+	}
 }
 
 void daemon_sessions_places(struct daemon_sessions *sessions)
@@ -496,6 +525,7 @@ void daemon_sessions_places(struct daemon_sessions *sessions)
 		agents_fill(daemon, wanted, agents, &place->agent_count);
 	}
 	session_book_places_set(sessions->book, places, count);
+	limited_find(sessions);
 	for (size_t i = 0; i < count; i++) {
 		free((char *)places[i].service);
 		free((struct session_place_agent *)places[i].agents);
@@ -559,5 +589,6 @@ void daemon_sessions_free(struct daemon_sessions *sessions)
 	for (size_t i = 0; i < LB_SERVICE_ROWS; i++)
 		free(sessions->figures[i]);
 	free(sessions->figures);
+	free(sessions->limited);
 	free(sessions);
 }

@@ -24,6 +24,8 @@ struct daemon_sessions {
 	struct session_secrets secrets;
 	bool secrets_wanted; /* a change of them is under way */
 	struct session_figures **figures; /* by service row */
+	uint16_t *limited; /* rows of services with a limit of sessions */
+	size_t limited_count;
 	uint64_t begun, ended[RTC_ENDS], silences[SESSION_DIRECTIONS];
 	uint64_t log_second;
 	uint32_t log_lines;

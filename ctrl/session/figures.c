@@ -31,6 +31,11 @@ const struct session_figure_info *session_figure_info(enum session_figure figure
 	return &infos[figure];
 }
 
+bool session_nearly_full(uint32_t used, uint32_t limit)
+{
+	return limit && (uint64_t)used * 100 >= (uint64_t)limit * SESSION_ALARM_PERCENT;
+}
+
 void session_histogram_observe(struct session_histogram *histogram, enum session_figure figure, double value)
 {
 	size_t bucket = 0;

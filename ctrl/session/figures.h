@@ -35,6 +35,10 @@ struct session_figures {
 /* What is known of the interval: loss and jitter of a direction that carries RTP, the round trip if both sides were measured. */
 void session_figures_observe(struct session_figures *figures, const struct session_interval *interval);
 
+/* So many places are in use that somebody should know before there are none: from SESSION_ALARM_PERCENT on. No limit: never. */
+#define SESSION_ALARM_PERCENT 80u
+bool session_nearly_full(uint32_t used, uint32_t limit);
+
 /* Between client and agent in milliseconds, from the checks of both sides; negative: not known. */
 double session_round_trip_ms(const struct rtc_session_info *info);
 

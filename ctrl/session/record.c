@@ -89,11 +89,11 @@ static int agents_read(const json_t *body, struct session_record *record, struct
 
 static int expiry_read(const json_t *body, uint64_t now_unix_ms, struct session_record *record, struct error *error)
 {
-	const json_t *expiry = json_object_get(body, "expirySeconds");
+	const json_t *expiry = json_object_get(body, "expiresInSeconds");
 	json_int_t seconds = expiry ? json_integer_value(expiry) : SESSION_EXPIRY_DEFAULT_S;
 
 	if (expiry && (!json_is_integer(expiry) || seconds < 0 || seconds > SESSION_EXPIRY_MAX_S))
-		return error_set(error, EINVAL, "\"expirySeconds\" must be a number from 1 to %u, or 0 for never", SESSION_EXPIRY_MAX_S);
+		return error_set(error, EINVAL, "\"expiresInSeconds\" must be a number from 1 to %u, or 0 for never", SESSION_EXPIRY_MAX_S);
 	record->expires_ms = seconds ? now_unix_ms + 1000 * (uint64_t)seconds : 0;
 	return 0;
 }
@@ -116,7 +116,7 @@ static int restarts_read(const json_t *body, struct session_record *record, stru
 
 static int keys_check(const json_t *body, struct error *error)
 {
-	static const char *const known[] = {"backend", "backends", "expirySeconds", "restarts"};
+	static const char *const known[] = {"backend", "backends", "expiresInSeconds", "restarts"};
 	const char *key;
 	json_t *value;
 
@@ -128,7 +128,7 @@ static int keys_check(const json_t *body, struct error *error)
 		for (size_t i = 0; i < array_length(known); i++)
 			found |= strcmp(key, known[i]) == 0;
 		if (!found)
-			return error_set(error, EINVAL, "\"%.60s\" is not known; a session has backend, backends, expirySeconds and restarts",
+			return error_set(error, EINVAL, "\"%.60s\" is not known; a session has backend, backends, expiresInSeconds and restarts",
 					 key);
 	}
 	return 0;
@@ -184,10 +184,11 @@ char *session_record_value(const struct session_record *record)
 /* NAMESPACE/SERVICE/UFRAG */
 static int key_read(const char *key, struct session_record *record, struct error *error)
 {
-	const char *name = key + strlen(SESSION_RECORDS), *end = strchr(name, '/');
+	bool ours = strncmp(key, SESSION_RECORDS, strlen(SESSION_RECORDS)) == 0;
+	const char *name = ours ? key + strlen(SESSION_RECORDS) : "", *end = strchr(name, '/');
 
 	end = end ? strchr(end + 1, '/') : NULL;
-	if (!end || strncmp(key, SESSION_RECORDS, strlen(SESSION_RECORDS)) != 0)
+	if (!end)
 		return error_set(error, EINVAL, "the key %s is no session's", key);
 	record->service = memory_or_end(strndup(name, (size_t)(end - name)));
 	record->ufrag = memory_or_end(strdup(end + 1));

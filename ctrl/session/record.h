@@ -34,7 +34,7 @@ struct session_record {
 void session_record_done(struct session_record *record);
 
 /*
- * What a media server sends: {"backend": "10.0.0.21:7000", "expirySeconds": 600, "restarts": "OLD"}; "backends" takes one of each
+ * What a media server sends: {"backend": "10.0.0.21:7000", "expiresInSeconds": 600, "restarts": "OLD"}; "backends" takes one of each
  * family; expiry 0: never. `service` and `ufrag` come from the path. 0, or -EINVAL with what is wrong.
  */
 must_check int session_record_parse(const char *service, const char *ufrag, const json_t *body, uint64_t now_unix_ms,

@@ -27,7 +27,7 @@ static void what_is_sent_is_kept(void **state)
 	struct error error = {0};
 	char *key, *value;
 
-	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expirySeconds\": 60, \"restarts\": \"old+\"}",
+	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expiresInSeconds\": 60, \"restarts\": \"old+\"}",
 			       &record, &error), 0);
 	assert_int_equal(record.agent_count, 2);
 	assert_int_equal(record.expires_ms, 1060000);
@@ -49,7 +49,7 @@ static void what_is_sent_is_kept(void **state)
 	assert_int_equal(parse("abcd", "{\"backend\": \"10.0.0.21:7000\"}", &record, &error), 0);
 	assert_int_equal(record.expires_ms, 1000000 + 3600000);
 	session_record_done(&record);
-	assert_int_equal(parse("abcd", "{\"backend\": \"10.0.0.21:7000\", \"expirySeconds\": 0}", &record, &error), 0);
+	assert_int_equal(parse("abcd", "{\"backend\": \"10.0.0.21:7000\", \"expiresInSeconds\": 0}", &record, &error), 0);
 	assert_int_equal(record.expires_ms, 0);
 	session_record_done(&record);
 }
@@ -70,14 +70,16 @@ static void what_is_wrong_is_said(void **state)
 		{"abcd", "{\"backend\": \"10.0.0.21:0\"}", "\"10.0.0.21:0\" is not an agent: write ADDRESS:PORT or [IPV6]:PORT"},
 		{"abcd", "{\"backends\": [\"10.0.0.21:1\", \"10.0.0.22:1\"]}",
 		 "a session has one agent of each family, IPv4 and IPv6; \"10.0.0.22:1\" is a second one"},
-		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expirySeconds\": -1}",
-		 "\"expirySeconds\" must be a number from 1 to 2592000, or 0 for never"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expiresInSeconds\": -1}",
+		 "\"expiresInSeconds\" must be a number from 1 to 2592000, or 0 for never"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"expiresInSeconds\": 2592001}",
+		 "\"expiresInSeconds\" must be a number from 1 to 2592000, or 0 for never"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"abcd\"}",
 		 "\"restarts\" must be another user fragment than the new one"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"a:cd\"}",
 		 "\"restarts\": user fragment: character 2 is none of A-Z, a-z, 0-9, + and /"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"backnd\": 1}",
-		 "\"backnd\" is not known; a session has backend, backends, expirySeconds and restarts"},
+		 "\"backnd\" is not known; a session has backend, backends, expiresInSeconds and restarts"},
 	};
 
 	for (size_t i = 0; i < array_length(cases); i++) {
@@ -91,7 +93,7 @@ static void what_is_wrong_is_said(void **state)
 
 static void damaged_records_are_refused(void **state)
 {
-	static const char *const keys[] = {"/selvage/sessions/default/media", "/selvage/sessions/default/media/abc", "/selvage/drains/a/b/abcd"};
+	static const char *const keys[] = {"", "/selvage", "/selvage/sessions/default/media", "/selvage/sessions/default/media/abc", "/selvage/drains/a/b/abcd"};
 	struct session_record record;
 	struct error error = {0};
 
@@ -182,6 +184,30 @@ static void figures_fall_into_buckets(void **state)
 	assert_int_equal(figures.histograms[SESSION_MOS][SESSION_UP].counts[0], 1); /* 1.15 */
 }
 
+static void what_is_due_is_due(void **state)
+{
+	struct session_secrets secrets = {.made_ms = 1000};
+
+	assert_false(session_secrets_due(&secrets, 1, UINT64_MAX / 2)); /* there are none */
+	secrets.count = 1;
+	assert_false(session_secrets_due(&secrets, 2, 1000 + 7199999));
+	assert_true(session_secrets_due(&secrets, 2, 1000 + 7200000));
+	assert_false(session_secrets_due(&secrets, 0, UINT64_MAX / 2));
+	assert_false(session_secrets_due(&secrets, 2, 0));
+}
+
+static void an_alarm_comes_before_the_limit(void **state)
+{
+	assert_false(session_nearly_full(79, 100));
+	assert_true(session_nearly_full(80, 100));
+	assert_false(session_nearly_full(104856, 131071));
+	assert_true(session_nearly_full(104857, 131071));
+	assert_true(session_nearly_full(3, 3));
+	assert_false(session_nearly_full(2, 3));
+	assert_true(session_nearly_full(UINT32_MAX, UINT32_MAX));
+	assert_false(session_nearly_full(7, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +218,8 @@ int main(void)
 		cmocka_unit_test(damaged_secrets_are_refused),
 		cmocka_unit_test(names_in_paths),
 		cmocka_unit_test(figures_fall_into_buckets),
+		cmocka_unit_test(what_is_due_is_due),
+		cmocka_unit_test(an_alarm_comes_before_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,11 @@ int session_secrets_parse(const char *text, struct session_secrets *ret_secrets,
 	return 0;
 }
 
+bool session_secrets_due(const struct session_secrets *secrets, uint32_t life_hours, uint64_t now_unix_ms)
+{
+	return secrets->count && life_hours && now_unix_ms >= secrets->made_ms + life_hours * 3600000ull;
+}
+
 struct session_secrets session_secrets_rotate(const struct session_secrets *secrets, const struct siphash_key *fresh,
 					      uint64_t now_unix_ms)
 {

@@ -21,6 +21,9 @@ struct session_secrets {
 char *session_secrets_format(const struct session_secrets *secrets);
 must_check int session_secrets_parse(const char *text, struct session_secrets *ret_secrets, struct error *error);
 
+/* Whether the newest has been in use for `life_hours`; 0: never. A clock that was set back makes nothing due. */
+bool session_secrets_due(const struct session_secrets *secrets, uint32_t life_hours, uint64_t now_unix_ms);
+
 /* The next ones: `fresh` becomes the present secret, the one that was stays as the one before. Of none, the first. */
 struct session_secrets session_secrets_rotate(const struct session_secrets *secrets, const struct siphash_key *fresh,
 					      uint64_t now_unix_ms);

@@ -260,6 +260,11 @@ static void sessions_are_counted_and_rows_reused(void **state)
 	world.told[0] = '\0';
 	world_run(&world, 1000);
 	assert_non_null(strstr(world.told, "began 1;"));
+	/* or so soon that nobody saw it free */
+	world.told[0] = '\0';
+	world.program->sessions.rows[row] = (struct rtc_session){.state = RTC_SESSION_LIVE, .service = 5, .begun_ms = world.now_ms};
+	world_run(&world, 1000);
+	assert_string_equal(world.told, "began 1;");
 	world_done(&world);
 }
 

@@ -8,6 +8,7 @@ import sys
 COLUMNS = {
     "packet": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("ns", "ns"), ("swap ns", "swap_ns")],
     "dpdk": [("Mpps", "mpps"), ("swap Mpps", "swap_mpps"), ("of swap %", "share_percent"), ("ns", "ns"), ("swap ns", "swap_ns")],
+    "sessions": [("to one call", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns")],
     "flows": [("to one flow", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("looked up", "looked_up_share")],
     "ring": [("moved %", "moved_percent"), ("paper %", "paper_moved_percent"), ("ratio", "ratio_to_paper"), ("build us", "build_us"),
              ("paper us", "paper_build_us")],
@@ -23,6 +24,8 @@ NOTES = {
     "xdp": "nanoseconds a packet, less a bare swap of MAC and IP addresses in the same rounds",
     "native": "nanoseconds a packet, less a bare swap of MAC and IP addresses in the same rounds",
     "dpdk": "one worker over a NIC of rings, bursts of 32, beside one that swaps MAC and IP addresses",
+    "sessions-xdp": "RTP of calls in random order, with all statistics",
+    "sessions-native": "RTP of calls in random order, with all statistics",
     "flows-xdp": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "flows-native": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "ring": "slots of the survivors that move, beside the paper's method",
@@ -34,7 +37,7 @@ NOTES = {
 
 
 def columns_of(name):
-    return COLUMNS["packet" if name in ("xdp", "native") else "flows" if name.startswith("flows") else name]
+    return COLUMNS["packet" if name in ("xdp", "native") else name.split("-")[0]]
 
 
 def cell(result, key):
