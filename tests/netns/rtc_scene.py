@@ -50,11 +50,15 @@ class Scene:
         return rtc_peers.announce(answer, VIP6 if family == 6 else VIP4, PORT)
 
     def janus_call(self, browser, janus, name, family=4, candidates=False):
-        """Begins a call with Janus, or restarts it. `candidates`: whether Janus is told the browser's own addresses."""
+        """Begins a call with Janus, or restarts it. `candidates`: whether Janus is told the browser's own addresses; not before it is
+        registered, for what it asks them until then would not come from the virtual IP."""
         offer = browser.call("restart" if name in janus.calls else "offer", name)
         before = janus.fragments.get(name)
-        answer = janus.answer(name, offer if candidates else rtc_peers.without_candidates(offer))
-        browser.call("answer", name, self.register(janus.namespace, answer, family, before))
+        answer = janus.answer(name, rtc_peers.without_candidates(offer))
+        answered = self.register(janus.namespace, answer, family, before)
+        if candidates:
+            janus.trickle(name, offer)
+        browser.call("answer", name, answered)
         janus.fragments[name] = rtc_peers.fragment_of(answer)[0]
         return janus.fragments[name]
 
