@@ -12,6 +12,7 @@
 #include "base/lib/address_text.h"
 #include "base/lib/arena.h"
 #include "base/lib/memory.h"
+#include "ctrl/config_dns.h"
 
 #define API_GROUP_DEFAULT "selvage"
 #define METRICS_PORT_DEFAULT 9480
@@ -540,6 +541,13 @@ static void log_read(struct yaml_reader *reader, const struct yaml_node *value, 
 	yaml_read_mapping(reader, value, key, log_fields, array_length(log_fields), target);
 }
 
+/* ---- dns ---- */
+
+static void dns_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	config_dns_read(reader, value, key, &((struct config *)target)->dns);
+}
+
 /* ---- The whole file ---- */
 
 static const struct yaml_field config_fields[] = {
@@ -556,7 +564,7 @@ static const struct yaml_field config_fields[] = {
 	{"sessions", sessions_read},
 	{"log", log_read},
 	{"peers", not_supported_read},
-	{"dns", not_supported_read},
+	{"dns", dns_read},
 };
 
 static void group_default(struct config *config)
@@ -581,6 +589,7 @@ static void config_init(struct config *config, const char *path)
 	};
 	if (address_parse("127.0.0.1", &config->metrics_address) < 0)
 		abort();
+	config_dns_init(&config->dns);
 	text_replace(&config->path, path);
 	text_replace(&config->run_directory, CONFIG_RUN_DIRECTORY_DEFAULT);
 	text_replace(&config->state_directory, CONFIG_STATE_DIRECTORY_DEFAULT);
@@ -698,6 +707,7 @@ void config_done(struct config *config)
 	free(config->api_socket);
 	free(config->api_allowed_uids);
 	free(config->api_allowed_gids);
+	config_dns_done(&config->dns);
 	*config = (struct config){};
 }
 

@@ -7,6 +7,7 @@
 
 #include "ebpf/edge_deliver.h"
 #include "ebpf/edge_hold.h"
+#include "ebpf/edge_tails.h"
 #include "ebpf/edge_maps.h"
 #include "ebpf/edge_report.h"
 #include "edge/edge_fast.h"
@@ -96,10 +97,13 @@ __attribute__((noinline)) int edge_xdp_decide_fragment(struct xdp_md *xdp, const
 __attribute__((noinline)) int edge_xdp_decide_unwrap(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
 {
 	struct packet packet = edge_xdp_view(xdp);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
 
 	if (!flow || !decision)
 		return -1;
-	edge_decide_unwrap(&packet, flow, decision);
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
+	edge_decide_unwrap(&tables, &packet, &ingress, flow, decision);
 	return 0;
 }
 
@@ -218,6 +222,10 @@ PACKET_INLINE int edge_xdp_decide_rest(struct xdp_md *xdp, struct flow *flow, st
 /* After edge_xdp_decide(), for packets that are not done with that: the rest of edge_decide(), and what is to be told. */
 PACKET_INLINE int edge_xdp_go_on(struct xdp_md *xdp, struct flow *flow, struct decision *decision, uint32_t length)
 {
+	if (decision->action == ACTION_DNS) {
+		edge_tail_dns(xdp, &edge_tails_xdp, flow, decision);
+		decision->flags = 0; /* no program there: the resolver process' */
+	}
 	if (edge_xdp_decide_rest(xdp, flow, decision) < 0)
 		return -1;
 	if (decision->flags & DECISION_AGAIN) {

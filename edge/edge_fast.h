@@ -16,6 +16,7 @@
 #include "edge/edge_state.h"
 #include "lb/lb_fast.h"
 #include "lb/lb_fragment_fast.h"
+#include "lb/lb_hop_fast.h"
 #include "lb/lb_icmp_fast.h"
 #include "lb/lb_mtu_fast.h"
 #include "lb/lb_tunnel_fast.h"
@@ -154,6 +155,47 @@ PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row
 		vip_drop(decision, DROP_vip_protocol_unsupported);
 }
 
+/*
+ * A packet to a DNS address of this node: where DNS is served, UDP goes to the cache, which the host asks; other packets, and what
+ * the cache leaves, pass to the resolver process.
+ */
+PACKET_INLINE void edge_dns_choose(const struct lb_view *view, const struct flow *flow, uint32_t service_row,
+				   const struct link_row *link, struct decision *decision)
+{
+	uint32_t flags = view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags;
+	enum drop_reason reason = DROP_NONE;
+
+	decision->service = (uint16_t)service_row;
+	if (!(link->flags & LINK_DNS))
+		reason = DROP_dns_interface;
+	else if (flags & LB_SERVICE_SOURCES && lb_source_refuses(view->guards, service_row, &flow->source))
+		reason = DROP_source_not_allowed;
+	else if (flags & LB_SERVICE_LIMIT_PACKETS &&
+		 lb_limit_refuses(view->limiter, view->guards, (uint64_t)LB_LIMIT_CLIENT_PACKETS << 32 | service_row,
+				  &flow->source, view->now_ms))
+		reason = DROP_limit_packets;
+	if (reason)
+		lb_drop(decision, reason);
+	else if (flow->protocol == PROTOCOL_UDP && !(flow->flags & (FLOW_FRAGMENT | FLOW_UNWRAPPED)))
+		edge_look_inside(decision, ACTION_DNS);
+	decision->function = FUNCTION_DNS;
+}
+
+PACKET_INLINE uint32_t edge_service_flags(const struct edge_tables *tables, uint32_t service_row)
+{
+	return tables->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags;
+}
+
+/* A packet of a service that is another function's than lb's. */
+PACKET_INLINE void edge_function_begin(const struct lb_view *view, const struct flow *flow, uint32_t service_row,
+				       const struct link_row *link, struct decision *decision)
+{
+	if (view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_MEDIA)
+		edge_media_begin(flow, service_row, decision);
+	else
+		edge_dns_choose(view, flow, service_row, link, decision);
+}
+
 PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct packet *packet, struct flow *flow,
 				  const struct edge_ingress *ingress, const struct link_row *link,
 				  struct decision *decision)
@@ -200,8 +242,8 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 	reason = edge_vip_refuses(flow);
 	if (reason)
 		vip_drop(decision, reason);
-	else if (service && unlikely(tables->lb->services[service & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_MEDIA))
-		edge_media_begin(flow, service, decision);
+	else if (service && unlikely(edge_service_flags(tables, service) & (LB_SERVICE_MEDIA | LB_SERVICE_DNS)))
+		edge_function_begin(&view, flow, service, link, decision);
 	else if (service)
 		lb_forward_decide(&view, packet, flow, (uint16_t)service, ingress->ifindex, decision);
 	else if (vip) /* it is; verifier: Linux 6.1 does not see that it was looked up where there is no service */
@@ -357,16 +399,24 @@ PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const 
 		edge_fragment_first(tables, flow, &piece, decision);
 }
 
-/* ACTION_UNWRAP: the flow becomes what lies in the tunnel; DECISION_AGAIN when it is to be decided about. */
-PACKET_INLINE void edge_decide_unwrap(const struct packet *packet, struct flow *flow, struct decision *decision)
+/*
+ * ACTION_UNWRAP: the flow becomes what lies in the tunnel; DECISION_AGAIN when it is to be decided about. Or the tunnel's packet goes
+ * on to its second hop.
+ */
+PACKET_INLINE void edge_decide_unwrap(const struct edge_tables *tables, const struct packet *packet,
+				      const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
-	enum drop_reason reason = lb_unwrap(packet, flow);
+	struct lb_view view = edge_view(tables, ingress);
+	struct flow inner = {0};
+	enum drop_reason reason = lb_unwrap(packet, flow, &inner);
 
 	*decision = (struct decision){0};
-	if (reason)
+	if (reason) {
 		lb_drop(decision, reason);
-	else
+	} else if (!lb_hop_pass(&view, packet, flow, &inner, ingress->ifindex, decision)) {
+		*flow = inner;
 		decision->flags = DECISION_AGAIN;
+	}
 }
 
 /* With DECISION_MORE: what goes on by edge_decide_media(). */
@@ -430,6 +480,9 @@ PACKET_INLINE void edge_decide_rare(const struct edge_tables *tables, const stru
 		const struct route_row *route;
 		uint32_t mtu = load_once(backend->mtu);
 
+		if (decision->action == ACTION_ENCAPSULATE_HOP)
+			mtu -= lb_hop_bytes(&decision->address);
+
 		if (decision->action == ACTION_NAT_REVERSE || decision->action == ACTION_MEDIA_DOWN) {
 			route = route_find(tables->routes, &flow->destination);
 			mtu = route ? route->mtu : LB_MTU_ANY;
@@ -458,7 +511,11 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
 	if (decision->action == ACTION_UNWRAP) {
-		edge_decide_unwrap(packet, flow, decision);
+		edge_decide_unwrap(tables, packet, ingress, flow, decision);
+		return;
+	}
+	if (decision->action == ACTION_DNS) {
+		decision->flags = 0; /* the host's */
 		return;
 	}
 	if (edge_is_media(decision)) {
@@ -554,8 +611,10 @@ PACKET_INLINE struct lb_exchange edge_write_more(const struct edge_tables *table
 		rtc_answer_write(packet, flow, decision);
 		return none;
 	}
-	if (decision->action == ACTION_ENCAPSULATE)
+	if (decision->action == ACTION_ENCAPSULATE || decision->action == ACTION_ENCAPSULATE_HOP)
 		lb_tunnel_write(packet, flow, decision, &tables->lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)]);
+	else if (decision->action == ACTION_PASS_ON)
+		lb_pass_write(packet, flow, decision);
 	else if (decision->action == ACTION_TOO_BIG)
 		lb_too_big_write(packet, flow, decision);
 	else

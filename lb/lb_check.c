@@ -57,6 +57,8 @@ static int service_check(const struct lb_service_wanted *service, struct error *
 	if (service->affinity && (service->affinity_epochs == 0 || service->affinity_epochs > LB_EPOCHS_MAX))
 		return error_set(error, EINVAL, "service %s: affinity of %u epochs is not within 1 to %u", service->name,
 				 service->affinity_epochs, LB_EPOCHS_MAX);
+	if (service->dns && (service->backend_count || service_is_range(service) || service->direct))
+		return error_set(error, EINVAL, "service %s: a DNS address has no backends and one port", service->name);
 	if (service->media && (service->protocol != PROTOCOL_UDP || service_is_range(service) || service->direct ||
 			       service->affinity || service->quic_server_length))
 		return error_set(error, EINVAL, "service %s: WebRTC is UDP on one port, by NAT, without affinity or QUIC", service->name);

@@ -62,6 +62,7 @@ struct lb_backend_wanted {
 	uint16_t mtu;                /* of the link to it; 0: not known, all packets fit */
 	enum lb_tunnel tunnel;       /* then the next hop and `mtu` are the far end's */
 	struct address tunnel_source, tunnel_destination; /* of the outer header, of one family */
+	bool tunnel_node;            /* the tunnel ends at another node of ours, not at the backend itself */
 	struct egress egress;        /* the next hop; EGRESS_RESOLVED unset: not known yet, its packets are dropped and counted */
 	const char *name;            /* for people */
 	uint64_t quic_server;        /* its server id, the first byte lowest; only where the service has a length of them */
@@ -75,6 +76,11 @@ struct lb_service_wanted {
 	uint16_t port_last;     /* = port_first, or the end of a range: backends are then reached on the client's port */
 	uint8_t protocol;       /* PROTOCOL_TCP or PROTOCOL_UDP */
 	bool direct;            /* layer-2 direct return */
+	/*
+	 * A DNS address of this node, which need not be a virtual IP: on UDP the cache answers what it can, and only where
+	 * link_wanted.dns says so; the rest, and all of TCP, goes to the host's stack. Without backends, and of one port.
+	 */
+	bool dns;
 	bool media;             /* WebRTC: its packets go by sessions; UDP, one port, not direct */
 	bool affinity;          /* by client address, for `affinity_epochs` after the client's last packet */
 	uint16_t affinity_epochs;

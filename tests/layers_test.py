@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-FUNCTIONS = ["vip", "lb", "rtc"]
+FUNCTIONS = ["vip", "lb", "rtc", "dns"]
 FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 
 # What a room may include besides the files of its own folder: patterns of paths from the root; `*` does not cross folders.
@@ -43,10 +43,17 @@ def packet_headers(function):
 
 FUNCTION_HEADERS = [f"{each}/*.h" for each in FUNCTIONS]
 OBJECTS = ["ctrl/manifest/*.h"]
+# One end of a call, for the health check that makes one.
+MEDIA = ["rtc/media_*.h"]
 ROOMS = [
     # pattern of files, what they may include; `own`: the folder's other files
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
+    # Media goes to backends of the balancer: rtc/ is built upon lb/.
+    (["rtc/*_wire.h", "rtc/*_state.h", "rtc/*_fast.h"] + steps_of("rtc"),
+     ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in ("lb", "rtc") for part in ("wire", "state", "fast")] +
+     steps_of("lb") + steps_of("rtc"), None),
+    (["rtc/rtc_program.*"], BASE + ["lb/*.h"], "own"),
     *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
        ["base/packet/*.h"] + packet_headers(each), None)
       for each in FUNCTIONS],
@@ -59,15 +66,17 @@ ROOMS = [
     (["ebpf/*"], BASE + PACKET_PARTS + ["edge/*.h", "*.skel.h"], "own"),
     (["dataplane/*"], BASE + PACKET_PARTS + ["edge/*.h"], "own"),
     # ctrl/, from those who know little to the one who knows all
-    (["ctrl/*"], BASE, "own"),
+    (["ctrl/*"], BASE + ["dns/dns_config.h"], "own"),
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
+    (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + MEDIA + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
     (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
                                           "ctrl/program/*.h"], "own"),
+    (["ctrl/resolver/*"], BASE + ["ctrl/config.h", "dns/*.h"], "own"),
     (["ctrl/api/*"], BASE + OBJECTS + ["edge/*.h", "ctrl/store/store.h"], "own"),
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
@@ -192,7 +201,7 @@ def in_bpf(house):
 
 def check_licence(house, name, bpf):
     first = house.lines(name)[:2]
-    wanted = DUAL if name in bpf or matches(name, ["base/packet/*.h", "base/packet/*.def"]) else SINGLE
+    wanted = DUAL if name in bpf or matches(name, PACKET_PARTS + ["base/packet/*.def"]) else SINGLE
     if not any(wanted in line for line in first):
         house.complain(name, 1, f"wants a line `{wanted}` at its top")
 

@@ -22,6 +22,7 @@ enum function {
 	FUNCTION_VIP,
 	FUNCTION_LB,
 	FUNCTION_RTC,
+	FUNCTION_DNS,
 	FUNCTION_COUNT
 };
 
@@ -47,6 +48,9 @@ enum action {
 	ACTION_ENCAPSULATE,   /* wrapped to `address`; `port`: the flow's entropy */
 	ACTION_UNWRAP,        /* on the way to a decision: what lies inside is to be decided about */
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
+	ACTION_ENCAPSULATE_HOP, /* wrapped to the backend's node, which passes it on to `address` if it does not know the flow */
+	ACTION_PASS_ON,       /* another node's tunnel packet goes on to `address`, as it is but for the outer headers */
+	ACTION_DNS,           /* to pass, or to be answered from the cache: the host asks dns_decide() */
 	ACTION_MEDIA_UP,      /* a session's, to its agent: destination becomes address:port, source the session's */
 	ACTION_MEDIA_DOWN,    /* a session's, to its client: destination becomes address:port, source the service's */
 	ACTION_STUN_UP,       /* on the way to a decision: a STUN message of a client, which is to be read */

@@ -271,13 +271,20 @@ static const struct reconcile_backend *agent_backend(const struct daemon *daemon
 	return NULL;
 }
 
+/* Whether there is such a session, registered or live. */
+static bool name_known(const struct daemon_sessions *sessions, const char *service, const char *ufrag)
+{
+	uint32_t row;
+
+	return ufrag && (session_book_find(sessions->book, service, ufrag) || rows_of_name(sessions, service, ufrag, &row, 1));
+}
+
 /* New sessions do not go to an agent that is drained; one that is known there goes on, with a new fragment too. */
 static int agents_check(const struct daemon *daemon, const char *namespace_name, const char *name, const struct session_record *record,
 			struct error *error)
 {
 	const struct daemon_sessions *sessions = daemon->sessions;
-	bool known = session_book_find(sessions->book, record->service, record->ufrag) ||
-		     (record->restarts && session_book_find(sessions->book, record->service, record->restarts));
+	bool known = name_known(sessions, record->service, record->ufrag) || name_known(sessions, record->service, record->restarts);
 	char text[ENDPOINT_TEXT_SIZE];
 
 	for (size_t i = 0; i < record->agent_count; i++) {

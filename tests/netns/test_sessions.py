@@ -300,9 +300,10 @@ def test_registrations_expire_and_may_be_repeated(node):
 def test_an_agent_that_is_drained_keeps_its_calls(node):
     backend, target = node.hosts[0], endpoint(node.hosts[0])
     add(node, "stay", target)
-    encoded = node.selvage("session", "ufrag", "--service", "media", "--backend", target).stdout.strip()
-    with caller(node, "stay") as call:
+    encoded, running = node.selvage("session", "ufrag", "--service", "media", "--backend", target, "-c", "2").stdout.split()
+    with caller(node, "stay") as call, caller(node, running) as other:
         talking(call)
+        talking(other)
         node.selvage("backend", "drain", "media", target)
         wait_for(lambda: one(node, "stay")["backendState"] == "draining", 5, "the drain to be seen")
         talking(call)
@@ -314,6 +315,9 @@ def test_an_agent_that_is_drained_keeps_its_calls(node):
             assert not stray.answered
         add(node, "stay", target)  # once more what is there
         add(node, "new2", target, "--restarts", "stay")  # an ICE restart
+        add(node, "new3", target, "--restarts", running)  # of a call that nobody registered
+        other.user = "new3:clnt"
+        talking(other)
         before = one(node, "new2")
         call.user = "new2:clnt"
         talking(call)
@@ -322,7 +326,8 @@ def test_an_agent_that_is_drained_keeps_its_calls(node):
         node.selvage("backend", "undrain", "media", target)
         node.selvage("session", "remove", "--service", "media", "stay")  # the fragment before, not the call
         talking(call)
-        node.selvage("session", "remove", "--service", "media", "new2")
+        for name in ("new2", "new3"):
+            node.selvage("session", "remove", "--service", "media", name)
     assert backend
 
 

@@ -443,7 +443,7 @@ int main(int argc, char **argv)
 		scenario_run(&run);
 	}
 	for (int reason = 1; reason < DROP_COUNT; reason++) {
-		if (!run.reasons[reason]) {
+		if (!run.reasons[reason] && strncmp(drop_name(reason), "dns_", 4) != 0) { /* those are dns_run's */
 			fprintf(stderr, "no golden packet is dropped as %s\n", drop_name(reason));
 			run.failures++;
 		}
