@@ -237,10 +237,10 @@ transports: {{ disable = "libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.s
                 return event["jsep"]["sdp"]
         raise Failure(f"Janus did not answer the offer of {name}; its log ends: {self.log()[-1500:]}")
 
-    def trickle(self, name, offer):
-        """Tells it the candidates of an offer that it has had without."""
+    def trickle(self, name, offer, family):
+        """Tells it those candidates of this family of an offer that it has had without."""
         session, handle = self.calls[name]
-        lines = [line[2:] for line in offer.splitlines() if line.startswith("a=candidate:")]
+        lines = [line[2:] for line in offer.splitlines() if line.startswith("a=candidate:") and (":" in line.split()[4]) == (family == 6)]
         self.request("POST", f"/{session}/{handle}", janus="trickle", candidates=[
             {"candidate": line, "sdpMid": "0", "sdpMLineIndex": 0} for line in lines] + [{"completed": True}])
 

@@ -100,7 +100,7 @@ def test_a_client_whose_address_changes(site, measured, family):
     home = rtc_peers.Translator(router)
     with Watch(scene, far_client, measured, family) as watch:
         for what, addresses in (("another port", (None, None)), ("another address", ("192.0.2.250", "2001:db8:0:1::250"))):
-            watch.end(f"IPv{family}, {what}", home.rebind(*addresses), MOVED_UP_MS, MOVED_DOWN_MS)
+            watch.end(f"IPv{family}, {what}", home.rebind(*addresses), MOVED_UP_MS, MOVED_DOWN_MS, True)
 
 
 def test_a_call_goes_on(site, measured):
