@@ -237,6 +237,13 @@ transports: {{ disable = "libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.s
                 return event["jsep"]["sdp"]
         raise Failure(f"Janus did not answer the offer of {name}; its log ends: {self.log()[-1500:]}")
 
+    def trickle(self, name, offer, family):
+        """Tells it those candidates of this family of an offer that it has had without."""
+        session, handle = self.calls[name]
+        lines = [line[2:] for line in offer.splitlines() if line.startswith("a=candidate:") and (":" in line.split()[4]) == (family == 6)]
+        self.request("POST", f"/{session}/{handle}", janus="trickle", candidates=[
+            {"candidate": line, "sdpMid": "0", "sdpMLineIndex": 0} for line in lines] + [{"completed": True}])
+
 
 def node_packages():
     """The directory with npm's packages of webrtc/package-lock.json, installed once for each build directory and lock."""

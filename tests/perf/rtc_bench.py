@@ -58,7 +58,7 @@ endpoints: [{{addresses: [{BACKEND}]}}]
 """
 PER_SESSION = 50   # packets a second
 ROUNDS = 5
-ROUND_MS = {1: 4000, 1000: 1000, 10000: 1000}
+ROUND_MS = {1: 2000, 1000: 1000, 10000: 1000}
 COST_SESSIONS, COST_MS = 1000, 1000
 AIM = 10           # times coturn's packets a second of one core
 NICE = -20         # what else runs shall wait
