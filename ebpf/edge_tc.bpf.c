@@ -118,7 +118,7 @@ __attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const st
 
 	if (!flow || !decision || decision->room < 0)
 		return -1;
-	if (decision->action == ACTION_ENCAPSULATE && skb->gso_size)
+	if ((decision->action == ACTION_ENCAPSULATE || decision->action == ACTION_ENCAPSULATE_HOP) && skb->gso_size)
 		return -1; /* the stack would cut it with the outer header of the whole */
 	keep = edge_keep(flow, decision);
 	if (keep && (bpf_skb_change_tail(skb, keep, 0) < 0 || bpf_skb_pull_data(skb, keep) < 0))

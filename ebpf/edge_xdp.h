@@ -97,10 +97,13 @@ __attribute__((noinline)) int edge_xdp_decide_fragment(struct xdp_md *xdp, const
 __attribute__((noinline)) int edge_xdp_decide_unwrap(struct xdp_md *xdp, struct flow *flow, struct decision *decision)
 {
 	struct packet packet = edge_xdp_view(xdp);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
 
 	if (!flow || !decision)
 		return -1;
-	edge_decide_unwrap(&packet, flow, decision);
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
+	edge_decide_unwrap(&tables, &packet, &ingress, flow, decision);
 	return 0;
 }
 

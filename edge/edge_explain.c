@@ -190,6 +190,12 @@ static void tell_record(struct story *story, uint16_t service_row, uint64_t hash
 			     backend_state_text(row, story->tables->lb));
 		else
 			tell_record_void(story, service, found.word, begins);
+	} else if (asked && service->flags & LB_SERVICE_HOPS && flow->protocol == PROTOCOL_TCP && !(flow->tcp_flags & TCP_SYN)) {
+		uint16_t before = lb_ring_before(story->tables->rings, service, client_hash ? client_hash : hash);
+
+		step(story, "No record of this flow exists here, and it does not begin with this packet.");
+		if (before)
+			step(story, "The ring's slot had the backend %s before, which may have it.", backend_name(story, before));
 	} else if (asked) {
 		step(story, "No record of this flow exists: it begins now.");
 	} else {
@@ -397,6 +403,19 @@ static void tell_decision(struct story *story)
 		address_format(&decision->address, address);
 		step(story, "It goes to the backend %s wrapped in another packet, to %s; who unwraps it answers the client itself.",
 		     backend_name(story, decision->backend), address);
+		tell_egress(story);
+		return;
+	case ACTION_ENCAPSULATE_HOP:
+		address_format(&decision->address, address);
+		step(story, "Nothing is known of its flow here, and the ring has changed: it goes to the node of the backend %s in GUE, and "
+			    "names %s for the case that the flow is not known there either.",
+		     backend_name(story, decision->backend), address);
+		tell_egress(story);
+		return;
+	case ACTION_PASS_ON:
+		address_format(&decision->address, address);
+		step(story, "It lies in GUE of another node, and its flow is not known here: it is passed on to the second hop that it names, %s.",
+		     address);
 		tell_egress(story);
 		return;
 	case ACTION_TOO_BIG:

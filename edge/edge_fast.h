@@ -16,6 +16,7 @@
 #include "edge/edge_state.h"
 #include "lb/lb_fast.h"
 #include "lb/lb_fragment_fast.h"
+#include "lb/lb_hop_fast.h"
 #include "lb/lb_icmp_fast.h"
 #include "lb/lb_mtu_fast.h"
 #include "lb/lb_tunnel_fast.h"
@@ -365,16 +366,24 @@ PACKET_INLINE void edge_decide_fragment(const struct edge_tables *tables, const 
 		edge_fragment_first(tables, flow, &piece, decision);
 }
 
-/* ACTION_UNWRAP: the flow becomes what lies in the tunnel; DECISION_AGAIN when it is to be decided about. */
-PACKET_INLINE void edge_decide_unwrap(const struct packet *packet, struct flow *flow, struct decision *decision)
+/*
+ * ACTION_UNWRAP: the flow becomes what lies in the tunnel; DECISION_AGAIN when it is to be decided about. Or the tunnel's packet goes
+ * on to its second hop.
+ */
+PACKET_INLINE void edge_decide_unwrap(const struct edge_tables *tables, const struct packet *packet,
+				      const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
-	enum drop_reason reason = lb_unwrap(packet, flow);
+	struct lb_view view = edge_view(tables, ingress);
+	struct flow inner = {0};
+	enum drop_reason reason = lb_unwrap(packet, flow, &inner);
 
 	*decision = (struct decision){0};
-	if (reason)
+	if (reason) {
 		lb_drop(decision, reason);
-	else
+	} else if (!lb_hop_pass(&view, packet, flow, &inner, ingress->ifindex, decision)) {
+		*flow = inner;
 		decision->flags = DECISION_AGAIN;
+	}
 }
 
 /* Every other one with DECISION_MORE. */
@@ -390,6 +399,9 @@ PACKET_INLINE void edge_decide_rare(const struct edge_tables *tables, const stru
 		const struct lb_backend *backend = &tables->lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)];
 		const struct route_row *route;
 		uint32_t mtu = load_once(backend->mtu);
+
+		if (decision->action == ACTION_ENCAPSULATE_HOP)
+			mtu -= lb_hop_bytes(&decision->address);
 
 		if (decision->action == ACTION_NAT_REVERSE) {
 			route = route_find(tables->routes, &flow->destination);
@@ -407,7 +419,7 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
 	if (decision->action == ACTION_UNWRAP)
-		edge_decide_unwrap(packet, flow, decision);
+		edge_decide_unwrap(tables, packet, ingress, flow, decision);
 	else if (decision->action == ACTION_DNS)
 		decision->flags = 0; /* the host's */
 	else
@@ -482,8 +494,10 @@ PACKET_INLINE void edge_write_more(const struct edge_tables *tables, const struc
 {
 	const struct lb_service *service = &tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
 
-	if (decision->action == ACTION_ENCAPSULATE)
+	if (decision->action == ACTION_ENCAPSULATE || decision->action == ACTION_ENCAPSULATE_HOP)
 		lb_tunnel_write(packet, flow, decision, &tables->lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)]);
+	else if (decision->action == ACTION_PASS_ON)
+		lb_pass_write(packet, flow, decision);
 	else if (decision->action == ACTION_TOO_BIG)
 		lb_too_big_write(packet, flow, decision);
 	else

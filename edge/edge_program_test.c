@@ -172,6 +172,98 @@ static void a_flip_during_a_pass_is_not_settled_by_it(void **state)
 	assert_int_equal(stats.slots_settled, moved);
 }
 
+/* All behind GUE, each at a node of its own. */
+static void small_tunnels(struct small *small)
+{
+	for (size_t i = 0; i < small->service.backend_count; i++) {
+		small->backends[i].tunnel = LB_TUNNEL_GUE;
+		small->backends[i].tunnel_node = true;
+		small->backends[i].tunnel_source = ipv4(198, 51, 100, 200);
+		small->backends[i].tunnel_destination = ipv4(198, 51, 100, (uint8_t)(i + 1));
+	}
+}
+
+/* Slots that remember `row`; all of them are moved. */
+static uint32_t slots_before(struct edge_fixture *fixture, const struct small *small, uint16_t row)
+{
+	const struct lb_service *service = &fixture->memory->lb.services[service_row(fixture, &small->service)];
+	uint32_t first = (uint32_t)(service->ring >> 32), count = 0;
+
+	for (uint32_t i = first; i < first + (uint32_t)service->ring && service->flags & LB_SERVICE_HOPS; i++) {
+		if (fixture->memory->rings.before[i])
+			assert_true(fixture->memory->rings.slots[i] & LB_SLOT_MOVED);
+		assert_int_not_equal(fixture->memory->rings.before[i], fixture->memory->rings.slots[i] & LB_SLOT_BACKEND);
+		count += fixture->memory->rings.before[i] == row;
+	}
+	return count;
+}
+
+static void a_ring_remembers_who_had_its_slots(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	uint16_t first, drained;
+	struct small small;
+	uint32_t theirs;
+
+	small_init(&small, 4, PROTOCOL_TCP);
+	small_tunnels(&small);
+	small.backends[3].state = LB_BACKEND_DRAINING;
+	apply(fixture, &small.wanted);
+	first = backend_row(fixture, &small, 0);
+	drained = backend_row(fixture, &small, 1);
+	assert_int_equal(slots_before(fixture, &small, first), 0);
+
+	/* One drains: what was its, remembers it, for as long as it is there. */
+	theirs = slots_count(fixture, &small.service, LB_SLOT_BACKEND, drained);
+	small.backends[1].state = LB_BACKEND_DRAINING;
+	apply(fixture, &small.wanted);
+	assert_int_equal(slots_before(fixture, &small, drained), theirs);
+	assert_true(slots_before(fixture, &small, first) > 0); /* the survivors' share that moved with it */
+	sweep_pass(fixture);
+	fixture->epoch += LB_HOP_EPOCHS;
+	sweep_pass(fixture);
+	assert_true(slots_before(fixture, &small, first) > 0);
+	fixture->epoch++;
+	sweep_pass(fixture);
+	assert_int_equal(slots_before(fixture, &small, first), 0); /* the hour is over for one that takes flows */
+	assert_int_equal(slots_before(fixture, &small, drained), theirs);
+
+	/* A change that leaves a slot where it is leaves its memory, too; no backend at all for a moment takes none. */
+	small.backends[0].state = small.backends[2].state = LB_BACKEND_DRAINING;
+	apply(fixture, &small.wanted);
+	small.backends[0].state = small.backends[2].state = LB_BACKEND_UP;
+	apply(fixture, &small.wanted);
+	assert_int_equal(slots_before(fixture, &small, drained), theirs);
+
+	/* Gone: forgotten with its row. */
+	small.backends[1] = small.backends[3];
+	small.service.backend_count = 3;
+	apply(fixture, &small.wanted);
+	sweep_pass(fixture);
+	assert_int_equal(slots_before(fixture, &small, drained), 0);
+	assert_int_equal(fixture->memory->lb.services[service_row(fixture, &small.service)].flags & LB_SERVICE_HOPS, 0);
+}
+
+static void a_ring_remembers_nobody_who_cannot_be_asked(void **state)
+{
+	struct edge_fixture *fixture = *state;
+
+	for (int kind = 0; kind < 3; kind++) {
+		struct small small;
+
+		small_init(&small, 4, kind == 0 ? PROTOCOL_UDP : PROTOCOL_TCP);
+		small.service.port_first = small.service.port_last = (uint16_t)(80 + kind);
+		if (kind < 2)
+			small_tunnels(&small);
+		for (size_t i = 0; i < 4 && kind == 1; i++)
+			small.backends[i].tunnel = LB_TUNNEL_IPIP;
+		apply(fixture, &small.wanted);
+		small.backends[1].state = LB_BACKEND_DRAINING;
+		apply(fixture, &small.wanted);
+		assert_int_equal(fixture->memory->lb.services[service_row(fixture, &small.service)].flags & LB_SERVICE_HOPS, 0);
+	}
+}
+
 static void a_ring_of_another_size_keeps_marks_by_hash(void **state)
 {
 	struct edge_fixture *fixture = *state;
@@ -917,6 +1009,8 @@ int main(void)
 		with_fixture(a_new_service_is_found_whole),
 		with_fixture(moved_marks_are_set_and_settled),
 		with_fixture(a_flip_during_a_pass_is_not_settled_by_it),
+		with_fixture(a_ring_remembers_who_had_its_slots),
+		with_fixture(a_ring_remembers_nobody_who_cannot_be_asked),
 		with_fixture(a_ring_of_another_size_keeps_marks_by_hash),
 		with_fixture(one_more_backend_disturbs_few_slots),
 		with_fixture(policies_for_no_backend),

@@ -224,6 +224,51 @@ PACKET_FUNCTION uint32_t lb_flow_begins(const struct lb_tables *lb, struct lb_fl
 	return !found.found || !lb_flow_stays(lb, question->service, found.word, question->tcp && syn, question->epoch);
 }
 
+/* Whom the ring remembers for a hash: the row that had its slot before the present one, 0 for none. */
+PACKET_INLINE uint16_t lb_ring_before(const struct lb_rings *rings, const struct lb_service *service, uint64_t hash)
+{
+	uint64_t ring = load_once(service->ring);
+	uint32_t slot = (uint32_t)(ring >> 32) + lb_ring_slot(hash, (uint32_t)ring);
+
+	value_opaque(slot);
+	return load_once(rings->before[slot & (LB_RING_SLOTS - 1)]) & (LB_BACKEND_ROWS - 1);
+}
+
+/*
+ * For a packet of a TCP flow that nothing is known of here, in a service with LB_SERVICE_HOPS: the backend that it goes to, and
+ * in the upper half the one that is its second hop. 0: the ring's answer is all there is. A backend of this node would be known
+ * here, so where the ring says one, the packet goes straight to the one before.
+ */
+PACKET_FUNCTION uint32_t lb_hop_find(const struct lb_tables *lb, const struct lb_rings *rings, struct lb_flows *flows,
+				     const struct lb_question *question)
+{
+	const struct lb_backend *first, *second;
+	uint16_t row, before;
+	struct lb_flow_place found;
+
+	if (!lb || !rings || !flows || !question || !question->tcp || question->tcp_flags & TCP_SYN)
+		return 0;
+	row = question->ring_slot & (LB_BACKEND_ROWS - 1);
+	before = lb_ring_before(rings, &lb->services[question->service & (LB_SERVICE_ROWS - 1)],
+				question->client_hash ? question->client_hash : question->hash);
+	first = &lb->backends[row];
+	second = &lb->backends[before];
+	if (row == 0 || before == 0 || second->service != question->service || second->tunnel != LB_TUNNEL_GUE ||
+	    load_once(second->state) == LB_BACKEND_FREE)
+		return 0;
+	found = lb_flow_find(flows, question->hash, 0, question->epoch);
+	if (found.found && lb_flow_stays(lb, question->service, found.word, false, question->epoch))
+		return 0;
+	if (question->client_hash && lb_flow_find(flows, question->client_hash, LB_FLOW_CLIENT, question->epoch).found)
+		return 0;
+	if (first->tunnel == LB_TUNNEL_NONE)
+		return before;
+	if (!(first->flags & second->flags & LB_BACKEND_NODE) || first->tunnel != LB_TUNNEL_GUE ||
+	    address_is_ipv4(&first->tunnel_destination) != address_is_ipv4(&second->tunnel_destination))
+		return 0;
+	return (uint32_t)before << 16 | row;
+}
+
 /*
  * Why a flow that a client begins is not let through by the limits of the service: enum drop_reason. verifier: `epoch_ms` is
  * epoch << 32 | milliseconds, for there are only five arguments.
@@ -371,6 +416,38 @@ PACKET_INLINE void lb_backend_send(const struct lb_backend *backend, const struc
 		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
 }
 
+/* Bytes of GUE's private data that name a second hop. */
+PACKET_INLINE uint32_t lb_hop_bytes(const struct address *hop)
+{
+	return (uint32_t)sizeof(struct gue_hop) + (address_is_ipv4(hop) ? 4u : 16u);
+}
+
+/* A packet of a flow that is unknown here, where another node may know it (lb_hop_fast.h). False: it is decided like any. */
+PACKET_INLINE bool lb_hop_decide(const struct lb_view *view, const struct flow *flow, const struct lb_service *service,
+				 const struct lb_question *question, uint32_t ifindex, struct decision *decision)
+{
+	uint32_t rows = flow->flags & (FLOW_UNWRAPPED | FLOW_FRAGMENT) ? 0 : lb_hop_find(view->lb, view->rings, view->flows, question);
+	const struct lb_backend *backend = &view->lb->backends[rows & (LB_BACKEND_ROWS - 1)];
+	const struct lb_backend *second = &view->lb->backends[rows >> 16 & (LB_BACKEND_ROWS - 1)];
+
+	if (rows == 0)
+		return false;
+	decision->backend = (uint16_t)rows;
+	if (lb_backend_refuses(backend, flow, decision))
+		return true;
+	lb_backend_send(backend, service, flow, question->hash, ifindex, decision);
+	if (rows >> 16) {
+		uint32_t bytes = lb_hop_bytes(&second->tunnel_destination);
+
+		decision->action = ACTION_ENCAPSULATE_HOP;
+		decision->address = second->tunnel_destination;
+		decision->room = (int8_t)(decision->room + (int32_t)bytes);
+		if (lb_length(flow) + bytes > backend->mtu)
+			decision->flags |= DECISION_MORE;
+	}
+	return true;
+}
+
 /* A packet of a client to a service of this node. `ifindex`: where it came in. */
 PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct packet *packet, const struct flow *flow,
 				     uint16_t service_row, uint32_t ifindex, struct decision *decision)
@@ -412,6 +489,8 @@ PACKET_INLINE void lb_forward_decide(const struct lb_view *view, const struct pa
 				return;
 			}
 		}
+		if (unlikely(service->flags & LB_SERVICE_HOPS) && lb_hop_decide(view, flow, service, &question, ifindex, decision))
+			return;
 		backend_row = lb_flow_settle(view->lb, view->flows, &question);
 		if (unlikely(question.client))
 			backend_row = lb_flow_settle_client(view, &question, backend_row);
@@ -573,38 +652,44 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 	return 0;
 }
 
-/* Sends a packet to the client that is its destination, rewritten as `action` says; or drops it. */
-PACKET_INLINE void lb_answer_send(const struct lb_view *view, const struct flow *flow, uint32_t ifindex, enum action action,
-				  struct decision *decision)
+/* Sends a packet to `address`, rewritten as `action` says; or drops it. Returns the longest packet that fits. */
+PACKET_INLINE uint32_t lb_route_send(const struct lb_view *view, const struct flow *flow, const struct address *address,
+				     uint32_t ifindex, enum action action, struct decision *decision)
 {
 	const struct route_row *route;
 	struct egress egress;
 
 	if (flow->hop_limit <= 1) {
 		lb_drop(decision, DROP_hop_limit_exceeded);
-		return;
+		return LB_MTU_ANY;
 	}
-	route = route_find(view->routes, &flow->destination);
+	route = route_find(view->routes, address);
 	if (!route || route->egress.ifindex == 0) { /* an unreachable route hides the wider one behind it */
 		lb_drop(decision, DROP_route_none);
-		return;
+		return LB_MTU_ANY;
 	}
 	egress = route->egress;
 	if (egress.flags & EGRESS_ON_LINK) {
-		egress.destination_mac = neighbour_find(view->neighbours, &flow->destination,
-							neighbour_link(egress.ifindex, egress.vlan));
+		egress.destination_mac = neighbour_find(view->neighbours, address, neighbour_link(egress.ifindex, egress.vlan));
 		if (egress.destination_mac)
 			egress.flags |= EGRESS_RESOLVED;
 	}
 	if (!(egress.flags & EGRESS_RESOLVED)) {
 		lb_drop(decision, DROP_neighbour_unresolved);
 		decision->flags |= DECISION_EVENT;
-		decision->address = flow->destination;
+		decision->address = *address;
 		decision->ifindex = egress.ifindex;
-		return;
+		return LB_MTU_ANY;
 	}
 	lb_send(decision, flow, &egress, action, ifindex);
-	if (unlikely(lb_length(flow) > route->mtu))
+	return route->mtu;
+}
+
+/* Sends a packet to the client that is its destination, rewritten as `action` says; or drops it. */
+PACKET_INLINE void lb_answer_send(const struct lb_view *view, const struct flow *flow, uint32_t ifindex, enum action action,
+				  struct decision *decision)
+{
+	if (unlikely(lb_length(flow) > lb_route_send(view, flow, &flow->destination, ifindex, action, decision)))
 		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
 }
 

@@ -23,6 +23,9 @@ struct service_book {
 	uint64_t signature;    /* of what the ring was built from; 0: not known */
 	uint64_t ring_at_pass; /* the ring when the present pass of the sweep began; 0: none, or changed since */
 	uint16_t range;        /* its lb_range row */
+	uint16_t *last;        /* of a service whose ring is empty: its last slots, and what they remembered */
+	uint32_t last_size;
+	uint32_t hops_since;   /* epoch + 1 of the pass that first saw what its ring remembers; 0: no pass has */
 };
 
 struct backend_book {
@@ -93,6 +96,8 @@ bool ring_sizes_choose(const struct lb_service_wanted *services, size_t count, u
 
 /* lb_ring.c */
 void rings_adopt(struct lb_program *program);
+/* Begins a service's book, or ends it. */
+void service_book_reset(struct lb_program *program, uint16_t service_row, bool used);
 /* Gives back the slots of a service's ring, which no new packet reads. */
 void ring_release(struct lb_program *program, uint64_t ring);
 /* `rows`: of the service's backends. 0, -ENOMEM, -ENOSPC: the ring stays as it was. */
@@ -100,6 +105,11 @@ must_check int ring_apply(struct lb_program *program, uint16_t service_row, cons
 			  const uint16_t *rows, uint32_t size, struct lb_changes *changes);
 /* Every flow of the service may be elsewhere than the ring says. */
 void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_changes *changes);
+/*
+ * Clears what a ring remembers of backends that have left, and with `old` of those that take new flows too. Returns how many
+ * slots still remember one.
+ */
+uint32_t ring_forget(struct lb_program *program, uint16_t service_row, bool old);
 /* The state that packets see: with LB_NO_BACKENDS_ALL, backends that are down may have to do. */
 bool service_uses_all(const struct lb_service_wanted *service);
 

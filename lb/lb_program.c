@@ -69,7 +69,8 @@ void lb_program_adopt(struct lb_program *program)
 	const struct lb_tables *tables = program->options.tables;
 	uint64_t stamp = quiesce_retire(program->options.quiesce);
 
-	memset(program->services, 0, sizeof(program->services));
+	for (uint32_t row = 0; row < LB_SERVICE_ROWS; row++)
+		service_book_reset(program, (uint16_t)row, false);
 	memset(program->backends, 0, sizeof(program->backends));
 	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
 		program->services[row].used = service_row_used(&tables->services[row]);
@@ -105,6 +106,8 @@ struct lb_program *lb_program_new(const struct lb_program_options *options)
 
 void lb_program_free(struct lb_program *program)
 {
+	for (uint32_t row = 0; program && row < LB_SERVICE_ROWS; row++)
+		free(program->services[row].last);
 	free(program);
 }
 

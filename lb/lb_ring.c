@@ -2,6 +2,7 @@
 /* Rings: where they lie, what is in them, and which of their slots have moved. */
 #include <string.h>
 
+#include "base/packet/wire.h"
 #include "lb/lb_internal.h"
 #include "lb/maglev.h"
 
@@ -37,6 +38,12 @@ void rings_adopt(struct lb_program *program)
 		if (program->services[row].used)
 			granules_mark(program, program->options.tables->services[row].ring, true, 0);
 	}
+}
+
+void service_book_reset(struct lb_program *program, uint16_t service_row, bool used)
+{
+	free(program->services[service_row].last);
+	program->services[service_row] = (struct service_book){.used = used};
 }
 
 void ring_release(struct lb_program *program, uint64_t ring)
@@ -163,6 +170,99 @@ static void ring_mark_moved(const struct lb_rings *rings, uint64_t before, uint1
 	}
 }
 
+/* Whether a packet of an unknown flow may be sent on to this backend. */
+static bool row_is_hop(const struct lb_tables *tables, uint16_t row, uint16_t service_row)
+{
+	const struct lb_backend *backend = &tables->backends[row];
+
+	return row && backend->service == service_row && backend->tunnel == LB_TUNNEL_GUE && backend->state != LB_BACKEND_FREE &&
+	       tables->services[service_row].protocol == PROTOCOL_TCP; /* where a packet tells whether it begins a flow */
+}
+
+/* What an empty ring comes after is kept for the next one. Without memory it is not. */
+static void ring_keep(struct lb_program *program, uint16_t service_row)
+{
+	const struct lb_service *service = &program->options.tables->services[service_row];
+	struct service_book *book = &program->services[service_row];
+	uint32_t size = (uint32_t)service->ring, first = ring_first(service->ring);
+
+	free(book->last);
+	book->last_size = 0;
+	book->last = malloc(2 * size * sizeof(*book->last));
+	if (!book->last)
+		return;
+	book->last_size = size;
+	memcpy(book->last, &program->options.rings->slots[first], size * sizeof(*book->last));
+	if (service->flags & LB_SERVICE_HOPS)
+		memcpy(book->last + size, &program->options.rings->before[first], size * sizeof(*book->last));
+	else
+		memset(book->last + size, 0, size * sizeof(*book->last));
+}
+
+/*
+ * Who had the new slots before: where the hash in a slot's middle had another backend, that one, otherwise whom the old slot
+ * remembered. True when any of them is one that flows may be sent on to.
+ */
+static bool ring_remember(struct lb_program *program, uint16_t service_row, const uint16_t *slots, uint64_t ring)
+{
+	const struct lb_tables *tables = program->options.tables;
+	const struct lb_service *service = &tables->services[service_row];
+	const uint16_t *old = &program->options.rings->slots[ring_first(service->ring)];
+	const uint16_t *old_before = &program->options.rings->before[ring_first(service->ring)];
+	struct service_book *book = &program->services[service_row];
+	uint16_t *before = &program->options.rings->before[ring_first(ring)];
+	uint32_t size = (uint32_t)ring, old_size = (uint32_t)service->ring;
+	bool any = false, remembers = service->flags & LB_SERVICE_HOPS;
+
+	if (size == 0 && old_size)
+		ring_keep(program, service_row);
+	if (old_size == 0 && book->last_size) {
+		old_size = book->last_size;
+		old = book->last;
+		old_before = book->last + old_size;
+		remembers = true;
+	}
+	for (uint32_t i = 0; i < size; i++) {
+		uint64_t hash = ((2ull * i + 1) << LB_FLOW_SIGNATURE_BITS) / (2ull * size) << LB_FLOW_SIGNATURE_SHIFT;
+		uint32_t slot = lb_ring_slot(hash, old_size);
+		uint16_t row = 0;
+
+		if (old_size) {
+			row = old[slot] & LB_SLOT_BACKEND;
+			if (row == slots[i] && remembers)
+				row = old_before[slot];
+		}
+		before[i] = row != slots[i] && row_is_hop(tables, row, service_row) ? row : 0;
+		any = any || before[i];
+	}
+	if (size) {
+		free(book->last);
+		book->last = NULL;
+		book->last_size = 0;
+	}
+	return any;
+}
+
+uint32_t ring_forget(struct lb_program *program, uint16_t service_row, bool old)
+{
+	struct lb_service *service = &program->options.tables->services[service_row];
+	uint16_t *before = &program->options.rings->before[ring_first(service->ring)];
+	uint32_t kept = 0;
+
+	if (!(service->flags & LB_SERVICE_HOPS))
+		return 0;
+	for (uint32_t i = 0; i < (uint32_t)service->ring; i++) {
+		bool up = program->options.tables->backends[before[i]].state == LB_BACKEND_UP;
+
+		if (!row_is_hop(program->options.tables, before[i], service_row) || (old && up))
+			store_once(before[i], (uint16_t)0);
+		kept += before[i] != 0;
+	}
+	if (kept == 0)
+		store_once(service->flags, (uint16_t)(service->flags & ~LB_SERVICE_HOPS));
+	return kept;
+}
+
 void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_changes *changes)
 {
 	uint64_t ring = program->options.tables->services[service_row].ring;
@@ -182,6 +282,7 @@ static void ring_switch(struct lb_program *program, uint16_t service_row, uint16
 	struct service_book *book = &program->services[service_row];
 	uint64_t before = service->ring;
 	uint32_t size = (uint32_t)ring;
+	bool hops = ring_remember(program, service_row, slots, ring);
 
 	if ((uint32_t)before)
 		ring_mark_moved(program->options.rings, before, slots, size);
@@ -189,9 +290,17 @@ static void ring_switch(struct lb_program *program, uint16_t service_row, uint16
 		slots[i] |= LB_SLOT_MOVED; /* flows from before there was no backend */
 	if (size)
 		memcpy(&program->options.rings->slots[ring_first(ring)], slots, size * sizeof(*slots));
+	for (uint32_t i = 0; i < size && hops; i++) {
+		if (program->options.rings->before[ring_first(ring) + i])
+			program->options.rings->slots[ring_first(ring) + i] |= LB_SLOT_MOVED;
+	}
 	changes->ring_slots += size;
 	table_publish();
 	table_put(service->ring, ring, &changes->services);
+	table_publish();
+	table_put(service->flags,
+		  (uint16_t)(hops ? service->flags | LB_SERVICE_HOPS : service->flags & ~LB_SERVICE_HOPS), &changes->services);
+	book->hops_since = 0;
 	book->had_ring = book->had_ring || size;
 	book->ring_at_pass = 0;
 	ring_release(program, before);

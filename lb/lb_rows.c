@@ -26,7 +26,7 @@ static void service_write_new(struct lb_program *program, uint16_t row, const st
 		.udp_idle_epochs = wanted->udp_idle_epochs,
 		.affinity_epochs = wanted->affinity_epochs,
 	};
-	program->services[row] = (struct service_book){.used = true};
+	service_book_reset(program, row, true);
 	plan->changes.services += sizeof(struct lb_service) / sizeof(uint64_t);
 }
 
@@ -36,6 +36,7 @@ void services_write(struct lb_program *program, struct plan *plan)
 		const struct lb_service_wanted *wanted = &plan->services[i];
 		uint16_t row = plan->service_rows[i];
 		struct lb_service *service = &program->options.tables->services[row];
+		uint16_t flags = service_flags(wanted);
 
 		limits_write(program, row, wanted, plan);
 		if (plan->service_new[row]) {
@@ -43,9 +44,11 @@ void services_write(struct lb_program *program, struct plan *plan)
 			continue;
 		}
 		/* Asked by another hash, the ring has other answers for the flows that there are. */
-		if ((service->flags ^ service_flags(wanted)) & LB_SERVICE_AFFINITY)
+		if ((service->flags ^ flags) & LB_SERVICE_AFFINITY)
 			ring_mark_all(program, row, &plan->changes);
-		table_put(service->flags, service_flags(wanted), &plan->changes.services);
+		else
+			flags |= service->flags & LB_SERVICE_HOPS; /* the ring's own */
+		table_put(service->flags, flags, &plan->changes.services);
 		table_put(service->udp_idle_epochs, wanted->udp_idle_epochs, &plan->changes.services);
 		table_put(service->affinity_epochs, wanted->affinity_epochs, &plan->changes.services);
 	}
@@ -70,7 +73,7 @@ void services_remove(struct lb_program *program, struct plan *plan)
 			tables->ranges[book->range] = (struct lb_range){0};
 			program->range_used[book->range] = false;
 		}
-		*book = (struct service_book){0};
+		service_book_reset(program, (uint16_t)row, false);
 		ring_release(program, ring);
 		plan->changes.services += sizeof(struct lb_service) / sizeof(uint64_t);
 	}
@@ -104,6 +107,7 @@ static uint8_t backend_growth(const struct lb_backend_wanted *backend)
 static bool tunnel_differs(const struct lb_backend *backend, const struct lb_backend_wanted *wanted)
 {
 	return backend->tunnel != wanted->tunnel || backend->growth != backend_growth(wanted) ||
+	       backend->flags != (wanted->tunnel_node ? LB_BACKEND_NODE : 0) ||
 	       !address_equal(&backend->tunnel_source, &wanted->tunnel_source) ||
 	       !address_equal(&backend->tunnel_destination, &wanted->tunnel_destination);
 }
@@ -116,6 +120,7 @@ static void tunnel_write(struct lb_backend *backend, const struct lb_backend_wan
 	table_put(backend->tunnel_destination.word[0], wanted->tunnel_destination.word[0], changes);
 	table_put(backend->tunnel_destination.word[1], wanted->tunnel_destination.word[1], changes);
 	table_put(backend->growth, backend_growth(wanted), changes);
+	table_put(backend->flags, wanted->tunnel_node ? LB_BACKEND_NODE : 0, changes);
 	table_put(backend->tunnel, wanted->tunnel, changes);
 }
 

@@ -38,6 +38,7 @@
 
 #define LB_SERVICE_DNS 0x2000           /* no balanced service: packets are the DNS cache's, or the host's */
 #define LB_SERVICE_QUIC 0x0800          /* UDP: a connection id that names a backend goes there */
+#define LB_SERVICE_HOPS 0x4000          /* some slots of its ring remember a backend elsewhere: lb_rings.before */
 
 /* writer: ctrl, readers: workers */
 struct lb_service {
@@ -76,6 +77,8 @@ enum lb_tunnel {
 	LB_TUNNEL_GUE,  /* in UDP */
 };
 
+#define LB_BACKEND_NODE 0x01 /* its tunnel ends at another node of ours, which can pass a packet on (lb_hop_fast.h) */
+
 /* One backend of one service. writer: ctrl, readers: workers */
 struct lb_backend {
 	struct address address;
@@ -87,7 +90,8 @@ struct lb_backend {
 	uint16_t next;  /* reverse: the next backend row with this endpoint */
 	uint16_t mtu;   /* the longest IP packet of a client that gets there whole */
 	uint8_t growth; /* bytes that the tunnel puts in front of it */
-	uint8_t unused[13];
+	uint8_t flags;  /* LB_BACKEND_* */
+	uint8_t unused[12];
 	/* The second line: for tunnels only. */
 	struct address tunnel_source;
 	struct address tunnel_destination;
@@ -129,8 +133,16 @@ struct lb_tables {
 #define LB_SLOT_BACKEND 0x7fffu
 _Static_assert(LB_BACKEND_ROWS <= LB_SLOT_BACKEND + 1, "a slot names every backend");
 
+/* How long a ring remembers who had a slot before, if that one still takes new flows: an hour. One that drains: until it leaves. */
+#define LB_HOP_EPOCHS 450u
+
 struct lb_rings {
 	uint16_t slots[LB_RING_SLOTS];
+	/*
+	 * For each slot the backend that had it before, if that one is behind GUE; 0: none, or too long ago. With LB_SERVICE_HOPS only.
+	 * Such a slot stays moved, so that what of its flows is known here is known for sure.
+	 */
+	uint16_t before[LB_RING_SLOTS];
 };
 
 /*

@@ -114,9 +114,20 @@ static void word_sweep(struct lb_program *program, uint64_t *place, uint32_t now
 		word_count(program, word);
 }
 
+/* What a ring remembers of backends that take new flows is for the flows that began before it changed: most have ended by now. */
+static void hops_age(struct lb_program *program, uint32_t service_row, uint32_t now_epoch)
+{
+	struct service_book *book = &program->services[service_row];
+
+	if (book->hops_since == 0)
+		book->hops_since = now_epoch + 1;
+	ring_forget(program, (uint16_t)service_row, now_epoch + 1 - book->hops_since > LB_HOP_EPOCHS);
+}
+
 /* Takes the moved mark off slots without a flow elsewhere. */
 static void ring_settle(struct lb_program *program, uint32_t service_row)
 {
+	bool hops = program->options.tables->services[service_row].flags & LB_SERVICE_HOPS;
 	uint64_t ring = program->options.tables->services[service_row].ring;
 	bool provable = ring == program->services[service_row].ring_at_pass;
 	uint32_t first = (uint32_t)(ring >> 32);
@@ -126,7 +137,8 @@ static void ring_settle(struct lb_program *program, uint32_t service_row)
 
 		if (!(*place & LB_SLOT_MOVED))
 			continue;
-		if (!provable || program->sweep.kept[slot / 64] >> slot % 64 & 1) {
+		if (!provable || program->sweep.kept[slot / 64] >> slot % 64 & 1 ||
+		    (hops && program->options.rings->before[slot])) {
 			program->sweep.pass.slots_moved++;
 			continue;
 		}
@@ -163,8 +175,10 @@ static void pass_end(struct lb_program *program, uint32_t now_epoch)
 	bool released = false;
 
 	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
-		if (program->services[row].used)
-			ring_settle(program, row);
+		if (!program->services[row].used)
+			continue;
+		hops_age(program, row, now_epoch);
+		ring_settle(program, row);
 	}
 	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
 		struct backend_book *book = &program->backends[row];

@@ -66,10 +66,9 @@ PACKET_INLINE uint32_t lb_tunnel_start(const struct packet *packet, const struct
 	return flow->l4_offset + length;
 }
 
-/* Puts the flow of the packet inside in the place of the tunnel's. */
-PACKET_INLINE enum drop_reason lb_unwrap(const struct packet *packet, struct flow *flow)
+/* The flow of the packet inside; `ret_inner` must be zero. */
+PACKET_INLINE enum drop_reason lb_unwrap(const struct packet *packet, const struct flow *flow, struct flow *ret_inner)
 {
-	struct flow inner = {.tags = flow->tags, .vlan = flow->vlan, .flags = FLOW_UNWRAPPED};
 	uint32_t end = (uint32_t)flow->l4_offset + flow->l4_length;
 	uint8_t protocol;
 	uint32_t start = lb_tunnel_start(packet, flow, &protocol);
@@ -77,18 +76,20 @@ PACKET_INLINE enum drop_reason lb_unwrap(const struct packet *packet, struct flo
 
 	if (start == 0 || start > sizeof(struct ethernet_header) + LB_TUNNEL_HEADERS_MAX)
 		return DROP_tunnel_malformed;
-	inner.l3_offset = (uint16_t)start;
+	ret_inner->tags = flow->tags;
+	ret_inner->vlan = flow->vlan;
+	ret_inner->flags = FLOW_UNWRAPPED;
+	ret_inner->l3_offset = (uint16_t)start;
 	if (protocol == PROTOCOL_IPV4)
-		reason = flow_parse_ipv4(packet, &inner);
+		reason = flow_parse_ipv4(packet, ret_inner);
 	else if (protocol == PROTOCOL_IPV6)
-		reason = flow_parse_ipv6(packet, &inner);
+		reason = flow_parse_ipv6(packet, ret_inner);
 	else
 		return DROP_tunnel_malformed;
-	if (reason || (uint32_t)inner.l4_offset + inner.l4_length > end)
+	if (reason || (uint32_t)ret_inner->l4_offset + ret_inner->l4_length > end)
 		return DROP_tunnel_malformed;
-	if (!inner.l4_reason)
-		inner.l4_reason = (uint8_t)flow_parse_transport(packet, &inner);
-	*flow = inner;
+	if (!ret_inner->l4_reason)
+		ret_inner->l4_reason = (uint8_t)flow_parse_transport(packet, ret_inner);
 	return DROP_NONE;
 }
 
@@ -114,10 +115,9 @@ PACKET_INLINE uint8_t lb_tunnel_inner(const struct packet *packet, const struct 
 }
 
 /* `length`: of all that the outer header carries. Never fragmented, so it needs no identification (RFC 6864 section 4.1). */
-PACKET_INLINE void lb_tunnel_write_ipv4(struct ipv4_header *outer, const struct lb_backend *backend, uint8_t class,
+PACKET_INLINE void lb_tunnel_write_ipv4(struct ipv4_header *outer, uint32_t source, uint32_t destination, uint8_t class,
 					uint8_t protocol, uint32_t length)
 {
-	uint32_t source = address_ipv4(&backend->tunnel_source), destination = address_ipv4(&backend->tunnel_destination);
 	uint64_t sum;
 
 	length += (uint32_t)sizeof(*outer);
@@ -135,15 +135,49 @@ PACKET_INLINE void lb_tunnel_write_ipv4(struct ipv4_header *outer, const struct 
 	outer->checksum = (uint16_t)~checksum_fold(sum);
 }
 
-PACKET_INLINE void lb_tunnel_write_ipv6(struct ipv6_header *outer, const struct lb_backend *backend, uint8_t class,
-					uint8_t protocol, uint32_t length, uint32_t label)
+PACKET_INLINE void lb_tunnel_write_ipv6(struct ipv6_header *outer, const struct address *source, const struct address *destination,
+					uint8_t class, uint8_t protocol, uint32_t length, uint32_t label)
 {
 	outer->version_class_label = be32_from(6u << 28 | (uint32_t)class << 20 | label);
 	outer->payload_length = be16_from((uint16_t)length);
 	outer->next_header = protocol;
 	outer->hop_limit = LB_TUNNEL_HOP_LIMIT;
-	address_to_wire6(outer->source, &backend->tunnel_source);
-	address_to_wire6(outer->destination, &backend->tunnel_destination);
+	address_to_wire6(outer->source, source);
+	address_to_wire6(outer->destination, destination);
+}
+
+/* GUE's two headers; `length`: from the UDP header on, `more`: bytes of private data behind them. */
+PACKET_INLINE void lb_tunnel_write_gue(struct udp_header *udp, struct be16 entropy, uint32_t length, uint8_t carried, uint32_t more)
+{
+	struct gue_header *header = (struct gue_header *)(udp + 1);
+
+	udp->source_port = entropy;
+	udp->destination_port.raw = BE16(GUE_PORT);
+	udp->length = be16_from((uint16_t)length);
+	udp->checksum = 0;
+	header->version_length = (uint8_t)(more / 4);
+	header->protocol = carried;
+	header->flags.raw = 0;
+}
+
+/* Writes the private data that names a second hop. */
+PACKET_INLINE void lb_hop_write(const struct packet *packet, uint32_t offset, const struct address *hop)
+{
+	struct gue_hop *head = packet_header(packet, offset, sizeof(*head) + 4);
+	struct be32 *address;
+
+	if (!head)
+		return;
+	head->magic.raw = BE16(GUE_HOP_MAGIC);
+	head->version_kind = address_is_ipv4(hop) ? GUE_HOP_IPV4 : GUE_HOP_IPV6;
+	head->reserved = 0;
+	if (address_is_ipv4(hop)) {
+		((struct be32 *)(head + 1))->raw = address_ipv4(hop);
+		return;
+	}
+	address = packet_header(packet, offset + (uint32_t)sizeof(*head), 16);
+	if (address)
+		address_to_wire6(address, hop);
 }
 
 /* Writes what goes in front: link header, outer header, and GUE's two. */
@@ -151,34 +185,32 @@ PACKET_INLINE void lb_tunnel_write(const struct packet *packet, const struct flo
 				   const struct lb_backend *backend)
 {
 	bool gue = backend->tunnel == LB_TUNNEL_GUE, outer_ipv4 = address_is_ipv4(&backend->tunnel_destination);
-	uint32_t inner = (uint32_t)((int32_t)flow->l3_offset + decision->room), l3 = inner - backend->growth;
-	uint32_t length = lb_length(flow) + (gue ? (uint32_t)(sizeof(struct udp_header) + sizeof(struct gue_header)) : 0);
+	uint32_t hop = decision->action == ACTION_ENCAPSULATE_HOP ? lb_hop_bytes(&decision->address) : 0;
+	uint32_t inner = (uint32_t)((int32_t)flow->l3_offset + decision->room), l3 = inner - backend->growth - hop;
+	uint32_t length = lb_length(flow) + hop + (gue ? (uint32_t)(sizeof(struct udp_header) + sizeof(struct gue_header)) : 0);
 	uint8_t carried = flow->network == FLOW_IPV4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6, class;
 	uint8_t protocol = gue ? PROTOCOL_UDP : carried;
 	struct ipv4_header *ipv4 = packet_header(packet, l3, sizeof(*ipv4));
 	struct ipv6_header *ipv6 = packet_header(packet, l3, sizeof(*ipv6));
 	struct udp_header *udp;
-	struct gue_header *header;
 
 	if (!flow_link_write(packet, &decision->egress, flow_tag(decision->egress.vlan), l3,
 			     outer_ipv4 ? BE16(ETHERTYPE_IPV4) : BE16(ETHERTYPE_IPV6)))
 		return;
 	class = lb_tunnel_inner(packet, flow, inner);
 	if (outer_ipv4 && ipv4)
-		lb_tunnel_write_ipv4(ipv4, backend, class, protocol, length);
+		lb_tunnel_write_ipv4(ipv4, address_ipv4(&backend->tunnel_source), address_ipv4(&backend->tunnel_destination), class,
+				     protocol, length);
 	else if (ipv6)
-		lb_tunnel_write_ipv6(ipv6, backend, class, protocol, length, gue ? 0 : be16_get(decision->port));
+		lb_tunnel_write_ipv6(ipv6, &backend->tunnel_source, &backend->tunnel_destination, class, protocol, length,
+				     gue ? 0 : be16_get(decision->port));
 	if (!gue)
 		return;
-	udp = packet_header(packet, l3 + (outer_ipv4 ? (uint32_t)sizeof(*ipv4) : (uint32_t)sizeof(*ipv6)), sizeof(*udp) + sizeof(*header));
+	udp = packet_header(packet, l3 + (outer_ipv4 ? (uint32_t)sizeof(*ipv4) : (uint32_t)sizeof(*ipv6)),
+			    sizeof(*udp) + sizeof(struct gue_header));
 	if (!udp)
 		return;
-	udp->source_port = decision->port;
-	udp->destination_port.raw = BE16(GUE_PORT);
-	udp->length = be16_from((uint16_t)length);
-	udp->checksum = 0;
-	header = (struct gue_header *)(udp + 1);
-	header->version_length = 0;
-	header->protocol = carried;
-	header->flags.raw = 0;
+	lb_tunnel_write_gue(udp, decision->port, length, carried, hop);
+	if (hop)
+		lb_hop_write(packet, inner - hop, &decision->address);
 }

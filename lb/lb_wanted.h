@@ -54,6 +54,7 @@ struct lb_backend_wanted {
 	uint16_t mtu;                /* of the link to it; 0: not known, all packets fit */
 	enum lb_tunnel tunnel;       /* then the next hop and `mtu` are the far end's */
 	struct address tunnel_source, tunnel_destination; /* of the outer header, of one family */
+	bool tunnel_node;            /* the tunnel ends at another node of ours, not at the backend itself */
 	struct egress egress;        /* the next hop; EGRESS_RESOLVED unset: not known yet, its packets are dropped and counted */
 	const char *name;            /* for people */
 	uint64_t quic_server;        /* its server id, the first byte lowest; only where the service has a length of them */

@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-FUNCTIONS = ["vip", "lb", "dns"]
+FUNCTIONS = ["vip", "lb", "rtc", "dns"]
 FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 
 # What a room may include besides the files of its own folder: patterns of paths from the root; `*` does not cross folders.
@@ -34,6 +34,8 @@ def steps_of(function):
 
 FUNCTION_HEADERS = [f"{each}/*.h" for each in FUNCTIONS]
 OBJECTS = ["ctrl/manifest/*.h"]
+# One end of a call, for the health check that makes one.
+MEDIA = ["rtc/media_*.h"]
 ROOMS = [
     # pattern of files, what they may include; `own`: the folder's other files
     (["base/packet/*"], [], "own"),
@@ -53,7 +55,7 @@ ROOMS = [
     (["ctrl/*"], BASE + ["dns/dns_config.h"], "own"),
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
-    (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + MEDIA + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
@@ -183,7 +185,7 @@ def in_bpf(house):
 
 def check_licence(house, name, bpf):
     first = house.lines(name)[:2]
-    wanted = DUAL if name in bpf or matches(name, ["base/packet/*.h", "base/packet/*.def"]) else SINGLE
+    wanted = DUAL if name in bpf or matches(name, PACKET_PARTS + ["base/packet/*.def"]) else SINGLE
     if not any(wanted in line for line in first):
         house.complain(name, 1, f"wants a line `{wanted}` at its top")
 

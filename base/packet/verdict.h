@@ -47,6 +47,8 @@ enum action {
 	ACTION_ENCAPSULATE,   /* wrapped to `address`; `port`: the flow's entropy */
 	ACTION_UNWRAP,        /* on the way to a decision: what lies inside is to be decided about */
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
+	ACTION_ENCAPSULATE_HOP, /* wrapped to the backend's node, which passes it on to `address` if it does not know the flow */
+	ACTION_PASS_ON,       /* another node's tunnel packet goes on to `address`, as it is but for the outer headers */
 	ACTION_DNS,           /* to pass, or to be answered from the cache: the host asks dns_decide() */
 };
 

@@ -138,6 +138,18 @@ struct gue_header {
 } PACKET_WIRE;
 _Static_assert(sizeof(struct gue_header) == 4, "wire");
 
+/* In GUE's private data: the second hop's address comes behind this, 4 or 16 bytes (docs/wire/gue.md). */
+#define GUE_HOP_MAGIC 0x5356
+#define GUE_HOP_IPV4 0x11 /* version 1 */
+#define GUE_HOP_IPV6 0x12
+
+struct gue_hop {
+	struct be16 magic;
+	uint8_t version_kind; /* GUE_HOP_* */
+	uint8_t reserved;     /* 0 */
+} PACKET_WIRE;
+_Static_assert(sizeof(struct gue_hop) == 4, "wire");
+
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
 #define ICMP_FRAGMENTATION_NEEDED 4 /* a code of unreachable */

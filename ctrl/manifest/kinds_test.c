@@ -294,9 +294,11 @@ static void service_annotations_refused(void **state)
 		       "t.yaml:6:36: metadata.annotations[selvage.io/slow-start-seconds]: must be a whole number from 0 to 3600, "
 		       "not \"3601\"");
 	assert_refused(ANNOTATED("    selvage.io/health-check: ping\n") SPEC,
-		       "t.yaml:6:30: metadata.annotations[selvage.io/health-check]: must be none, tcp, http or udp, not \"ping\"");
+		       "t.yaml:6:30: metadata.annotations[selvage.io/health-check]: must be none, tcp, http, udp or media, not \"ping\"");
 	assert_refused(ANNOTATED("    selvage.io/health-path: /x\n") SPEC,
-		       "t.yaml:6:29: selvage.io/health-path needs the annotation selvage.io/health-check: http");
+		       "t.yaml:6:29: selvage.io/health-path needs the annotation selvage.io/health-check: http (or media)");
+	assert_refused(ANNOTATED("    selvage.io/health-check: media\n    selvage.io/health-expect-status: \"200\"\n") SPEC,
+		       "t.yaml:7:38: selvage.io/health-expect-status needs the annotation selvage.io/health-check: http");
 	assert_refused(ANNOTATED("    selvage.io/health-check: http\n    selvage.io/health-path: \"/x\\r\\nHost: y\"\n") SPEC,
 		       "t.yaml:7:29: metadata.annotations[selvage.io/health-path]: must begin with \"/\" and hold no spaces, not "
 		       "\"/x??Host: y\"");

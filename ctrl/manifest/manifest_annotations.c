@@ -108,6 +108,7 @@ static void check_read(struct decoder *decoder, const struct yaml_node *node, vo
 		[SERVICE_CHECK_TCP] = "tcp",
 		[SERVICE_CHECK_HTTP] = "http",
 		[SERVICE_CHECK_UDP] = "udp",
+		[SERVICE_CHECK_MEDIA] = "media",
 	};
 	size_t index;
 
@@ -541,14 +542,17 @@ static const struct field service_annotations[] = {
 	FIELD("selvage.io/health-expect", health_payload_read, struct service, health.expect),
 };
 
-/* Which check an annotation belongs to: given with another, it would be silently without effect. */
+/* Which checks an annotation belongs to: given with another, it would be silently without effect. */
 static const struct {
 	const char *name;
-	enum service_check check;
+	enum service_check first, second;
+	const char *words;
 } check_annotations[] = {
-	{"selvage.io/health-path", SERVICE_CHECK_HTTP},          {"selvage.io/health-host", SERVICE_CHECK_HTTP},
-	{"selvage.io/health-expect-status", SERVICE_CHECK_HTTP}, {"selvage.io/health-send", SERVICE_CHECK_UDP},
-	{"selvage.io/health-expect", SERVICE_CHECK_UDP},
+	{"selvage.io/health-path", SERVICE_CHECK_HTTP, SERVICE_CHECK_MEDIA, "http (or media)"},
+	{"selvage.io/health-host", SERVICE_CHECK_HTTP, SERVICE_CHECK_MEDIA, "http (or media)"},
+	{"selvage.io/health-expect-status", SERVICE_CHECK_HTTP, SERVICE_CHECK_HTTP, "http"},
+	{"selvage.io/health-send", SERVICE_CHECK_UDP, SERVICE_CHECK_UDP, "udp"},
+	{"selvage.io/health-expect", SERVICE_CHECK_UDP, SERVICE_CHECK_UDP, "udp"},
 };
 
 static void health_check(struct decoder *decoder, const struct yaml_node *node, struct service_health *health)
@@ -559,10 +563,9 @@ static void health_check(struct decoder *decoder, const struct yaml_node *node, 
 	for (size_t i = 0; i < array_length(check_annotations); i++) {
 		const struct yaml_node *place = annotation_lookup(node, check_annotations[i].name);
 
-		if (place && health->check != check_annotations[i].check)
+		if (place && health->check != check_annotations[i].first && health->check != check_annotations[i].second)
 			decoder_error(decoder, place, "%s needs the annotation selvage.io/health-check: %s",
-				      check_annotations[i].name,
-				      check_annotations[i].check == SERVICE_CHECK_HTTP ? "http" : "udp");
+				      check_annotations[i].name, check_annotations[i].words);
 	}
 	if (health->timeout_ms <= health->interval_ms)
 		return;

@@ -434,7 +434,7 @@ void service_read(struct decoder *decoder, const struct yaml_node *node, struct 
 		.limit_prefix_ipv4 = 32,
 		.limit_prefix_ipv6 = 64,
 		.health = {.check = SERVICE_CHECK_BY_PROTOCOL, .interval_ms = 1000, .timeout_ms = 500, .rise = 2,
-			   .fall = 3, .path = "/", .host = "", .expect_status_first = 200, .expect_status_last = 399,
+			   .fall = 3, .path = "", .host = "", .expect_status_first = 200, .expect_status_last = 399,
 			   .send = "", .expect = ""},
 	};
 	fields_read(decoder, node, service_fields, array_length(service_fields), service);

@@ -136,6 +136,7 @@ enum service_check {
 	SERVICE_CHECK_TCP,
 	SERVICE_CHECK_HTTP,
 	SERVICE_CHECK_UDP,
+	SERVICE_CHECK_MEDIA,
 	SERVICE_CHECK_BY_PROTOCOL,
 };
 enum ip_family_policy { IP_FAMILY_SINGLE_STACK, IP_FAMILY_PREFER_DUAL_STACK, IP_FAMILY_REQUIRE_DUAL_STACK };
@@ -161,8 +162,8 @@ struct service_health {
 	uint32_t rise, fall;
 	/* else a default of ours, which a configuration may replace */
 	bool interval_given, timeout_given, rise_given, fall_given;
-	const char *path;                          /* HTTP: "/" */
-	const char *host;                          /* HTTP: Host header; "": the backend's address */
+	const char *path;                          /* HTTP: "/"; MEDIA: "/whip", by WHIP. "": that */
+	const char *host;                          /* both: Host header; "": the backend's address */
 	uint16_t expect_status_first, expect_status_last; /* HTTP: 200 to 399 */
 	const char *send;   /* UDP: what to send */
 	const char *expect; /* UDP: what the answer must begin with; "": any answer */

@@ -262,8 +262,9 @@ static bool tunnelled(const struct object *object)
 	return object->service.forwarding == SERVICE_FORWARDING_IPIP || object->service.forwarding == SERVICE_FORWARDING_GUE;
 }
 
-/* Where packets for a backend are wrapped to: its node, or the backend itself. False: it is on this node. */
-static bool tunnel_far_end(const struct reconcile_work *work, const struct candidate *candidate, struct address *ret_address)
+/* Where packets for a backend are wrapped to: its node (`ret_node`), or the backend itself. False: it is on this node. */
+static bool tunnel_far_end(const struct reconcile_work *work, const struct candidate *candidate, struct address *ret_address,
+			   bool *ret_node)
 {
 	const char *name = candidate->endpoint->node_name;
 	const struct node *node = *name ? node_find(work, name) : NULL;
@@ -272,6 +273,7 @@ static bool tunnel_far_end(const struct reconcile_work *work, const struct candi
 	if (strcmp(name, work->input->node_name) == 0)
 		return false;
 	*ret_address = candidate->address;
+	*ret_node = node && node->internal_ips.count;
 	for (size_t i = 0; node && i < node->internal_ips.count; i++) {
 		const struct address *address = &node->internal_ips.items[i];
 
@@ -291,12 +293,14 @@ static enum network_next_hop_state backend_reach(struct reconcile_work *work, co
 	char text[ENDPOINT_TEXT_SIZE];
 	enum network_next_hop_state hop;
 	struct address far;
+	bool node;
 
-	if (!tunnelled(object) || !tunnel_far_end(work, candidate, &far))
+	if (!tunnelled(object) || !tunnel_far_end(work, candidate, &far, &node))
 		return reconcile_egress(work, &candidate->address, &row->egress, &row->mtu, ret_failed);
 	hop = reconcile_egress(work, &far, &row->egress, &row->mtu, ret_failed);
 	row->tunnel = object->service.forwarding == SERVICE_FORWARDING_IPIP ? LB_TUNNEL_IPIP : LB_TUNNEL_GUE;
 	row->tunnel_destination = far;
+	row->tunnel_node = node;
 	if (row->egress.ifindex && !reconcile_source(work, &far, &row->tunnel_source)) {
 		work_alarm(work, key, "Backend %s cannot be reached by %s: this node has no address of the family of %s.", row->name,
 			   service_forwarding_name(object->service.forwarding), address_format(&far, text));
@@ -377,8 +381,9 @@ static void candidates_limit(struct reconcile_work *work, const struct object *o
 		const struct candidate *candidate = &list->items[i];
 		char text[ENDPOINT_TEXT_SIZE];
 		struct address far;
+		bool node;
 
-		if (tunnelled(object) && tunnel_far_end(work, candidate, &far)) {
+		if (tunnelled(object) && tunnel_far_end(work, candidate, &far, &node)) {
 			list->items[kept++] = *candidate; /* its answers do not pass here */
 			continue;
 		}

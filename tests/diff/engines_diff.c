@@ -28,7 +28,7 @@ struct diff {
 	struct side native, xdp, dpdk;
 	struct frames frames;
 	uint64_t seed, now_ms;
-	uint64_t count, answers, errors, released, wrapped, unwrapped;
+	uint64_t count, answers, errors, released, wrapped, unwrapped, hops, passed_on;
 	uint64_t verdicts[VERDICT_PLACES];
 	uint64_t drops[DROP_COUNT];
 };
@@ -49,6 +49,8 @@ static const struct scene lan = {{"lan/manifest.yaml"}};
 static const struct scene scenes[] = {
 	{{"changes/node.yaml", "changes/services.yaml", "changes/first.yaml"}},
 	{{"changes/node.yaml", "changes/services.yaml", "changes/both.yaml"}},
+	{{"hops/node.yaml", "hops/services.yaml", "hops/first.yaml"}},
+	{{"hops/node.yaml", "hops/services.yaml", "hops/draining.yaml"}},
 	{{"guard/node.yaml", "guard/sources.yaml"}},
 	{{"guard/node.yaml", "guard/busy.yaml"}},
 	{{"changes/node.yaml", "changes/services.yaml", "changes/draining.yaml"}},
@@ -155,6 +157,8 @@ static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t lengt
 	diff->verdicts[decision->verdict & (VERDICT_PLACES - 1)]++;
 	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
 	diff->wrapped += decision->action == ACTION_ENCAPSULATE;
+	diff->hops += decision->action == ACTION_ENCAPSULATE_HOP;
+	diff->passed_on += decision->action == ACTION_PASS_ON;
 	diff->unwrapped += decision->room < -14 && decision->action == ACTION_NAT_FORWARD;
 	diff->answers += decision->action == ACTION_NAT_REVERSE && decision->verdict != VERDICT_DROP;
 	segments_choose(diff, length);
@@ -223,7 +227,7 @@ static int exchange_compare(struct diff *diff)
 		if (wrapped) {
 			memcpy(frame, answer, wrapped);
 			length = wrapped;
-			ifindex = 2;
+			ifindex = frame[5] == 1 ? 1 : 2; /* the hardware addresses of its interfaces end in that */
 		}
 	}
 	if (frame_compare(diff, frame, length, ifindex) < 0 || released_compare(diff) < 0)
@@ -294,9 +298,10 @@ static void report(const struct diff *diff, double seconds)
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped), %llu pass, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped, %llu with a second hop, %llu passed on), %llu pass, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
 	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
 	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors, (unsigned long long)diff->wrapped, (unsigned long long)diff->unwrapped,
+	       (unsigned long long)diff->hops, (unsigned long long)diff->passed_on,
 	       (unsigned long long)diff->verdicts[VERDICT_PASS],
 	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons,
 	       (unsigned long long)diff->verdicts[VERDICT_HOLD], (unsigned long long)diff->released, seconds);

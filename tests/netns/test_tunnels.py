@@ -196,3 +196,67 @@ def test_what_does_not_fit_into_the_tunnel_is_told(site):
             assert len(asking.recv(2000)) == 1444
     finally:
         end.close()
+
+
+def test_flows_that_a_new_owner_does_not_know_are_passed_on(site):
+    """
+    All connections begin with w1 on n1, which owns the virtual IP. w1 drains, w2 on n2 has all slots, and then n2 and after it n3 take the
+    address over: neither has a record of the connections. n2's own ring says w2, which does not know them; n3 asks n2, which passes on.
+    """
+    nodes = [site.add_node(f"n{number}", number) for number in (1, 2, 3)]
+    first, second, third = nodes
+    client = site.add_client()
+    one, two = first.workload("w1", 1), second.workload("w2", 2)
+    for node, number in ((first, 2), (second, 1), (third, 1), (third, 2)):
+        node.ip(f"route add 10.77.{number}.0/30 via 192.0.2.{number}", f"route add fd00:77:{number}::/64 via 2001:db8:0:1::{number}")
+    for workload in (one, two):
+        workload.serve(workload.short, tcp=["7001"])
+    service = manifests.service("moving", 200, ["7001/TCP"], {**SILENT, "forwarding": "gue"})
+
+    def slices(*backends):
+        made = manifests.slices(service, [backend for backend, _, _ in backends])
+        for each in made:
+            for endpoint, (_, name, drains) in zip(each["endpoints"], backends):
+                endpoint["nodeName"] = name
+                if drains:
+                    endpoint["conditions"] = {"ready": False, "serving": True, "terminating": True}
+        return made
+    there = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.short},
+              "status": {"addresses": [{"type": "InternalIP", "address": node.address4}]}} for node in nodes]
+    first.start_daemon()
+    first.apply(manifests.stream(manifests.POOL, there, service, slices((one, "n1", False))))
+    assert first.stop_daemon() == 0
+    for node in (second, third):  # the same objects and the same hash seed, as nodes of one cluster have
+        shutil.copytree(first.state_directory, node.state_directory)
+    for node in nodes:
+        node.start_daemon()
+        node.wait_backends("moving", up=2)
+    vips = manifests.vips(200)
+
+    def own(owner):
+        for node in nodes:
+            if node is not owner:
+                node.apply(manifests.stream(manifests.advertisement(edge="nobody")))
+        owner.apply(manifests.stream(manifests.advertisement()))
+        for vip in vips:
+            owner.wait_vip(vip, owner.short)
+
+    own(first)
+    with client.client("tcp-flows", vips[0], 7001, flows=20, interval_ms=2) as load4, \
+         client.client("tcp-flows", vips[1], 7001, flows=20, interval_ms=2) as load6:
+        loads = [load4, load6]
+        for node in nodes:
+            node.apply(manifests.stream(slices((one, "n1", True), (two, "n2", False))))
+            node.wait_backends("moving", up=2, draining=2)
+        for owner in (first, second, third):
+            own(owner)
+            for load in loads:
+                answered = [flow["received"] for flow in load.report()["flows"]]
+                load.until(lambda report, answered=answered: all(flow["received"] > before + 3 for flow, before in zip(report["flows"], answered)),
+                           15, f"each connection to be answered by way of {owner.short}")
+        for load, vip in zip(loads, vips):
+            report = load.stop()
+            assert report["failed"] == 0 and {flow["names"][0][1] for flow in report["flows"]} == {"w1"}
+            with client.client("tcp-flows", vip, 7001, flows=3, interval_ms=5) as fresh:
+                fresh.until(lambda report: report["received"] >= 9, 5, "new connections")
+                assert {flow["names"][0][1] for flow in fresh.stop()["flows"]} == {"w2"}

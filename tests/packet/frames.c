@@ -560,36 +560,54 @@ static void swap(uint8_t *a, uint8_t *b, uint32_t length)
 	memcpy(b, kept, length);
 }
 
+/* GUE's private data (docs/wire/gue.md). */
+static void second_hop(struct writer *writer, bool ipv6)
+{
+	static const uint8_t hops4[][4] = {{203, 0, 113, 77}, {192, 0, 2, 32}, {192, 0, 2, 32}, {192, 0, 2, 39}, {10, 0, 0, 34}};
+	static const uint8_t hops6[][16] = {{0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, [15] = 0x36}, {0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1, [15] = 0x34}};
+
+	memcpy(room(writer, 4), (uint8_t[]){'S', 'V', ipv6 ? 0x12 : 0x11, 0}, 4);
+	memcpy(room(writer, ipv6 ? 16 : 4), ipv6 ? CHOOSE(writer, hops6) : CHOOSE(writer, hops4), ipv6 ? 16 : 4);
+}
+
 uint32_t frames_wrap(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX])
 {
-	static const uint8_t node4[] = {10, 0, 0, 34, 10, 0, 0, 1};
-	static const uint8_t node6[] = {0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0x36,
-					0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1};
+	/* Of the scenario lan, and of hops. */
+	static const uint8_t node4[][8] = {{10, 0, 0, 34, 10, 0, 0, 1}, {192, 0, 2, 31, 192, 0, 2, 2}};
+	static const uint8_t node6[][32] = {{0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0x36,
+					     0x20, 1, 0x0d, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1},
+					    {0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x33,
+					     0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2}};
 	struct writer writer = {.frames = frames, .bytes = frame};
 	struct packet view = {(uint8_t *)packet, (uint8_t *)packet + length};
 	struct flow flow = {0};
-	bool gue = one_in(&writer, 2), ipv6 = one_in(&writer, 2);
+	bool gue = one_in(&writer, 3) == 0, ipv6 = one_in(&writer, 2), hop;
 	uint8_t *header, *udp = NULL, carried;
-	uint32_t options, start;
+	uint32_t options, start, where = one_in(&writer, 2);
 
 	if (length > FRAMES_LENGTH_MAX - 256 || flow_parse(&view, &flow) ||
 	    (flow.network != FLOW_IPV4 && flow.network != FLOW_IPV6))
 		return 0;
 	carried = flow.network == FLOW_IPV4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6;
-	memcpy(room(&writer, 12), (uint8_t[]){2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 2, 0x34}, 12);
+	memcpy(room(&writer, 12), (uint8_t[]){2, 0, 0, 0, 0, where ? 1 : 2, 2, 0, 0, 0, 2, 0x34}, 12);
 	write16(room(&writer, 2), ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
 	header = room(&writer, ipv6 ? 40 : 20);
 	start = writer.length;
-	memcpy(header + (ipv6 ? 8 : 12), ipv6 ? node6 : node4, ipv6 ? 32 : 8);
+	memcpy(header + (ipv6 ? 8 : 12), ipv6 ? node6[where] : node4[where], ipv6 ? 32 : 8);
 	header[0] = ipv6 ? 0x60 : 0x45;
 	header[ipv6 ? 6 : 9] = gue ? PROTOCOL_UDP : carried;
+	header[ipv6 ? 7 : 8] = hop_limit(&writer);
 	if (gue) {
 		udp = room(&writer, 12);
 		write16(udp + 2, GUE_PORT);
-		options = one_in(&writer, 4) ? frames_random(frames, 12) : 0;
+		hop = one_in(&writer, 2);
+		options = hop ? (ipv6 ? 5 : 2) : one_in(&writer, 4) ? frames_random(frames, 12) : 0;
 		udp[8] = (uint8_t)(options | (one_in(&writer, 20) ? 0x40 : 0));
 		udp[9] = one_in(&writer, 20) ? 17 : carried;
-		noise(&writer, 4 * options);
+		if (hop)
+			second_hop(&writer, ipv6);
+		else
+			noise(&writer, 4 * options);
 	}
 	memcpy(room(&writer, length - flow.l3_offset), packet + flow.l3_offset, length - flow.l3_offset);
 	if (udp)

@@ -27,7 +27,7 @@ uint32_t frames_random(struct frames *frames, uint32_t below);
 uint32_t frames_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_MAX]);
 /* Where it comes in: the index of the scenarios' eth0 or eth1, mostly the one that it is addressed to. */
 uint32_t frames_interface(struct frames *frames, const uint8_t *frame, uint32_t length);
-/* The packet of a frame as another node of the scenario "lan" wraps it for this one, at most 112 bytes longer; 0: it holds none. */
+/* The packet of a frame as another node of the scenarios "lan" or "hops" wraps it for this one, at most 112 bytes longer; 0: it holds none. */
 uint32_t frames_wrap(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX]);
 /* An ICMP error about a packet that went out, at most 48 bytes longer; 0 when there can be none. */
 uint32_t frames_error(struct frames *frames, const uint8_t *packet, uint32_t length, uint8_t frame[static FRAMES_LENGTH_MAX]);

@@ -9,6 +9,7 @@ update that is wrong differs from them.
     tests/vectors/make.py            write the files
     tests/vectors/make.py --check    exit 1 when a file is not what would be written
 """
+import ipaddress
 import json
 import logging
 import os
@@ -1066,11 +1067,11 @@ def lengths():
 
 # --- tunnels -------------------------------------------------------------------------------------------------------------
 
-def wrapped(packet, gue, source, destination, source_mac, destination_mac):
+def wrapped(packet, gue, source, destination, source_mac, destination_mac, private=b""):
     """The packet, one hop further, inside another; and where in the frame the flow's entropy lies, which is zero here."""
-    inner = seen(packet)
+    inner = private + seen(packet)
     carried, traffic = (4, packet[IP].tos) if IP in packet else (41, packet[IPv6].tc)
-    load = UDP(sport=0, dport=6080, chksum=0) / Raw(bytes([0, carried, 0, 0]) + inner) if gue else Raw(inner)
+    load = UDP(sport=0, dport=6080, chksum=0) / Raw(bytes([len(private) // 4, carried, 0, 0]) + inner) if gue else Raw(inner)
     if ":" in destination:
         outer, entropy = IPv6(src=source, dst=destination, hlim=64, tc=traffic, nh=17 if gue else carried), 14 + 40 if gue else 16
     else:
@@ -1427,6 +1428,141 @@ def scenario_changes():
     write("changes", "A node whose backends come, drain, die and go.", ["node.yaml", "services.yaml", "first.yaml"])
 
 
+def second_hop(address, magic=b"SV", version=1, kind=None, reserved=0):
+    """docs/wire/gue.md"""
+    packed = ipaddress.ip_address(address).packed
+    kind = kind if kind is not None else 2 if ":" in address else 1
+    return magic + bytes([version << 4 | kind, reserved]) + packed
+
+
+def scenario_hops():
+    macs = {"192.0.2.31": "02:00:00:00:01:31", "192.0.2.32": "02:00:00:00:01:32", "2001:db8:0:1::33": "02:00:00:00:01:33",
+            "2001:db8:0:1::34": "02:00:00:00:01:34", "192.0.2.41": "02:00:00:00:01:41"}
+    one, two, three, four = list(macs)[:4]
+    here4, here6 = "192.0.2.2", "2001:db8:0:1::2"
+
+    def tcp(sport, bits, vip=VIP4, **more):
+        return (IPv6(src=FAR6, dst=vip, **more) if ":" in vip else IP(src=FAR4, dst=vip, **more)) / TCP(sport=sport, dport=80, flags=bits)
+
+    def during(name, packet_step):
+        return {**packet_step, "manifests": ["node.yaml", "services.yaml", f"{name}.yaml"]}
+
+    def wraps(packet, far, backend, hop=None, **more):
+        private = second_hop(hop) if hop else b""
+        out, entropy = wrapped(packet, True, here6 if ":" in far else here4, far, ETH0, macs[far], private)
+        return step(ether((), ROUTER) / packet, "tx", "lb", backend=f"[{backend}]:80" if ":" in backend else f"{backend}:80", out=out,
+                    expect={"entropy": entropy}, **more)
+
+    # The node that owns the virtual IP.
+    case("a flow that nobody here knows, in a slot that changed hands", "to the present backend's node, which is told whose the slot was",
+         during("draining", wraps(tcp(1000, "A"), two, "10.1.0.2", one)), wraps(tcp(1000, "PA") / Raw(b"data"), two, "10.1.0.2", one),
+         wraps(tcp(1000, "FA"), two, "10.1.0.2", one), wraps(tcp(1000, "R"), two, "10.1.0.2", one), wraps(tcp(1000, "A"), two, "10.1.0.2", one, at_ms=30000))
+    case("a flow that begins, in a slot that changed hands", "SYN: nobody else can know it, and then it is known here",
+         during("draining", wraps(tcp(1001, "S"), two, "10.1.0.2")), wraps(tcp(1001, "A"), two, "10.1.0.2"), wraps(tcp(1001, "A"), two, "10.1.0.2", at_ms=9000))
+    case("a flow that is known here", "where it began, without a second hop", wraps(tcp(1002, "S"), one, "10.1.0.1"), wraps(tcp(1002, "A"), one, "10.1.0.1"),
+         during("draining", wraps(tcp(1002, "A"), one, "10.1.0.1")), wraps(tcp(1002, "PA"), one, "10.1.0.1", at_ms=20000))
+    case("SYN and ACK of a flow that nobody knows", "only servers send that; no second chance",
+         during("draining", wraps(tcp(1003, "SA"), two, "10.1.0.2")))
+    case("a datagram", "UDP does not tell whether it begins a flow",
+         during("draining", wraps(IP(src=FAR4, dst=VIP4) / UDP(sport=1004, dport=80) / Raw(b"x"), two, "10.1.0.2")))
+    piece = fragment(IP(src=FAR4, dst=VIP4, id=77) / TCP(sport=1005, dport=80, flags="A") / Raw(bytes(1600)), 800)[0]
+    case("a fragment", "the others follow it by its record, which has no second hop", during("draining", wraps(piece, two, "10.1.0.2")))
+    case("a backend of this node has the slot", "it does not know the flow: straight to whose the slot was",
+         during("draining", wraps(tcp(1006, "A", "192.0.2.101"), one, "10.1.0.3")), wraps(tcp(1006, "PA", "192.0.2.101"), one, "10.1.0.3"))
+    syn = tcp(1007, "S", "192.0.2.101")
+    ack = tcp(1007, "A", "192.0.2.101")
+    case("a backend of this node has the slot, and the flow", "it began here",
+         *[during("draining", step(ether((), ROUTER) / packet, "tx", "lb", backend="192.0.2.41:80", out=forwarded(packet, ETH0, macs["192.0.2.41"], "192.0.2.41")))
+           for packet in (syn, ack)])
+    case("a backend that is no node had the slot", "only nodes are named: they are whom the next one may send to",
+         during("draining", wraps(tcp(1008, "A", "192.0.2.102"), two, "10.1.0.4")))
+    case("far ends of two families", "who passes on has one address to send from",
+         during("draining", wraps(tcp(1009, "A", "192.0.2.104"), four, "10.1.0.8")))
+    case("IPv6 outside", "16 bytes of address", during("draining", wraps(tcp(1010, "A", "192.0.2.103"), four, "10.1.0.6", three)))
+    case("IPv6 outside and inside", "16 bytes of address", during("draining", wraps(tcp(1010, "A", "2001:db8:0:1::103"), four, "fd00:1::6", three)))
+    case("the backend before is gone", "nobody else can have the flow",
+         during("draining", wraps(tcp(1011, "A"), two, "10.1.0.2", one)), during("second", wraps(tcp(1011, "A"), two, "10.1.0.2")))
+    for vip, far, backend, hop, growth in ((VIP4, two, "10.1.0.2", one, 32 + 8), ("2001:db8:0:1::103", four, "fd00:1::6", three, 52 + 20)):
+        head = 60 if ":" in vip else 40
+        flags = {} if ":" in vip else {"flags": "DF"}
+        fits, long = (tcp(1012, "A", vip, **flags) / Raw(bytes(1500 - growth - head + more)) for more in (0, 1))
+        case(f"as long as fits beside a second hop in {'IPv6' if ':' in vip else 'IPv4'}", "RFC 2003 section 5.1: the tunnel's MTU, told to the client",
+             during("draining", wraps(fits, far, backend, hop)), step(ether((), ROUTER) / long, "tx", "lb", out=too_big(long, vip, 1500 - growth, destination_mac=ROUTER)))
+    low = tcp(1013, "A", ttl=1)
+    case("hop limit 1", "forwarding takes one hop", during("draining", step(ether((), ROUTER) / low, "drop", "lb", "hop_limit_exceeded", "10.1.0.2:80")))
+
+    # The node that the packet comes to.
+    def comes(packet, hop=None, private=None, flags=0, outer=4, options=None, **fields):
+        """From node one or three, which owns the virtual IP in these cases."""
+        private = second_hop(hop) if private is None and hop else private or b""
+        body = UDP(sport=50123, dport=6080, chksum=0) / Raw(bytes([len(private) // 4, 4 if IP in packet else 41, flags >> 8, flags & 255]) + private +
+                                                            bytes(packet))
+        if outer == 6:
+            return Ether(src=macs[three], dst=ETH0) / IPv6(src=three, dst=here6, hlim=60, nh=17, **fields) / body
+        return Ether(src=macs[one], dst=ETH0) / IP(src=one, dst=here4, ttl=60, flags="DF", options=options or [], **fields) / body
+
+    def goes_on(packet, hop, **arriving):
+        inner = bytes(packet)
+        load = UDP(sport=50123, dport=6080, chksum=0) / Raw(bytes([0, 4 if IP in packet else 41, 0, 0]) + inner)
+        if ":" in hop:
+            out = IPv6(src=here6, dst=hop, hlim=64, tc=packet[IPv6].tc if IPv6 in packet else packet[IP].tos, nh=17) / load
+        else:
+            out = IP(src=here4, dst=hop, ttl=64, id=0, flags="DF", tos=packet[IP].tos if IP in packet else packet[IPv6].tc) / load
+        return step(comes(packet, hop, outer=6 if ":" in hop else 4, **arriving), "tx", "lb", out=Ether(src=ETH0, dst=macs[hop]) / out)
+
+    def stays(packet, private=None, hop=None, **more):
+        return step(comes(packet, hop, private, **more), "tx", "lb", backend="192.0.2.41:80",
+                    out=forwarded(packet, ETH0, macs["192.0.2.41"], "192.0.2.41"))
+
+    def mine(sport, bits, **more):
+        return tcp(sport, bits, "192.0.2.101", **more)
+
+    case("a flow that is not known here, with a second hop", "passed on without the private data, from the address that it came to",
+         during("draining", goes_on(mine(2000, "A", tos=0xb9), two)), goes_on(mine(2000, "PA") / Raw(b"data"), two), goes_on(mine(2000, "FA"), two),
+         goes_on(mine(2000, "R"), two))
+    case("the same in IPv6", "16 bytes of address", during("draining", goes_on(mine(2001, "A"), four)))
+    case("IPv6 inside, passed on", "the packet inside is what it was", during("draining", goes_on(IPv6(src=FAR6, dst="2001:db8:0:1::103", tc=0x2e, hlim=9) / TCP(
+        sport=2002, dport=80, flags="A"), two)))
+    case("an outer header with options, passed on", "they go with the header", during("draining", goes_on(mine(2003, "A"), two, options=b"\x01\x01\x01\x00")))
+    case("a padded frame, passed on", "padding stays behind",
+         during("draining", {**goes_on(mine(2004, "A"), two), "in": (frame(comes(mine(2004, "A"), two)) + bytes(9)).hex(),
+                             "expect": {**goes_on(mine(2004, "A"), two)["expect"], "out": goes_on(mine(2004, "A"), two)["expect"]["out"] + bytes(9).hex()}}))
+    case("a flow that begins, with a second hop", "SYN: it begins here, and is known from then on",
+         during("draining", stays(mine(2005, "S"), hop=two)), stays(mine(2005, "A"), hop=two), stays(mine(2005, "PA"), hop=two))
+    case("a flow that is recorded here with a backend elsewhere", "where it is known to be is not here",
+         during("draining", wraps(tcp(2006, "S"), two, "10.1.0.2")), goes_on(tcp(2006, "A"), two))
+    case("a datagram with a second hop", "UDP does not tell whether it begins a flow",
+         during("draining", stays(IP(src=FAR4, dst="192.0.2.101") / UDP(sport=2007, dport=80) / Raw(b"x"), hop=two)))
+    number = 2100
+    for name, why, more in (
+            ("another magic", "somebody else's private data", {"private": second_hop(two, magic=b"SW")}),
+            ("another version", "not understood", {"private": second_hop(two, version=2)}),
+            ("another kind", "not understood", {"private": second_hop(two, kind=3)}),
+            ("reserved bits", "not understood", {"private": second_hop(two, reserved=1)}),
+            ("IPv6's kind and IPv4's length", "not understood", {"private": second_hop(two, kind=2)}),
+            ("IPv4's kind and IPv6's length", "not understood", {"private": second_hop(four, kind=1)}),
+            ("more behind it", "not understood", {"private": second_hop(two) + bytes(4)}),
+            ("GUE's flags", "draft-ietf-intarea-gue section 3.3: fields may come before private data", {"hop": two, "flags": 0x8000}),
+            ("an address of no node", "nothing is sent to strangers", {"hop": "192.0.2.77"}),
+            ("this node's own address", "it is no other node", {"hop": "192.0.2.2"}),
+            ("no address", "0.0.0.0", {"hop": "0.0.0.0"}),
+            ("an address of the other family", "there is no address to send from", {"hop": four})):
+        number += 1
+        case(f"a second hop with {name}", why + ": as without", during("draining", stays(mine(number, "A"), **more)))
+    case("a second hop whose hardware address is not known", "it is asked for",
+         during("draining", step(comes(mine(2200, "A"), "192.0.2.39"), "drop", "lb", "neighbour_unresolved")))
+    case("a second hop that no route leads to", "named", during("draining", step(comes(mine(2201, "A"), "203.0.113.9"), "drop", "lb", "route_none")))
+    low = comes(mine(2202, "A"), two)
+    low[IP].ttl = 1
+    case("a second hop, outer TTL 1", "RFC 1812 section 5.3.1", during("draining", step(low, "drop", "lb", "hop_limit_exceeded")))
+    long = mine(2203, "A") / Raw(bytes(1500 - 32 - 40 + 1))
+    case("longer than the link takes, passed on", "the node that wrapped it minds that", during("draining", step(comes(long, two), "drop", "lb", "mtu_exceeded")))
+    case("an unknown flow, passed on to its last hop, which does not know it either", "it is not passed on again",
+         during("draining", step(comes(tcp(2204, "A")), "drop", "lb", "tunnel_no_local_backend", "10.1.0.2:80")))
+    never_leaves("a second hop, truncated", "cut off anywhere", comes(mine(2205, "A"), two))
+    write("hops", "A node among others, with services whose backends are elsewhere and change.", ["node.yaml", "services.yaml", "first.yaml"])
+
+
 def scenario_plain():
     """Nothing but what a Node needs: one nameless interface, no routes, a backend outside its networks."""
     backend, mac = "10.9.8.7", "02:00:00:00:09:07"
@@ -1599,5 +1735,6 @@ if __name__ == "__main__":
     scenario_changes()
     scenario_plain()
     scenario_guard()
+    scenario_hops()
     if "--check" not in sys.argv:
         write_corpus()
