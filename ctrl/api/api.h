@@ -111,6 +111,7 @@ struct api_explain_question {
  *             "interfaces":[{"name":"eth0","engine":"xdp-generic","wanted":"xdp-native","up":true,"mac":"…",
  *                            "addresses":["10.0.0.1/24"],"workload":false,"message":"why not as wanted, or empty"}],
  *             "vips":[VIP…],"services":[SERVICE…],"drops":[DROP…, those above 0],"flows":17,
+ *             "dns":{"connected":true,"fastPath":900,"process":100} (queries answered there; only with DNS),
  *             "alarms":[{"severity":"error"|"warning","text":"a sentence","sinceSeconds":12}]}
  *   EXPLAIN  {"verdict":"tx","function":"lb","reason":null or "vip_not_owned","sentence":null or "…",
  *             "advice":"what to do about a drop",

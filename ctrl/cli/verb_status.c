@@ -97,6 +97,16 @@ static void alarms_print(const json_t *alarms)
 		putchar('\n');
 }
 
+static void dns_print(const json_t *dns)
+{
+	int64_t fast_path = json_number(dns, "fastPath"), all = fast_path + json_number(dns, "process");
+
+	if (!dns)
+		return;
+	printf("DNS: %" PRId64 " queries, %.1f %% answered by packets' cache%s\n\n", all, all ? 100.0 * (double)fast_path / (double)all : 0.0,
+	       json_is_true(json_object_get(dns, "connected")) ? "" : "; selvage-dns is NOT RUNNING");
+}
+
 static void status_print(const json_t *status)
 {
 	char uptime[DURATION_TEXT_SIZE];
@@ -112,6 +122,7 @@ static void status_print(const json_t *status)
 	puts(json_array_size(vips) ? "" : "No virtual IPs.");
 	services_print(services);
 	puts(json_array_size(services) ? "" : "No services.");
+	dns_print(json_object_get(status, "dns"));
 	drops_print(json_object_get(status, "drops"));
 }
 
