@@ -180,8 +180,9 @@ int control_names_read(struct zone_set *zones, struct feed *feed, const json_t *
 	int status;
 
 	if (!json_is_true(json_object_get(message, "snapshot"))) {
-		status = records_read(zones, feed, json_object_get(message, "remove"), record_remove, error);
-		return status < 0 ? status : records_read(zones, feed, json_object_get(message, "add"), record_add, error);
+		/* first what comes: a name whose records are exchanged is there all the time */
+		status = records_read(zones, feed, json_object_get(message, "add"), record_add, error);
+		return status < 0 ? status : records_read(zones, feed, json_object_get(message, "remove"), record_remove, error);
 	}
 	fresh = zone_set_new();
 	status = records_read(fresh, NULL, json_object_get(message, "records"), record_add, error);

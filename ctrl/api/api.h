@@ -119,6 +119,7 @@ struct api_explain_question {
  *                            "addresses":["10.0.0.1/24"],"workload":false,"message":"why not as wanted, or empty"}],
  *             "vips":[VIP…],"services":[SERVICE…],"drops":[DROP…, those above 0],"flows":17,
  *             "sessions":{"live":3,"waiting":1,"oneWay":0,"registered":2,"used":4,"limit":131071},
+ *             "dns":{"connected":true,"fastPath":900,"process":100} (queries answered there; only with DNS),
  *             "alarms":[{"severity":"error"|"warning","text":"a sentence","sinceSeconds":12}]}
  *   SESSION  {"namespace":"default","service":"media","state":"live"|"one-way"|"waiting"|"no-agent"|"no-room","registered":true,
  *             "ufrag":"abcd","backends":["10.0.0.21:7000"],"expiresInSeconds":600,"id":"@17","vip":"192.0.2.10:3478",

@@ -107,6 +107,16 @@ static void sessions_print(const json_t *sessions)
 	       json_number(sessions, "used"), json_number(sessions, "limit"));
 }
 
+static void dns_print(const json_t *dns)
+{
+	int64_t fast_path = json_number(dns, "fastPath"), all = fast_path + json_number(dns, "process");
+
+	if (!dns)
+		return;
+	printf("DNS: %" PRId64 " queries, %.1f %% answered by packets' cache%s\n\n", all, all ? 100.0 * (double)fast_path / (double)all : 0.0,
+	       json_is_true(json_object_get(dns, "connected")) ? "" : "; selvage-dns is NOT RUNNING");
+}
+
 static void status_print(const json_t *status)
 {
 	char uptime[DURATION_TEXT_SIZE];
@@ -123,6 +133,7 @@ static void status_print(const json_t *status)
 	services_print(services);
 	puts(json_array_size(services) ? "" : "No services.");
 	sessions_print(json_object_get(status, "sessions"));
+	dns_print(json_object_get(status, "dns"));
 	drops_print(json_object_get(status, "drops"));
 }
 

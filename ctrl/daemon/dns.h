@@ -24,6 +24,8 @@ void dns_link_set(struct dns_link *link, const struct dns_wanted_input *input);
 void dns_link_ask(struct dns_link *link, const json_t *message, struct api_action *action);
 /* The last statistics as OpenMetrics; they are fetched every few seconds. `fast_path`: DNS_RESULT_COUNT counts of packets' cache. */
 void dns_link_metrics(const struct dns_link *link, const uint64_t *fast_path, struct evbuffer *text);
+/* {"connected":true,"fastPath":…,"process":…}: queries answered by packets' cache, and by selvage-dns as of its last statistics. */
+json_t *dns_link_status(const struct dns_link *link, const uint64_t *fast_path);
 /* Whether it is connected; true without DNS, too. */
 bool dns_link_connected(const struct dns_link *link);
 /* Where DNS is answered: `ret_addresses` has room for `size`. How many. */

@@ -307,6 +307,12 @@ json_t *daemon_view_status(void *context)
 			   "interfaces", interfaces, "vips", daemon_view_vips(daemon), "services",
 			   daemon_view_services(daemon), "drops", drops_json(daemon, false), "alarms", alarms);
 	json_object_set_new(status, "sessions", daemon_sessions_status(daemon->sessions));
+	if (daemon->dns) {
+		struct edge_totals totals;
+
+		edge_program_totals(programmer_program(daemon->programmer), &totals);
+		json_object_set_new(status, "dns", dns_link_status(daemon->dns, totals.dns));
+	}
 	if (daemon->flows_known)
 		json_object_set_new(status, "flows", json_integer((json_int_t)daemon->flows));
 	return status;

@@ -265,6 +265,7 @@ def test_the_command_line_and_the_metrics(served):
     served.ask("www.example.com.")
     selvage = served.node.selvage
     assert "203.0.113.1" in selvage("dns", "lookup", "www.example.com").stdout
+    assert "answered by packets' cache" in selvage("status").stdout
     assert "www.example.com A: NOERROR" in selvage("dns", "dump", "example.com").stdout
     assert json.loads(selvage("dns", "dump", "-o", "json").stdout)["items"][0]["name"] == "www.example.com"
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
