@@ -245,17 +245,17 @@ PACKET_INLINE uint64_t dns_lower(uint64_t word)
 
 /*
  * Sizes for so many names with small answers: a block of 256 bytes for each and a quarter more for long ones, and a bucket, 64
- * bytes, for two to four of them.
+ * bytes, for one to two of them: then one in five thousand finds its bucket full at worst.
  */
 PACKET_INLINE void dns_sizes(uint32_t names, uint32_t *ret_buckets, uint32_t *ret_blocks)
 {
-	uint32_t buckets = DNS_NAMES_LEAST / 4;
+	uint32_t buckets = DNS_NAMES_LEAST / 2;
 
 	if (names < DNS_NAMES_LEAST)
 		names = DNS_NAMES_LEAST;
 	if (names > DNS_NAMES_MAX)
 		names = DNS_NAMES_MAX;
-	while (buckets * 4 < names)
+	while (buckets * 2 < names)
 		buckets *= 2;
 	*ret_buckets = buckets;
 	*ret_blocks = names + names / 4 + 1;
