@@ -288,7 +288,7 @@ PACKET_INLINE uint16_t dns_flags_copied(const struct dns_scratch *scratch)
 PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct packet *packet, struct dns_scratch *scratch,
 				    struct dns_entry *entry, struct dns_answer *answer)
 {
-	uint32_t age_ms = scratch->now_ms - entry->made_ms, life_ms = entry->life_ms;
+	uint32_t age_ms = dns_age_ms(scratch->now_ms, entry->made_ms), life_ms = entry->life_ms;
 	const struct dns_header *header = packet_header(packet, (uint32_t)scratch->l4_offset + 8u, sizeof(*header));
 	uint32_t flags = entry->flags, arbitrary;
 
@@ -314,13 +314,14 @@ PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct pack
 	answer->tail_length = entry->tail_length;
 	answer->tail_sum = entry->tail_sum;
 	answer->extended_error = entry->extended_error;
-	arbitrary = (uint32_t)header->id * 0x9e37u + load_once(entry->hits) * 0x6487u;
-	answer->turn = (arbitrary & 0xffff) * entry->rotate_count >> 16;
+	/* Some clients' identifiers are always the same, and some ask by turns themselves: neither alone will do. */
+	arbitrary = (header->id + ++scratch->turns) * 0x9e3779b1u;
+	answer->turn = (arbitrary >> 16) * entry->rotate_count >> 16;
 	if (flags & DNS_ENTRY_STALE)
 		scratch->result = DNS_RESULT_STALE;
 	else
 		scratch->result = entry->answers ? DNS_RESULT_ANSWER : DNS_RESULT_NEGATIVE;
-	dns_entry_mark(tables, entry, age_ms, arbitrary >> 4, scratch->block);
+	dns_entry_mark(tables, entry, age_ms, arbitrary >> 12, scratch->block);
 	dns_answer_fit(scratch, answer);
 	return true;
 }
@@ -389,19 +390,15 @@ PACKET_INLINE uint32_t dns_zone_find(const struct dns_tables *tables, const stru
 	return 0;
 }
 
-/*
- * Whether the name is a whole one: labels up to the root at its end. Nothing but an equal name tells that otherwise, and here is
- * none.
- */
 PACKET_INLINE bool dns_name_exists(const struct dns_names *names, uint64_t hash)
 {
-	const uint64_t *bucket = names->words[hash & ((1u << DNS_NAME_BUCKET_BITS) - 1)];
+	const uint64_t *one = names->words[dns_names_bucket(hash, 0)], *other = names->words[dns_names_bucket(hash, 1)];
 	uint64_t word = dns_name_word(hash);
 	bool found = false;
 
 #pragma GCC unroll 8
 	for (uint32_t way = 0; way < DNS_WAYS; way++)
-		found |= load_once(bucket[way]) == word;
+		found |= load_once(one[way]) == word || load_once(other[way]) == word;
 	return found;
 }
 
