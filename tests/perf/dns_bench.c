@@ -297,7 +297,7 @@ int main(void)
 		{"names_1000", "1 000 names of 24 bytes, 4 addresses", 1000, 24, 4, 0, DNS_RESULT_ANSWER, 0},
 		{"names_10000", "10 000 names", 10000, 24, 4, 0, DNS_RESULT_ANSWER, 200},
 		{"names_100000", "100 000 names", 100000, 24, 4, 0, DNS_RESULT_ANSWER, 0},
-		{"names_1000000", "1 000 000 names", 1000000, 24, 4, 0, DNS_RESULT_ANSWER, 0},
+		{"names_1000000", "1 000 000 names", 1000000, 24, 4, 0, DNS_RESULT_ANSWER, 0}, /* aim: twice a thousand's */
 	};
 	double thousand = 0;
 
@@ -305,8 +305,6 @@ int main(void)
 	libbpf_set_print(NULL);
 	loader_address_tables();
 	for (size_t i = 0; i < array_length(ways); i++) {
-		if (getenv("DNS_BENCH_ONLY") && !strstr(getenv("DNS_BENCH_ONLY"), ways[i].name))
-			continue;
 		double over = way_time(&ways[i], thousand);
 
 		if (strcmp(ways[i].name, "names_1000") == 0)
