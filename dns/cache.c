@@ -23,7 +23,7 @@ static struct dns_block *block_at(const struct dns_cache *cache, uint32_t place)
 
 static uint32_t entry_age_ms(const struct dns_entry *entry, uint32_t now_ms)
 {
-	return now_ms - entry->made_ms;
+	return dns_age_ms(now_ms, entry->made_ms);
 }
 
 static bool entry_is_over(const struct dns_entry *entry, uint32_t now_ms)

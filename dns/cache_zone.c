@@ -105,12 +105,12 @@ bool dns_zone_remove(struct dns_cache *cache, const uint8_t *zone, size_t length
 	return true;
 }
 
-static uint64_t *names_bucket(const struct dns_cache *cache, uint64_t hash)
+static uint64_t *names_bucket(const struct dns_cache *cache, uint64_t hash, uint32_t choice)
 {
-	return cache->memory.tables->names.words[hash & ((1u << DNS_NAME_BUCKET_BITS) - 1)];
+	return cache->memory.tables->names.words[dns_names_bucket(hash, choice)];
 }
 
-static uint64_t *name_place(uint64_t *bucket, uint64_t word)
+static uint64_t *word_place(uint64_t *bucket, uint64_t word)
 {
 	for (uint32_t way = 0; way < DNS_WAYS; way++) {
 		if (bucket[way] == word)
@@ -119,18 +119,38 @@ static uint64_t *name_place(uint64_t *bucket, uint64_t word)
 	return NULL;
 }
 
+static uint64_t *name_place(const struct dns_cache *cache, uint64_t hash)
+{
+	uint64_t *place = word_place(names_bucket(cache, hash, 0), dns_name_word(hash));
+
+	return place ? place : word_place(names_bucket(cache, hash, 1), dns_name_word(hash));
+}
+
+/* An empty place for it, in the bucket that has more of them; NULL: none. */
+static uint64_t *name_room(const struct dns_cache *cache, uint64_t hash)
+{
+	uint32_t empty[2] = {0};
+
+	for (uint32_t choice = 0; choice < 2; choice++) {
+		const uint64_t *bucket = names_bucket(cache, hash, choice);
+
+		for (uint32_t way = 0; way < DNS_WAYS; way++)
+			empty[choice] += bucket[way] == 0;
+	}
+	return word_place(names_bucket(cache, hash, empty[1] > empty[0]), 0);
+}
+
 int dns_zone_name_add(struct dns_cache *cache, const uint8_t *name, size_t length, uint32_t now_ms)
 {
 	struct name_words words;
-	uint64_t hash, *bucket, *place;
+	uint64_t hash, *place;
 
 	if (!name_words_from(name, length, &words))
 		return -EINVAL;
 	hash = name_words_hash(&words, cache->memory.tables->seed);
-	bucket = names_bucket(cache, hash);
-	place = name_place(bucket, dns_name_word(hash));
+	place = name_place(cache, hash);
 	if (!place)
-		place = name_place(bucket, 0);
+		place = name_room(cache, hash);
 	if (!place)
 		return -ENOSPC;
 	__atomic_store_n(place, dns_name_word(hash), __ATOMIC_SEQ_CST);
@@ -146,7 +166,7 @@ bool dns_zone_name_remove(struct dns_cache *cache, const uint8_t *name, size_t l
 	if (!name_words_from(name, length, &words))
 		return false;
 	hash = name_words_hash(&words, cache->memory.tables->seed);
-	place = name_place(names_bucket(cache, hash), dns_name_word(hash));
+	place = name_place(cache, hash);
 	if (!place)
 		return false;
 	dns_cache_remove_name(cache, name, length, now_ms);

@@ -4,9 +4,10 @@
  *
  *     dns_decide()     reads the query, finds an answer; changes nothing in the packet
  *     (host)           gives the frame dns_answer.frame_length bytes; cannot: the packet passes
- *     (host)           copies the tail behind the question, dns_piece() by dns_piece()
+ *     dns_plain_write()   puts the tail behind the question, with its TTLs as they are now, in turn; or of a long one, or a zone's,
+ *     (host)           copies it, dns_long_write()
  *     dns_answer_whole()  says whether the entry was the same all the time; not: the packet passes as it came, dns_undo()
- *     dns_write()      TTLs, rotation, OPT, headers: the frame turns around
+ *     dns_write()      OPT, headers: the frame turns around
  *
  * What cannot be answered exactly is the resolver process': it passes. ID and question stay as they came, so the query's
  * case comes back (0x20), and compressed names in the tail, which count from the message's beginning, are right.
@@ -287,7 +288,7 @@ PACKET_INLINE uint16_t dns_flags_copied(const struct dns_scratch *scratch)
 PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct packet *packet, struct dns_scratch *scratch,
 				    struct dns_entry *entry, struct dns_answer *answer)
 {
-	uint32_t age_ms = scratch->now_ms - entry->made_ms, life_ms = entry->life_ms;
+	uint32_t age_ms = dns_age_ms(scratch->now_ms, entry->made_ms), life_ms = entry->life_ms;
 	const struct dns_header *header = packet_header(packet, (uint32_t)scratch->l4_offset + 8u, sizeof(*header));
 	uint32_t flags = entry->flags, arbitrary;
 
@@ -313,13 +314,14 @@ PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct pack
 	answer->tail_length = entry->tail_length;
 	answer->tail_sum = entry->tail_sum;
 	answer->extended_error = entry->extended_error;
-	arbitrary = (uint32_t)header->id * 0x9e37u + load_once(entry->hits) * 0x6487u;
-	answer->turn = (arbitrary & 0xffff) * entry->rotate_count >> 16;
+	/* Some clients' identifiers are always the same, and some ask by turns themselves: neither alone will do. */
+	arbitrary = (header->id + ++scratch->turns) * 0x9e3779b1u;
+	answer->turn = (arbitrary >> 16) * entry->rotate_count >> 16;
 	if (flags & DNS_ENTRY_STALE)
 		scratch->result = DNS_RESULT_STALE;
 	else
 		scratch->result = entry->answers ? DNS_RESULT_ANSWER : DNS_RESULT_NEGATIVE;
-	dns_entry_mark(tables, entry, age_ms, arbitrary >> 4, scratch->block);
+	dns_entry_mark(tables, entry, age_ms, arbitrary >> 12, scratch->block);
 	dns_answer_fit(scratch, answer);
 	return true;
 }
@@ -388,19 +390,15 @@ PACKET_INLINE uint32_t dns_zone_find(const struct dns_tables *tables, const stru
 	return 0;
 }
 
-/*
- * Whether the name is a whole one: labels up to the root at its end. Nothing but an equal name tells that otherwise, and here is
- * none.
- */
 PACKET_INLINE bool dns_name_exists(const struct dns_names *names, uint64_t hash)
 {
-	const uint64_t *bucket = names->words[hash & ((1u << DNS_NAME_BUCKET_BITS) - 1)];
+	const uint64_t *one = names->words[dns_names_bucket(hash, 0)], *other = names->words[dns_names_bucket(hash, 1)];
 	uint64_t word = dns_name_word(hash);
 	bool found = false;
 
 #pragma GCC unroll 8
 	for (uint32_t way = 0; way < DNS_WAYS; way++)
-		found |= load_once(bucket[way]) == word;
+		found |= load_once(one[way]) == word || load_once(other[way]) == word;
 	return found;
 }
 
@@ -531,42 +529,31 @@ PACKET_INLINE void dns_ttl_age(const struct packet *packet, uint32_t offset, uin
 		unaligned(uint32_t, place) = __builtin_bswap32(__builtin_bswap32(unaligned(uint32_t, place)) - age_s);
 }
 
-/* Where TTLs lie: a set in the first block, the rest in another. */
-PACKET_INLINE void dns_ttls_age(const struct dns_access *access, const struct packet *packet, const struct dns_answer *answer)
+/* The same from the entry's first block: the packet's own bytes were only just written, and are slow to come back. */
+PACKET_INLINE void dns_ttl_put(const struct packet *packet, const struct dns_entry *entry, uint32_t tail_at, uint32_t at,
+			       uint32_t age_s)
 {
-	const struct dns_entry *entry = answer->entry;
-	uint32_t ttls = entry->ttls;
-	const struct dns_block *more;
+	uint8_t *place = dns_place(packet, tail_at + at, 4);
 
-	PACKET_UNROLL
-	for (uint32_t i = 0; i < DNS_TTLS_HEAD; i++) {
-		if (i >= load_once(entry->ttls))
-			break;
-		dns_ttl_age(packet, answer->tail_at + entry->ttl_at[i], answer->age_s);
-	}
-	if (likely(ttls <= DNS_TTLS_HEAD))
-		return;
-	more = dns_block_at(access, entry->more);
-	if (!more)
-		return;
-	PACKET_UNROLL
-	for (uint32_t i = 0; i < DNS_TTLS_MORE; i++) {
-		if (i + DNS_TTLS_HEAD >= load_once(entry->ttls))
-			break;
-		dns_ttl_age(packet, answer->tail_at + more->more.ttl_at[i], answer->age_s);
-	}
+	value_opaque(at);
+	if (place && at <= DNS_BYTES_HEAD - 4)
+		unaligned(uint32_t, place) = __builtin_bswap32(__builtin_bswap32(unaligned(uint32_t, &entry->bytes[at])) - age_s);
 }
 
-/* Puts the addresses of a set of A or AAAA records, `length` bytes each, in another order; all else of its records is equal. */
-PACKET_INLINE void dns_rotate(const struct packet *packet, const struct dns_answer *answer, const uint32_t length)
+/*
+ * Puts the addresses of a set of A or AAAA records, `length` bytes each, in another order: record `turn` first. All else of its
+ * records is equal.
+ */
+PACKET_INLINE void dns_rotate(const struct packet *packet, const struct dns_entry *entry, uint32_t tail_at, uint32_t turn,
+			      const uint32_t length)
 {
-	const struct dns_entry *entry = answer->entry;
-	uint32_t stride = entry->rotate_length, from = entry->rotate_at + answer->turn * stride;
-	uint32_t to = answer->tail_at + entry->rotate_at, turn = answer->turn, count = entry->rotate_count;
+	uint32_t stride = entry->rotate_length, from = entry->rotate_at + turn * stride, to = tail_at + entry->rotate_at;
+	uint32_t whole = entry->rotate_count * stride, end = entry->rotate_at + whole;
 
 	PACKET_UNROLL
 	for (uint32_t i = 0; i < DNS_ROTATE_MAX; i++) {
 		uint8_t *place = dns_place(packet, to, length);
+		uint32_t wraps;
 
 		value_opaque(from);
 		if (i >= load_once(entry->rotate_count) || !place || from > DNS_BYTES_HEAD - length)
@@ -578,10 +565,87 @@ PACKET_INLINE void dns_rotate(const struct packet *packet, const struct dns_answ
 		}
 		to += stride;
 		from += stride;
-		if (++turn == count) {
-			turn = 0;
-			from = entry->rotate_at;
+		/* behind the last one, the first: without a branch. verifier: whose ways would multiply */
+		wraps = (uint32_t)((int32_t)(end - 1 - from) >> 31);
+		value_opaque(wraps);
+		from -= whole & wraps;
+	}
+}
+
+PACKET_INLINE void dns_turn(const struct packet *packet, const struct dns_entry *entry, uint32_t tail_at, uint32_t turn)
+{
+	if (turn && entry->type == DNS_TYPE_A)
+		dns_rotate(packet, entry, tail_at, turn, 4);
+	else if (turn)
+		dns_rotate(packet, entry, tail_at, turn, 16);
+}
+
+/* Whether the tail is one block's: what dns_plain_write() writes. */
+PACKET_INLINE bool dns_entry_is_plain(const struct dns_entry *entry)
+{
+	return entry->tail_length <= dns_head_room(entry->name_length) && entry->tail_length >= 8 && entry->ttls <= DNS_TTLS_HEAD;
+}
+
+/*
+ * The tail of a plain entry: copied by words, the last one over the one before, for loads that follow a string instruction wait
+ * for it; aged by so many seconds, turned.
+ */
+PACKET_INLINE bool dns_plain_write(const struct packet *packet, const struct dns_entry *entry, uint32_t tail_at, uint32_t age_s,
+				   uint32_t turn)
+{
+	uint32_t last = load_once(entry->tail_length) - 8u;
+	uint8_t *place;
+
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < DNS_BYTES_HEAD / 8; i++) {
+		if (8 * i + 8 > load_once(entry->tail_length))
+			break;
+		place = dns_place(packet, tail_at + 8 * i, 8);
+		if (!place)
+			return false;
+		unaligned(uint64_t, place) = unaligned(uint64_t, &entry->bytes[8 * i]);
+	}
+	place = dns_place(packet, tail_at + last, 8);
+	value_opaque(last);
+	if (!place || last > DNS_BYTES_HEAD - 8)
+		return false;
+	unaligned(uint64_t, place) = unaligned(uint64_t, &entry->bytes[last]);
+	if (age_s) {
+		PACKET_UNROLL
+		for (uint32_t i = 0; i < DNS_TTLS_HEAD; i++) {
+			if (i >= load_once(entry->ttls))
+				break;
+			dns_ttl_put(packet, entry, tail_at, load_once(entry->ttl_at[i]), age_s);
 		}
+	}
+	dns_turn(packet, entry, tail_at, turn);
+	return true;
+}
+
+/* Ages and turns the tail of an entry that is not plain, when the host has copied it. */
+PACKET_INLINE void dns_long_write(const struct dns_access *access, const struct packet *packet, const struct dns_entry *entry,
+				  uint32_t tail_at, uint32_t age_s)
+{
+	const struct dns_block *more;
+
+	if (age_s == 0)
+		return;
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < DNS_TTLS_HEAD; i++) {
+		if (i >= load_once(entry->ttls))
+			break;
+		dns_ttl_age(packet, tail_at + load_once(entry->ttl_at[i]), age_s);
+	}
+	if (load_once(entry->ttls) <= DNS_TTLS_HEAD)
+		return;
+	more = dns_block_at(access, entry->more);
+	if (!more)
+		return;
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < DNS_TTLS_MORE; i++) {
+		if (i + DNS_TTLS_HEAD >= load_once(entry->ttls))
+			break;
+		dns_ttl_age(packet, tail_at + load_once(more->more.ttl_at[i]), age_s);
 	}
 }
 
@@ -675,24 +739,16 @@ PACKET_INLINE void dns_ipv6_write(const struct packet *packet, uint32_t l3, uint
 }
 
 /*
- * Turns the frame around, behind the tail that the host copied. Returns the checksum's share, which the host applies:
- * dns_checksum_write(), or a helper where checksums are partial.
+ * Turns the frame around, when the tail is written. Returns the checksum's share, which the host applies: dns_checksum_write(), or
+ * a helper where checksums are partial.
  */
-PACKET_INLINE struct dns_exchange dns_write(const struct dns_access *access, const struct packet *packet,
-					    const struct dns_scratch *scratch, const struct dns_answer *answer)
+PACKET_INLINE struct dns_exchange dns_write(const struct packet *packet, const struct dns_scratch *scratch,
+					    const struct dns_answer *answer)
 {
 	struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
 	uint32_t l3 = scratch->l3_offset;
 	uint64_t mac;
 
-	if (answer->tail_length && answer->entry) {
-		if (answer->age_s)
-			dns_ttls_age(access, packet, answer);
-		if (answer->turn && answer->entry->type == DNS_TYPE_A)
-			dns_rotate(packet, answer, 4);
-		else if (answer->turn)
-			dns_rotate(packet, answer, 16);
-	}
 	if (ethernet) {
 		mac = mac_word(ethernet->destination);
 		mac_store(ethernet->destination, mac_word(ethernet->source));

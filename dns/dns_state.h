@@ -13,7 +13,7 @@
 #include "base/packet/hash.h"
 #include "dns/dns_wire.h"
 
-#define DNS_IDLE_MS 1000u /* from the end of an entry to another use of its blocks */
+#define DNS_IDLE_MS 100u /* from the end of an entry to another use of its blocks */
 
 /*
  * A bucket's word: 0 is empty.
@@ -142,7 +142,10 @@ struct dns_zone {
 };
 _Static_assert(sizeof(struct dns_zone) == 832, "table row");
 
-/* Names that exist in such zones, empty ones between others too: their whole hashes. writer: dns/cache.c */
+/*
+ * Names that exist in such zones, empty ones between others too: their whole hashes, each in one of two buckets, so that nearly all
+ * places can be filled. writer: dns/cache.c
+ */
 #define DNS_NAME_BUCKET_BITS 14u
 
 struct dns_names {
@@ -210,7 +213,8 @@ struct dns_scratch {
 	uint16_t service; /* row of the DNS address, for the host */
 	uint16_t unused_bytes;
 	uint32_t block;   /* of the entry */
-	uint32_t unused[7];
+	uint32_t turns;   /* answers ever: what is done by turns goes by it */
+	uint32_t unused[6];
 };
 _Static_assert(DNS_RESULT_COUNT <= DNS_RESULT_PLACES && sizeof(struct dns_scratch) == 448, "whole cache lines");
 
@@ -224,6 +228,21 @@ PACKET_INLINE uint64_t dns_signature(uint64_t name_hash, uint32_t type, uint32_t
 PACKET_INLINE uint32_t dns_name_bucket(uint64_t name_hash)
 {
 	return (uint32_t)(hash_finish(name_hash) >> 32);
+}
+
+/* The packets' clock is coarse: an entry may have been made some ticks after what they call now. */
+#define DNS_CLOCK_APART_MS 60000u
+
+PACKET_INLINE uint32_t dns_age_ms(uint32_t now_ms, uint32_t made_ms)
+{
+	uint32_t age_ms = now_ms - made_ms;
+
+	return age_ms >= -DNS_CLOCK_APART_MS ? 0 : age_ms;
+}
+
+PACKET_INLINE uint32_t dns_names_bucket(uint64_t name_hash, uint32_t choice)
+{
+	return (uint32_t)(hash_finish(name_hash) >> (choice ? 40 : 16)) & ((1u << DNS_NAME_BUCKET_BITS) - 1);
 }
 
 /* Not 0, which is an empty place. */
@@ -245,17 +264,17 @@ PACKET_INLINE uint64_t dns_lower(uint64_t word)
 
 /*
  * Sizes for so many names with small answers: a block of 256 bytes for each and a quarter more for long ones, and a bucket, 64
- * bytes, for two to four of them.
+ * bytes, for one to two of them: then one in five thousand finds its bucket full at worst.
  */
 PACKET_INLINE void dns_sizes(uint32_t names, uint32_t *ret_buckets, uint32_t *ret_blocks)
 {
-	uint32_t buckets = DNS_NAMES_LEAST / 4;
+	uint32_t buckets = DNS_NAMES_LEAST / 2;
 
 	if (names < DNS_NAMES_LEAST)
 		names = DNS_NAMES_LEAST;
 	if (names > DNS_NAMES_MAX)
 		names = DNS_NAMES_MAX;
-	while (buckets * 4 < names)
+	while (buckets * 2 < names)
 		buckets *= 2;
 	*ret_buckets = buckets;
 	*ret_blocks = names + names / 4 + 1;

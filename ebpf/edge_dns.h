@@ -46,15 +46,14 @@ PACKET_INLINE bool edge_dns_copy_zone(void *context, edge_dns_store *store, cons
 	return length == first || edge_dns_part(context, store, at + 2 + 256, answer->zone->tail + 256, length - first, 256);
 }
 
-PACKET_INLINE bool edge_dns_copy_entry(void *context, edge_dns_store *store, const struct dns_access *access,
-				       const struct dns_answer *answer)
+PACKET_INLINE bool edge_dns_copy_long(void *context, edge_dns_store *store, const struct dns_access *access,
+				      const struct dns_entry *entry, uint32_t at)
 {
-	uint32_t left = answer->tail_length, at = answer->tail_at, length = dns_head_room(answer->entry->name_length);
-	uint32_t next = answer->entry->next;
+	uint32_t left = entry->tail_length, length = dns_head_room(entry->name_length), next = entry->next;
 
 	if (length > left)
 		length = left;
-	if (length && !edge_dns_part(context, store, at, answer->entry->bytes, length, DNS_BYTES_HEAD))
+	if (length && !edge_dns_part(context, store, at, entry->bytes, length, DNS_BYTES_HEAD))
 		return false;
 	PACKET_UNROLL
 	for (uint32_t i = 0; i < DNS_BLOCKS_NEXT; i++) {
@@ -73,17 +72,6 @@ PACKET_INLINE bool edge_dns_copy_entry(void *context, edge_dns_store *store, con
 		next = block->next.next;
 	}
 	return left == length;
-}
-
-/* Puts the tail behind the question. */
-PACKET_INLINE bool edge_dns_copy(void *context, edge_dns_store *store, const struct dns_access *access,
-				 const struct dns_answer *answer)
-{
-	if (answer->tail_length == 0)
-		return true;
-	if (answer->entry)
-		return edge_dns_copy_entry(context, store, access, answer);
-	return edge_dns_copy_zone(context, store, answer);
 }
 
 /* As hosts in user space have it in the end. */

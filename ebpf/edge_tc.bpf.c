@@ -268,18 +268,52 @@ PACKET_INLINE int edge_tc_dns_length(struct __sk_buff *skb, uint32_t length)
 	return (int)bpf_skb_pull_data(skb, length);
 }
 
-PACKET_INLINE bool edge_tc_dns_answer(struct __sk_buff *skb, const struct dns_access *access, struct dns_scratch *scratch,
-				      const struct dns_answer *answer, uint32_t length)
+/* As in edge_xdp_dns.h. */
+__attribute__((noinline)) int edge_tc_dns_plain(struct __sk_buff *skb, const struct dns_entry *entry, uint32_t tail_at,
+						uint32_t age_s, uint32_t turn)
 {
+	struct packet packet = edge_tc_view(skb);
+
+	return entry && dns_plain_write(&packet, entry, tail_at, age_s, turn) ? 0 : -1;
+}
+
+__attribute__((noinline)) int edge_tc_dns_long(struct __sk_buff *skb, const struct dns_entry *entry, uint32_t tail_at,
+					       uint32_t age_s, uint32_t turn)
+{
+	struct dns_access access = {0};
+	struct packet packet;
+
+	if (!entry || !edge_dns_copy_long(skb, edge_tc_store, &access, entry, tail_at))
+		return -1;
+	packet = edge_tc_view(skb);
+	dns_long_write(&access, &packet, entry, tail_at, age_s);
+	dns_turn(&packet, entry, tail_at, turn);
+	return 0;
+}
+
+PACKET_INLINE int edge_tc_dns_tail(struct __sk_buff *skb, const struct dns_answer *answer)
+{
+	if (answer->tail_length == 0)
+		return 0;
+	if (!answer->entry)
+		return edge_dns_copy_zone(skb, edge_tc_store, answer) ? 0 : -1;
+	if (likely(dns_entry_is_plain(answer->entry)))
+		return edge_tc_dns_plain(skb, answer->entry, answer->tail_at, answer->age_s, answer->turn);
+	return edge_tc_dns_long(skb, answer->entry, answer->tail_at, answer->age_s, answer->turn);
+}
+
+PACKET_INLINE bool edge_tc_dns_answer(struct __sk_buff *skb, struct dns_scratch *scratch, const struct dns_answer *answer,
+				      uint32_t length)
+{
+	uint32_t checksum = scratch->l4_offset + (uint32_t)offsetof(struct udp_header, checksum);
 	struct dns_exchange exchange;
 	struct packet packet;
-	uint32_t checksum = scratch->l4_offset + (uint32_t)offsetof(struct udp_header, checksum);
 
 	if (edge_tc_dns_length(skb, answer->frame_length) < 0) {
 		scratch->result = DNS_RESULT_NO_ROOM;
 		return false;
 	}
-	if (!edge_dns_copy(skb, edge_tc_store, access, answer) || !dns_answer_whole(answer)) {
+	if (edge_tc_dns_tail(skb, answer) < 0 || !dns_answer_whole(answer)) {
 		scratch->result = DNS_RESULT_TORN;
 		edge_tc_dns_length(skb, length);
 		packet = edge_tc_view(skb);
@@ -287,7 +321,7 @@ PACKET_INLINE bool edge_tc_dns_answer(struct __sk_buff *skb, const struct dns_ac
 		return false;
 	}
 	packet = edge_tc_view(skb);
-	exchange = dns_write(access, &packet, scratch, answer);
+	exchange = dns_write(&packet, scratch, answer);
 	bpf_l4_csum_replace(skb, checksum, 0, checksum_fold(exchange.pseudo), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
 	bpf_l4_csum_replace(skb, checksum, 0, checksum_fold(exchange.direct), BPF_F_MARK_MANGLED_0);
 	return true;
@@ -313,7 +347,7 @@ int edge_tc_dns(struct __sk_buff *skb)
 	if (unlikely(tables.config->trace))
 		edge_tc_dns_trace(skb, scratch, answers);
 	if (answers)
-		answers = edge_tc_dns_answer(skb, &access, scratch, &answer, length);
+		answers = edge_tc_dns_answer(skb, scratch, &answer, length);
 	edge_dns_count(counters, scratch, answers, length);
 	return answers ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
 }

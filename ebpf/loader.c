@@ -375,6 +375,8 @@ static int directory_set(struct loader *loader, const char *directory, struct er
 	return 0;
 }
 
+static void clock_publish(const struct loader *loader);
+
 int loader_open(const char *directory, struct loader **ret_loader, struct error *error)
 {
 	_cleanup_(loader_closep) struct loader *loader = calloc(1, sizeof(*loader));
@@ -401,6 +403,7 @@ int loader_open(const char *directory, struct loader **ret_loader, struct error 
 	if (code)
 		return code;
 	loader->tables.config->abi = EDGE_ABI;
+	clock_publish(loader);
 	*ret_loader = steal(loader);
 	return 0;
 }
@@ -453,8 +456,20 @@ static uint32_t clock_ask(int program)
 	return options.retval;
 }
 
+/* The resolver process dates its answers by CLOCK_MONOTONIC and this difference; the tick is only nearly what it is called. */
+static void clock_publish(const struct loader *loader)
+{
+	struct timespec now;
+	uint32_t now_ms = loader_now_ms(loader);
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	store_once(loader->tables.dns->clock_offset_ms,
+		   now_ms - (uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000));
+}
+
 uint32_t loader_epoch(const struct loader *loader)
 {
+	clock_publish(loader);
 	return clock_ask(loader->program_clock);
 }
 

@@ -61,32 +61,39 @@ static inline void edge_dns_decide(const struct edge_tables *tables, const struc
 	decision->ifindex = ingress->ifindex;
 }
 
-static inline void edge_dns_copy(const struct dns_access *access, const struct packet *packet, const struct dns_answer *answer)
+/* `left`: bytes that the frame has room for, which the entry need not keep to: it may be another one by now. */
+static inline void edge_dns_copy_long(const struct dns_access *access, const struct packet *packet,
+				      const struct dns_entry *entry, uint32_t at, uint32_t left)
 {
-	uint32_t left = answer->tail_length, at = answer->tail_at, place = 0, length;
-	const struct dns_block *next;
+	uint32_t length = dns_head_room(entry->name_length);
+	const struct dns_block *next = dns_block_at(access, entry->next);
 
-	if (answer->zone && left) {
-		unaligned(uint16_t, packet->data + at) = __builtin_bswap16(answer->owner);
-		memcpy(packet->data + at + 2, answer->zone->tail, left - 2);
-		return;
-	}
-	for (uint32_t i = 0; left && i <= DNS_BLOCKS_NEXT; i++) {
-		if (i == 0) {
-			length = dns_head_room(answer->entry->name_length);
-			place = answer->entry->next;
-			length = length < left ? length : left;
-			memcpy(packet->data + at, answer->entry->bytes, length);
-		} else {
-			next = dns_block_at(access, place);
-			if (!next)
-				return;
-			length = left < DNS_BYTES_NEXT ? left : DNS_BYTES_NEXT;
-			memcpy(packet->data + at, next->next.bytes, length);
-			place = next->next.next;
-		}
+	length = length < left ? length : left;
+	memcpy(packet->data + at, entry->bytes, length);
+	for (uint32_t i = 0; i < DNS_BLOCKS_NEXT && next; i++) {
 		at += length;
 		left -= length;
+		length = left < DNS_BYTES_NEXT ? left : DNS_BYTES_NEXT;
+		memcpy(packet->data + at, next->next.bytes, length);
+		next = dns_block_at(access, next->next.next);
+	}
+}
+
+static inline void edge_dns_tail(const struct dns_access *access, const struct packet *packet, const struct dns_answer *answer)
+{
+	const struct dns_entry *entry = answer->entry;
+
+	if (answer->tail_length == 0)
+		return;
+	if (!entry) {
+		unaligned(uint16_t, packet->data + answer->tail_at) = __builtin_bswap16(answer->owner);
+		memcpy(packet->data + answer->tail_at + 2, answer->zone->tail, answer->tail_length - 2);
+	} else if (dns_entry_is_plain(entry)) {
+		dns_plain_write(packet, entry, answer->tail_at, answer->age_s, answer->turn);
+	} else {
+		edge_dns_copy_long(access, packet, entry, answer->tail_at, answer->tail_length);
+		dns_long_write(access, packet, entry, answer->tail_at, answer->age_s);
+		dns_turn(packet, entry, answer->tail_at, answer->turn);
 	}
 }
 
@@ -97,11 +104,11 @@ static inline bool edge_dns_write(const struct edge_tables *tables, const struct
 	struct dns_access access = {tables};
 	struct dns_exchange exchange;
 
-	edge_dns_copy(&access, packet, answer);
+	edge_dns_tail(&access, packet, answer);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (!dns_answer_whole(answer))
 		return false;
-	exchange = dns_write(&access, packet, scratch, answer);
+	exchange = dns_write(packet, scratch, answer);
 	dns_checksum_write(packet, scratch, &exchange);
 	scratch->results[scratch->result]++;
 	return true;
