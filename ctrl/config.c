@@ -502,6 +502,24 @@ static void health_read(struct yaml_reader *reader, const struct yaml_node *valu
 	}
 }
 
+/* ---- sessions ---- */
+
+#define UFRAG_KEY_HOURS_DEFAULT 168
+
+static void ufrag_key_hours_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	count_read(reader, value, key, 0, 87600, &((struct config *)target)->ufrag_key_hours);
+}
+
+static const struct yaml_field sessions_fields[] = {
+	{"ufragKeyHours", ufrag_key_hours_read},
+};
+
+static void sessions_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	yaml_read_mapping(reader, value, key, sessions_fields, array_length(sessions_fields), target);
+}
+
 /* ---- log ---- */
 
 static void log_level_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
@@ -543,6 +561,7 @@ static const struct yaml_field config_fields[] = {
 	{"api", api_read},
 	{"metrics", metrics_read},
 	{"health", health_read},
+	{"sessions", sessions_read},
 	{"log", log_read},
 	{"peers", not_supported_read},
 	{"dns", dns_read},
@@ -565,6 +584,7 @@ static void config_init(struct config *config, const char *path)
 		.metrics_enabled = true,
 		.metrics_port = METRICS_PORT_DEFAULT,
 		.health = {.interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3, .jitter_percent = 10},
+		.ufrag_key_hours = UFRAG_KEY_HOURS_DEFAULT,
 		.log_level = LOG_LEVEL_INFO,
 	};
 	if (address_parse("127.0.0.1", &config->metrics_address) < 0)

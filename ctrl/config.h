@@ -81,6 +81,7 @@ struct config {
 	struct config_health health; /* for checks that do not say otherwise */
 
 	struct dns_config dns;
+	uint32_t ufrag_key_hours; /* how long fragments are made with one key; 0: until somebody makes a new one */
 
 	enum log_level log_level;
 };

@@ -39,6 +39,9 @@ struct native_tables {
 	struct lb_guards guards __attribute__((aligned(64)));
 	struct lb_limiter limiter __attribute__((aligned(64)));
 	struct dns_tables dns __attribute__((aligned(64)));
+	struct rtc_tables rtc __attribute__((aligned(64)));
+	struct rtc_sessions sessions __attribute__((aligned(64)));
+	struct rtc_index index __attribute__((aligned(64)));
 	struct edge_counters counters __attribute__((aligned(64)));
 };
 
@@ -241,7 +244,8 @@ struct engine *engine_native_new(void)
 		.name = "native",
 		.tables = {&tables->config, &tables->links, &tables->routes, &tables->neighbours, &tables->vips,
 			   &tables->lb, &tables->rings, &tables->flows, &tables->filter, &tables->fragments,
-			   &tables->holding, &tables->guards, &tables->limiter, &tables->dns, NULL, NULL, &tables->counters},
+			   &tables->holding, &tables->guards, &tables->limiter, &tables->rtc, &tables->sessions, &tables->index,
+			   &tables->dns, NULL, NULL, &tables->counters},
 		.counter_sets = 1,
 		.headroom = ENGINE_HEADROOM,
 		.run = native_run,

@@ -14,8 +14,8 @@ static const struct {
 } table_list[] = {
 	TABLE(config), TABLE(links), TABLE(routes), TABLE(neighbours), TABLE(vips),
 	TABLE(lb),     TABLE(rings), TABLE(flows),  TABLE(filter),     TABLE(fragments),
-	TABLE(holding), TABLE(guards), TABLE(limiter), TABLE(dns),
-	TABLE(dns_buckets), TABLE(dns_blocks), TABLE(counters),
+	TABLE(holding), TABLE(guards), TABLE(limiter), TABLE(rtc),     TABLE(sessions), TABLE(index),
+	TABLE(dns),    TABLE(dns_buckets), TABLE(dns_blocks), TABLE(counters),
 };
 _Static_assert(array_length(table_list) == TABLE_COUNT, "every table, in its order");
 

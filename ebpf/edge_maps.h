@@ -35,6 +35,9 @@ EDGE_TABLE(edge_fragments, struct lb_fragments);
 EDGE_TABLE(edge_holding, struct lb_holding);
 EDGE_TABLE(edge_guards, struct lb_guards);
 EDGE_TABLE(edge_limiter, struct lb_limiter);
+EDGE_TABLE(edge_rtc, struct rtc_tables);
+EDGE_TABLE(edge_sessions, struct rtc_sessions);
+EDGE_TABLE(edge_index, struct rtc_index);
 EDGE_TABLE(edge_dns, struct dns_tables);
 EDGE_TABLE(edge_counters, struct edge_counters);
 
@@ -93,6 +96,9 @@ PACKET_INLINE struct edge_tables edge_tables_get(void)
 		.holding = edge_table(edge_holding),
 		.guards = edge_table(edge_guards),
 		.limiter = edge_table(edge_limiter),
+		.rtc = edge_table(edge_rtc),
+		.sessions = edge_table(edge_sessions),
+		.index = edge_table(edge_index),
 		.dns = edge_table(edge_dns),
 	};
 }

@@ -110,9 +110,55 @@ __attribute__((noinline)) int edge_tc_decide_rare(struct __sk_buff *skb, struct 
 	return 0;
 }
 
+__attribute__((noinline)) int edge_tc_decide_media(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_tc_view(skb);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
+	edge_decide_media(&tables, &packet, &ingress, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_tc_decide_learn(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	struct edge_counters *counters = edge_counters_get();
+	struct packet packet = edge_tc_view(skb);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+	uint32_t offset = 0, length;
+
+	if (!flow || !decision || !counters)
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
+	length = edge_stun_length(&packet, flow, &offset);
+	counters->scratch.message.length = length;
+	value_opaque(length); /* verifier: a length of 1 to n */
+	if (length - 1 >= STUN_BYTES_MAX || bpf_skb_load_bytes(skb, offset, counters->scratch.message.bytes, length) < 0)
+		counters->scratch.message.length = 0;
+	edge_decide_learn(&tables, &packet, &ingress, flow, decision, &counters->scratch);
+	return 0;
+}
+
+/* ACTION_MEDIA_UP, ACTION_MEDIA_DOWN on the way: all steps that are left. */
+PACKET_INLINE int edge_tc_decide_session(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	if (edge_tc_decide_media(skb, flow, decision) < 0)
+		return -1;
+	if (likely(!edge_is_open(decision)))
+		return 0;
+	if (edge_tc_decide_learn(skb, flow, decision) < 0)
+		return -1;
+	return decision->flags & DECISION_MORE && edge_is_media(decision) ? edge_tc_decide_media(skb, flow, decision) : 0;
+}
+
 __attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const struct flow *flow, const struct decision *decision)
 {
 	struct edge_tables tables = edge_tables_get();
+	struct lb_exchange exchange;
 	struct packet packet;
 	uint32_t keep;
 
@@ -121,12 +167,13 @@ __attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const st
 	if ((decision->action == ACTION_ENCAPSULATE || decision->action == ACTION_ENCAPSULATE_HOP) && skb->gso_size)
 		return -1; /* the stack would cut it with the outer header of the whole */
 	keep = edge_keep(flow, decision);
-	if (keep && (bpf_skb_change_tail(skb, keep, 0) < 0 || bpf_skb_pull_data(skb, keep) < 0))
+	if (keep && keep < skb->len && (bpf_skb_change_tail(skb, keep, 0) < 0 || bpf_skb_pull_data(skb, keep) < 0))
 		return -1;
 	if (decision->room > 0 && bpf_skb_change_head(skb, (uint32_t)decision->room, 0) < 0)
 		return -1;
 	packet = edge_tc_view(skb);
-	edge_write_more(&tables, &packet, flow, decision);
+	exchange = edge_write_more(&tables, &packet, flow, decision);
+	edge_tc_checksum(skb, &exchange);
 	return 0;
 }
 
@@ -168,6 +215,8 @@ int edge_tc(struct __sk_buff *skb)
 		edge_tail_dns(skb, &edge_tails_tc, &flow, &decision);
 		decision.flags = 0; /* no program there: the resolver process' */
 	}
+	if (unlikely(decision.flags & DECISION_MORE) && edge_is_media(&decision) && edge_tc_decide_session(skb, &flow, &decision) < 0)
+		return TC_ACT_SHOT;
 	/* no ACTION_UNWRAP here: these are workloads' links */
 	if (unlikely(decision.flags & DECISION_MORE) && edge_tc_decide_rare(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;

@@ -303,7 +303,8 @@ static int tables_map(struct loader *loader, struct error *error)
 		loader->xdp->maps.edge_neighbours, loader->xdp->maps.edge_vips,	  loader->xdp->maps.edge_lb,
 		loader->xdp->maps.edge_rings,  loader->xdp->maps.edge_flows,	  loader->xdp->maps.edge_filter,
 		loader->xdp->maps.edge_fragments, loader->xdp->maps.edge_holding,  loader->xdp->maps.edge_guards,
-		loader->xdp->maps.edge_limiter,	  loader->xdp->maps.edge_dns,
+		loader->xdp->maps.edge_limiter,	  loader->xdp->maps.edge_rtc,	  loader->xdp->maps.edge_sessions,
+		loader->xdp->maps.edge_index,	  loader->xdp->maps.edge_dns,
 		loader->xdp->maps.edge_dns_buckets, loader->xdp->maps.edge_dns_blocks,
 		loader->xdp->maps.edge_counters,
 	};

@@ -11,6 +11,8 @@ struct edge_xdp;
 struct edge_tc;
 struct ring_buffer;
 
+#define LOADER_TABLES (sizeof(struct edge_tables) / sizeof(void *))
+
 struct loader {
 	char directory[LOADER_PATH_SIZE]; /* empty: nothing is pinned */
 	enum loader_found found;
@@ -21,8 +23,8 @@ struct loader {
 	uint32_t config_id;                                          /* kernel's number of edge_config */
 	uint32_t counter_sets;
 	struct edge_tables tables;
-	size_t sizes[17]; /* of the mappings in `tables`, in its order */
-	int table_fds[17]; /* owned by the objects */
+	size_t sizes[LOADER_TABLES]; /* of the mappings in `tables`, in its order */
+	int table_fds[LOADER_TABLES]; /* owned by the objects */
 	struct ring_buffer *ring;
 	loader_event_handler *handler; /* during loader_events_consume() */
 	void *handler_context;

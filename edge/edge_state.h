@@ -13,10 +13,11 @@
 #include "lb/lb_fragment_state.h"
 #include "lb/lb_guard_state.h"
 #include "lb/lb_state.h"
+#include "rtc/rtc_state.h"
 #include "vip/vip_state.h"
 
 /* Changes whenever the meaning of a byte below does: a daemon adopts tables of its own number only. */
-#define EDGE_ABI 4u
+#define EDGE_ABI 5u
 
 /* Flow and neighbour ages are counted in epochs of about eight seconds. */
 #define EDGE_EPOCH_MS 8192u
@@ -33,6 +34,10 @@
 /* A limit on reported packets is counted over this part of an epoch: an eighth of a second. */
 #define EDGE_TRACE_TICK_BITS 6u
 #define EDGE_TRACE_TICK_MS (EDGE_EPOCH_MS >> EDGE_TRACE_TICK_BITS)
+
+/* Wanted neighbours are told of once in such a part, and of so many of them by each worker: a flood to hosts that are not there is not user space's. */
+#define EDGE_WANTED_IN_TICK 32u
+#define EDGE_WANTED_PLACES 64u
 
 /* writer: ctrl, readers: workers */
 struct edge_config {
@@ -68,9 +73,13 @@ struct edge_counters {
 	uint64_t trace_hidden; /* packets that a trace asked for and did not get: above its limit, or the ring was full */
 	uint32_t trace_tick;   /* the one that trace_count is of */
 	uint32_t trace_count;  /* reported in it */
-	uint64_t unused[15];
+	uint32_t wanted_tick;  /* the one that wanted_count is of */
+	uint32_t wanted_count; /* neighbours asked for in it */
+	uint64_t wanted_hidden; /* that were not asked for: above the limit */
+	uint32_t wanted_asked[EDGE_WANTED_PLACES]; /* whom, in which tick */
 	struct dns_scratch dns __attribute__((aligned(64)));
 	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
+	struct rtc_scratch scratch; /* no count */
 };
 
 /* Pointers to the tables: a packet's context, and user space's hold on an engine. */
@@ -88,6 +97,9 @@ struct edge_tables {
 	struct lb_holding *holding;
 	struct lb_guards *guards;
 	struct lb_limiter *limiter;
+	struct rtc_tables *rtc;
+	struct rtc_sessions *sessions;
+	struct rtc_index *index;
 	struct dns_tables *dns;         /* says how many of the next two there are */
 	struct dns_bucket *dns_buckets; /* not for packets in the kernel, which look them up */
 	struct dns_block *dns_blocks;

@@ -151,6 +151,9 @@ static void a_fragment_is_of_one_service(void **state)
 	assert_true(rtc_ufrag_read(text, &mine, &got));
 	assert_false(rtc_ufrag_read(text, &other, &got));
 	assert_false(rtc_ufrag_read(text, &none, &got));
+	/* where there is no key, none of zeros is one */
+	rtc_ufrag_encode(&none.key[1], 1, &wanted, 99, text);
+	assert_false(rtc_ufrag_read(text, &none, &got));
 }
 
 static void addresses_do_not_show(void **state)

@@ -25,11 +25,20 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
 # Steps of a function at packet time that have a header of their own.
-STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h"]
+STEPS = ["lb/lb_flow.h", "lb/lb_held.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
+
+
+# A function that stands on another one: a media session is a balancer's service's, its agent one of the backends.
+BELOW = {"rtc": ["lb"]}
 
 
 def steps_of(function):
     return [each for each in STEPS if each.startswith(function + "/")]
+
+
+def packet_headers(function):
+    parts = [f"{function}/*_{part}.h" for part in ("wire", "state", "fast")] + steps_of(function)
+    return parts + [each for below in BELOW.get(function, []) for each in packet_headers(below)]
 
 
 FUNCTION_HEADERS = [f"{each}/*.h" for each in FUNCTIONS]
@@ -41,9 +50,9 @@ ROOMS = [
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
     *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
-       ["base/packet/*.h", f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each), None)
+       ["base/packet/*.h"] + packet_headers(each), None)
       for each in FUNCTIONS],
-    *[([f"{each}/*"], BASE, "own") for each in FUNCTIONS],
+    *[([f"{each}/*"], BASE + [f"{below}/*.h" for below in BELOW.get(each, [])], "own") for each in FUNCTIONS],
     (["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"],
      PACKET_PARTS + ["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"], None),
     (["edge/*"], BASE + FUNCTION_HEADERS, "own"),
@@ -56,6 +65,8 @@ ROOMS = [
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + MEDIA + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
@@ -65,7 +76,7 @@ ROOMS = [
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
                                                              "dataplane/control_channel.h",
-                                                             "ctrl/program/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
+                                                             "ctrl/program/*.h", "ctrl/session/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
                                                              "ctrl/api/openmetrics.h"], "own"),
     (["tests/*"], ["*"], None),
 ]
@@ -75,7 +86,7 @@ SYSTEM = [
     (["base/packet/*", "*_wire.h", "*_state.h", "*_fast.h", *STEPS, "edge/edge_event.h"], None),
     (["ebpf/*"], r"rte_"),
     (["dataplane/*"], r"bpf/"),
-    (["tests/perf/dpdk_bench.c"], r"bpf/"),
+    (["tests/perf/dpdk_bench.c", "tests/perf/dpdk_wire_bench.c"], r"bpf/"),
     (["ctrl/replay/engine_xdp.c", "tests/*"], r"rte_"),
     (["*"], r"rte_|bpf/"),
 ]

@@ -3,7 +3,7 @@
 
 #include "base/lib/verdict_text.h"
 #include "ctrl/api/openmetrics.h"
-#include "ctrl/daemon/daemon.h"
+#include "ctrl/daemon/sessions.h"
 #include "dataplane/control_channel.h"
 
 static void fastpath_metrics(const struct daemon *daemon, struct evbuffer *text)
@@ -166,6 +166,7 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	ports_metrics(daemon, text);
 	vip_metrics(daemon, text);
 	backend_metrics(daemon, text);
+	daemon_sessions_metrics(daemon->sessions, text);
 	edge_program_totals(programmer_program(daemon->programmer), &totals);
 	dns_link_metrics(daemon->dns, totals.dns, text);
 	openmetrics_family(text, "selvage_health_probes", "counter", "Health probes that ended.");

@@ -6,6 +6,7 @@
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "ctrl/daemon/daemon.h"
+#include "ctrl/daemon/sessions.h"
 
 /* Text records of the store, parsed for one reconcile. */
 struct records {
@@ -278,6 +279,8 @@ static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_re
 		.drain_count = records.drain_count,
 		.pins = records.pins,
 		.pin_count = records.pin_count,
+		.ufrag_secrets = daemon->sessions->secrets.items,
+		.ufrag_secret_count = daemon->sessions->secrets.count,
 		.dns = dns,
 		.dns_count = dns_link_addresses(daemon->config, dns, array_length(dns)),
 		.hash_seed = daemon->hash_seed,
@@ -420,6 +423,7 @@ static void alarms_set(struct daemon *daemon)
 	}
 	if (daemon->apply_failed)
 		alarm_note(daemon, "Tables", daemon->apply_error);
+	daemon_sessions_alarms(daemon->sessions, alarm_note);
 	if (!dns_link_connected(daemon->dns))
 		alarm_note(daemon, "DNS", "selvage-dns is not running: queries that packets' cache does not hold are not answered");
 	if (daemon->probes_late)
@@ -536,6 +540,7 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	if (!catalogue_ready(daemon->catalogue) || !daemon->hash_seed_known)
 		return;
 	daemon_interfaces_find(daemon);
+	daemon_sessions_secrets(daemon->sessions);
 	reconcile_now(daemon, &result);
 	if (!daemon->reconciled)
 		health_adopt(daemon, &result);
@@ -550,6 +555,8 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	daemon->result = result;
 	catalogue_release(daemon->catalogue);
 	tables_apply(daemon);
+	daemon_sessions_places(daemon->sessions);
+	daemon_sessions_begin(daemon->sessions);
 	dns_set(daemon);
 	interfaces_attach(daemon);
 	announcements_set(daemon);
@@ -579,5 +586,6 @@ void daemon_inspect(evutil_socket_t fd, short what, void *context)
 	interfaces_attach(daemon);
 	daemon->probes_late = delayed != daemon->probes_delayed;
 	daemon->probes_delayed = delayed;
+	daemon_sessions_inspect(daemon->sessions);
 	alarms_set(daemon);
 }

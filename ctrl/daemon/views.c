@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctrl/daemon/daemon.h"
+#include "ctrl/daemon/sessions.h"
 
 static json_t *text_list(const char *joined)
 {
@@ -312,6 +312,7 @@ json_t *daemon_view_status(void *context)
 		edge_program_totals(programmer_program(daemon->programmer), &totals);
 		json_object_set_new(status, "dns", dns_link_status(daemon->dns, totals.dns));
 	}
+	json_object_set_new(status, "sessions", daemon_sessions_status(daemon->sessions));
 	if (daemon->flows_known)
 		json_object_set_new(status, "flows", json_integer((json_int_t)daemon->flows));
 	return status;

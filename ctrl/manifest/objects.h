@@ -154,6 +154,13 @@ struct service_port {
 	const char *app_protocol;
 };
 
+#define APP_PROTOCOL_WEBRTC "selvage.io/webrtc" /* calls, forwarded by session */
+
+static inline bool service_port_is_webrtc(const struct service_port *port)
+{
+	return __builtin_strcmp(port->app_protocol, APP_PROTOCOL_WEBRTC) == 0;
+}
+
 /* selvage.io/health-check and its companions. */
 struct service_health {
 	enum service_check check;
@@ -214,11 +221,18 @@ struct service {
 	struct service_rate limit_new_flows, limit_packets; /* of each client's prefix */
 	struct service_rate limit_new_flows_total;          /* of all clients together */
 	uint32_t limit_flows;                               /* recorded ones; 0: no limit */
+	uint32_t limit_flows_per_client;                    /* of each client's prefix */
 	uint8_t limit_prefix_ipv4, limit_prefix_ipv6;       /* bits that make a client */
 	const struct service_quic_server *quic_servers; /* 0: not routed by connection id */
 	size_t quic_server_count;
 	uint8_t quic_server_length; /* bytes of every id, 1 to 8 */
 	uint8_t quic_config;        /* 0 to 6 */
+	/* Of ports with APP_PROTOCOL_WEBRTC: */
+	bool dscp_given;
+	uint8_t dscp;              /* that their packets leave with; else what they came with */
+	uint32_t limit_sessions;   /* 0: as many as there is room for */
+	struct service_rate limit_session_packets; /* of each session, in either direction */
+	struct service_rate limit_stun; /* of each client's prefix: STUN requests that are answered here; a burst of 0: the default */
 	struct service_health health;
 };
 

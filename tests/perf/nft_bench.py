@@ -52,7 +52,7 @@ class Way:
         self.link("b", "eth0", BACKEND, "n", "b0", "10.91.2.1")
         run("ip", "-n", self.names["b"], "route", "add", "default", "via", "10.91.2.1")
         self.target = VIP
-        (self.nft if kind == "nft" else self.selvage)()
+        getattr(self, kind)()
 
     def link(self, a, a_name, a_address, b, b_name, b_address, length="/24"):
         run("ip", "link", "add", a_name, "netns", self.names[a], "type", "veth", "peer", "name", b_name, "netns", self.names[b])
@@ -68,8 +68,8 @@ class Way:
     def inside(self, part, *words, stdin=None):
         return run(*self.words(part, *words), stdin=stdin)
 
-    def start(self, part, *words):
-        process = subprocess.Popen(self.words(part, *words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def start(self, part, *words, **more):
+        process = subprocess.Popen(self.words(part, *words), **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **more}, text=True)
         self.stack.callback(end, process)
         return process
 
