@@ -163,16 +163,17 @@ PACKET_INLINE uint64_t dns_name_read(const struct packet *packet, struct dns_scr
 
 /* --- entries ------------------------------------------------------------------------------------------------------------ */
 
-PACKET_INLINE uint64_t dns_bucket_search(const struct dns_bucket *bucket, uint64_t signature)
+/* 1 + the place of the word with this signature; 0: none. */
+PACKET_INLINE uint32_t dns_bucket_search(const struct dns_bucket *bucket, uint64_t signature)
 {
-	uint64_t found = 0;
+	uint32_t found = 0;
 
 #pragma GCC unroll 8
 	for (uint32_t way = 0; way < DNS_WAYS; way++) {
 		uint64_t word = load_once(bucket->words[way]);
 
 		if (word >> DNS_BLOCK_BITS == signature)
-			found = word;
+			found = way + 1;
 	}
 	return found;
 }
@@ -192,30 +193,39 @@ PACKET_INLINE uint64_t dns_name_differs(const struct dns_scratch *scratch, const
 	return differ;
 }
 
-/* The entry for the query; NULL: `ret_result` says why there is none. */
+/*
+ * The entry for the query; NULL: there is none. `ret_version` is read before anything of the entry, and the bucket once more after
+ * that: so it is this entry's, and not of what the block became when the entry had gone.
+ */
 PACKET_INLINE struct dns_entry *dns_entry_find(const struct dns_access *access, const struct dns_tables *tables,
-					       struct dns_scratch *scratch, uint64_t hash)
+					       struct dns_scratch *scratch, uint64_t hash, uint64_t *ret_version)
 {
 	uint32_t key = (scratch->opt_flags & DNS_OPT_DO ? DNS_ENTRY_DNSSEC : 0) |
 		       (scratch->query_flags & DNS_FLAG_CHECKING_DISABLED ? DNS_ENTRY_UNCHECKED : 0);
 	const struct dns_bucket *bucket = dns_bucket_at(access, dns_name_bucket(hash) & tables->bucket_mask);
 	struct dns_block *block;
 	struct dns_entry *entry;
+	uint32_t place;
 	uint64_t word;
 
 	scratch->result = DNS_RESULT_MISS;
 	if (!bucket)
 		return NULL;
-	word = dns_bucket_search(bucket, dns_signature(hash, scratch->type, key));
-	if (!word)
-		word = dns_bucket_search(bucket, dns_signature(hash, 0, key));
-	if (!word)
+	place = dns_bucket_search(bucket, dns_signature(hash, scratch->type, key));
+	if (!place)
+		place = dns_bucket_search(bucket, dns_signature(hash, 0, key));
+	if (!place)
 		return NULL;
+	place = (place - 1) & (DNS_WAYS - 1);
+	word = load_once(bucket->words[place]);
 	scratch->block = (uint32_t)word & ((1u << DNS_BLOCK_BITS) - 1);
 	block = dns_block_at(access, scratch->block);
 	if (!block)
 		return NULL;
 	entry = &block->entry;
+	*ret_version = load_once(entry->version);
+	if (*ret_version & 1 || load_once(bucket->words[place]) != word)
+		return NULL;
 	if (entry->name_length != scratch->name_length || (entry->type && entry->type != scratch->type) ||
 	    (entry->flags & (DNS_ENTRY_DNSSEC | DNS_ENTRY_UNCHECKED)) != key ||
 	    dns_name_differs(scratch, (const uint64_t *)(block + 1), 0, DNS_WORDS_HEAD))
@@ -413,7 +423,9 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 	if (row == 0)
 		return false;
 	answer->version = load_once(zone->version);
-	if (answer->version & 1 || dns_name_exists(&tables->names, hash))
+	/* once more, now that its version is known: the row may have become another zone's */
+	if (answer->version & 1 || dns_zone_match(tables, scratch, load_once(scratch->zone_length)) != row ||
+	    dns_name_exists(&tables->names, hash))
 		return false;
 	answer->zone = zone;
 	answer->flags = zone->header_flags | dns_flags_copied(scratch);
@@ -431,19 +443,19 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables *tables, const struct packet *packet,
 			      struct dns_scratch *scratch, struct dns_answer *answer)
 {
+	uint64_t hash, version = 0;
 	struct dns_entry *entry;
-	uint64_t hash;
 
 	scratch->result = DNS_RESULT_UNUSUAL;
 	if (!dns_query_read(packet, scratch))
 		return false;
 	hash = dns_name_read(packet, scratch, tables->seed);
-	entry = dns_entry_find(access, tables, scratch, hash);
+	entry = dns_entry_find(access, tables, scratch, hash, &version);
 	if (!entry)
 		return dns_zone_answer(tables, packet, scratch, hash, answer);
 	answer->entry = entry;
-	answer->version = load_once(entry->version);
-	return !(answer->version & 1) && dns_entry_answer(tables, packet, scratch, entry, answer);
+	answer->version = version;
+	return dns_entry_answer(tables, packet, scratch, entry, answer);
 }
 
 /* Whether what was copied is one answer, not the halves of two. */
