@@ -400,6 +400,33 @@ static void the_packaged_file_holds_the_defaults(void **state)
 	assert_int_equal(config.health.rise, 2);
 	assert_int_equal(config.health.fall, 3);
 	assert_int_equal(config.health.jitter_percent, 10);
+	assert_true(config.dns.enabled && config.dns.autopath);
+	assert_string_equal(config.dns.cluster_domain, "cluster.local");
+	assert_int_equal(config.dns.cache_bytes, 64 << 20);
+	assert_int_equal(config.dns.ttl_max_seconds, 86400);
+	assert_int_equal(config.dns.negative_ttl_max_seconds, 900);
+	assert_int_equal(config.dns.stale_seconds, 86400);
+	assert_int_equal(config.dns.stale_wait_ms, 1800);
+	assert_int_equal(config.dns.hedge_percent, 10);
+	assert_int_equal(config.dns.forwards[0].upstreams[2].protocol, DNS_PROTOCOL_TLS);
+	assert_int_equal(config.dns.forwards[0].upstreams[2].endpoint.port, 853);
+	config_done(&config);
+}
+
+/* Whoever resolves by itself validates; forwarders may not hand signatures on. */
+static void dnssec_is_on_without_upstreams(void **state)
+{
+	static const char recursion[] = "dns: {listen: [127.0.0.1]}\n";
+	static const char forwarding[] = "dns: {listen: [127.0.0.1], upstreams: [10.0.0.1]}\n";
+	struct yaml_problems problems;
+	struct config config;
+
+	yaml_problems_init(&problems, "t.yaml");
+	assert_int_equal(config_parse("t.yaml", recursion, strlen(recursion), &config, &problems), 0);
+	assert_true(config.dns.validate);
+	config_done(&config);
+	assert_int_equal(config_parse("t.yaml", forwarding, strlen(forwarding), &config, &problems), 0);
+	assert_false(config.dns.validate);
 	config_done(&config);
 }
 
@@ -420,6 +447,7 @@ int main(void)
 		cmocka_unit_test(exploding_aliases_are_refused),
 		cmocka_unit_test(files_that_cannot_be_read_are_refused),
 		cmocka_unit_test(the_packaged_file_holds_the_defaults),
+		cmocka_unit_test(dnssec_is_on_without_upstreams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

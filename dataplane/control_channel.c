@@ -259,16 +259,21 @@ int channel_events_fd(const struct channel *channel)
 int channel_events_consume(struct channel *channel, void (*handler)(const struct edge_event *event, void *context),
 			   void *context)
 {
-	struct edge_event event;
+	/* One thread reads events, one at a time: they are too large for its stack. */
+	static union {
+		struct edge_event event;
+		uint8_t room[sizeof(struct edge_event) + EDGE_EVENT_BYTES_MAX];
+	} buffer;
 	int count = 0;
 
 	while (count < EVENTS_AT_ONCE) {
-		ssize_t length = recv(channel->events_fd, &event, sizeof(event), MSG_DONTWAIT);
+		ssize_t length = recv(channel->events_fd, &buffer, sizeof(buffer), MSG_DONTWAIT);
 
 		if (length <= 0)
 			break;
-		if (length == sizeof(event) && event.captured <= sizeof(event.bytes))
-			handler(&event, context);
+		if ((size_t)length >= sizeof(buffer.event) && buffer.event.captured <= EDGE_EVENT_BYTES_MAX &&
+		    (size_t)length == edge_event_size(buffer.event.captured))
+			handler(&buffer.event, context);
 		count++;
 	}
 	return count;

@@ -91,8 +91,7 @@ static int take_over(struct control_server *server, struct channel_message *answ
 	const struct runtime_tables *tables = runtime->tables;
 
 	log_info("another selvage-dpdk takes over");
-	store_once(runtime->stop, true);
-	rte_eal_mp_wait_lcore();
+	runtime_stop(runtime);
 	answer->port_count = runtime->port_count;
 	if (tables) {
 		answer->counter_sets = tables->counter_sets;

@@ -33,6 +33,7 @@ struct port {
 	bool carrier;
 	bool attached; /* writer: control; packets go through the program */
 	uint16_t rx_queues, tx_queues;
+	int wait_fds[DPDK_WORKERS_MAX]; /* by receive queue: readable when packets wait; -1: this driver has no such */
 	bool tx_shared; /* there are fewer queues than threads: a lock goes with each */
 	rte_spinlock_t tx_locks[DPDK_WORKERS_MAX + 1];
 	struct port_counts counts[DPDK_WORKERS_MAX + 1];
@@ -55,7 +56,8 @@ struct runtime {
 	struct rte_mempool *pool;
 	struct rte_rcu_qsbr *rcu;
 	const struct runtime_tables *tables; /* NULL: none yet; writer: control, readers: workers */
-	bool stop;
+	bool stop;    /* by runtime_stop() */
+	int wake_fd;  /* readable once `stop` is set */
 	int events[2]; /* workers write to the second, selvaged gets a copy of the first */
 	uint32_t idle_us_max;
 };
@@ -67,6 +69,8 @@ void runtime_quiesce(struct runtime *runtime);
 /* Workers see these tables from now on; the former ones are given back. Takes over `message`'s descriptors on success. */
 must_check int runtime_tables_use(struct runtime *runtime, const struct channel_message *message, const int *fds,
 				  struct error *error);
+/* Ends the workers, and returns when they have ended. */
+void runtime_stop(struct runtime *runtime);
 /* NULL: no such port. */
 struct port *runtime_port_find(struct runtime *runtime, uint32_t ifindex);
 

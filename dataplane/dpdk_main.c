@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -276,6 +277,9 @@ static int runtime_start(struct runtime *runtime, const struct options *options,
 	runtime->rcu = rte_zmalloc("rcu", rte_rcu_qsbr_get_memsize(DPDK_WORKERS_MAX), RTE_CACHE_LINE_SIZE);
 	if (!runtime->rcu || rte_rcu_qsbr_init(runtime->rcu, DPDK_WORKERS_MAX) != 0)
 		return error_set(error, ENOMEM, "no memory");
+	runtime->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (runtime->wake_fd < 0)
+		return error_set(error, errno, "making a descriptor to wake workers by: %s", strerror(errno));
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, runtime->events) < 0 ||
 	    setsockopt(runtime->events[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
 		return error_set(error, errno, "making a socket for events: %s", strerror(errno));
@@ -440,8 +444,7 @@ static int serve(struct runtime *runtime, const struct options *options, int sig
 		log_info("running with %u workers; control channel in %s", runtime->workers, options->run_directory);
 		control_run(runtime, server, epoll_fd);
 		log_info("ending");
-		store_once(runtime->stop, true);
-		rte_eal_mp_wait_lcore();
+		runtime_stop(runtime);
 		for (uint32_t i = 0; i < runtime->port_count && !control_server_taken_over(server); i++)
 			port_close(&runtime->ports[i]);
 	}

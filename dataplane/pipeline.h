@@ -171,9 +171,62 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 
 #define PIPELINE_AHEAD 4u /* packets whose first line is asked for while another is handled */
 
-/* Asks for the first bytes of the packets of a burst that come next: for each of them, before packet `next` is handled. */
-static __rte_always_inline void pipeline_prefetch(struct rte_mbuf **packets, uint16_t count, uint16_t next)
+#define PIPELINE_TABLES_AHEAD 2u /* packets whose places in the tables are */
+
+/*
+ * Asks for the lines of the filter and of the flow table that a packet will need, if it is a client's and a plain one; what it
+ * guesses wrongly costs two lines. Packets that begin flows go to random places of two tables that no cache holds, and where those
+ * are is known from their headers alone; for others it would be a waste (pipeline_floods()).
+ */
+static __rte_always_inline void pipeline_prefetch_flow(const struct edge_tables *tables, const struct rte_mbuf *mbuf)
+{
+	const struct ethernet_header *ethernet = rte_pktmbuf_mtod(mbuf, const struct ethernet_header *);
+	const struct ipv4_header *ipv4 = (const struct ipv4_header *)(ethernet + 1);
+	const struct ipv6_header *ipv6 = (const struct ipv6_header *)(ethernet + 1);
+	struct address source, destination;
+	const struct be16 *ports;
+	uint8_t protocol;
+	uint64_t hash;
+	bool is_ipv6;
+
+	if (unlikely(mbuf->data_len < sizeof(*ethernet) + sizeof(*ipv6) + 4))
+		return; /* IPv4 without data, too: it can wait */
+	is_ipv6 = ethernet->ethertype.raw == BE16(ETHERTYPE_IPV6);
+	if (is_ipv6) {
+		protocol = ipv6->next_header;
+		source = address_from_wire6(ipv6->source);
+		destination = address_from_wire6(ipv6->destination);
+		ports = (const struct be16 *)(ipv6 + 1);
+	} else {
+		if (ethernet->ethertype.raw != BE16(ETHERTYPE_IPV4) || ipv4->version_ihl != 0x45)
+			return;
+		protocol = ipv4->protocol;
+		source = address_from_ipv4(ipv4->source.raw);
+		destination = address_from_ipv4(ipv4->destination.raw);
+		ports = (const struct be16 *)(ipv4 + 1);
+	}
+	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
+		return;
+	hash = lb_flow_hash(tables->lb->hash_seed, &source, ports[0], &destination, ports[1], protocol, is_ipv6);
+	rte_prefetch0(tables->filter->sets[lb_filter_set(hash)]);
+	rte_prefetch0(lb_flow_bucket(tables->flows, hash));
+}
+
+/* Whether so many of a burst began flows that the next one is worth a look ahead into the tables. */
+static __rte_always_inline bool pipeline_floods(uint32_t new_flows, uint16_t count)
+{
+	return new_flows * 4 > count;
+}
+
+/*
+ * Asks for what the packets of a burst that come next will need, before packet `next` is handled: their first bytes, and when
+ * those are here, their places in the tables (`tables` NULL: not these).
+ */
+static __rte_always_inline void pipeline_prefetch(const struct edge_tables *tables, struct rte_mbuf **packets, uint16_t count,
+						  uint16_t next)
 {
 	for (uint32_t i = next ? next + PIPELINE_AHEAD : 0; i <= next + PIPELINE_AHEAD && i < count; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
+	for (uint32_t i = next ? next + PIPELINE_TABLES_AHEAD : 0; tables && i <= next + PIPELINE_TABLES_AHEAD && i < count; i++)
+		pipeline_prefetch_flow(tables, packets[i]);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <dirent.h>
 #include <linux/if.h>
 #include <rte_bus_vdev.h>
 #include <rte_dev.h>
@@ -108,11 +109,79 @@ static int queues_setup(struct runtime *runtime, struct port *port)
 	return code;
 }
 
+/* --- what to wait on ----------------------------------------------------------------------------------------------------- */
+
+/* The process' sockets of one domain, in the order in which they were opened. Returns how many there are. */
+static size_t sockets_list(int domain, int *ret_fds, size_t most)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	size_t count = 0;
+
+	while (directory && (entry = readdir(directory))) {
+		int fd = atoi(entry->d_name), its = 0;
+		socklen_t length = sizeof(its);
+		size_t place;
+
+		if (*entry->d_name == '.' || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &its, &length) < 0 || its != domain)
+			continue;
+		for (place = count; place > 0 && place <= most && ret_fds[place - 1] > fd; place--) {
+			if (place < most)
+				ret_fds[place] = ret_fds[place - 1];
+		}
+		if (place < most)
+			ret_fds[place] = fd;
+		count += count < most;
+	}
+	if (directory)
+		closedir(directory);
+	return count;
+}
+
+/* Drivers over a socket of the kernel do not say which it is, but it was not there before the driver was. */
+static int sockets_domain(const char *device)
+{
+	if (strncmp(device, "net_af_packet", strlen("net_af_packet")) == 0)
+		return AF_PACKET;
+	return strncmp(device, "net_af_xdp", strlen("net_af_xdp")) == 0 ? AF_XDP : -1;
+}
+
+#define SOCKETS_MAX 256u
+
+struct sockets {
+	int fds[SOCKETS_MAX];
+	size_t count;
+};
+
+static void wait_fds_find(struct port *port, const struct sockets *before)
+{
+	struct sockets now;
+	size_t added = 0;
+
+	now.count = sockets_list(sockets_domain(port->device), now.fds, SOCKETS_MAX);
+	for (size_t i = 0; i < now.count; i++) {
+		bool old = false;
+
+		for (size_t j = 0; j < before->count; j++)
+			old |= before->fds[j] == now.fds[i];
+		if (!old && added < DPDK_WORKERS_MAX)
+			port->wait_fds[added] = now.fds[i];
+		added += !old;
+	}
+	for (size_t i = 0; added != port->rx_queues && i < DPDK_WORKERS_MAX; i++)
+		port->wait_fds[i] = -1; /* one for each queue, or none is known */
+}
+
 int port_open(struct runtime *runtime, struct port *port, uint32_t number, struct error *error)
 {
 	struct rte_eth_dev_info info;
-	int code = device_probe(port, number, error);
+	struct sockets before;
+	int code;
 
+	for (size_t i = 0; i < DPDK_WORKERS_MAX; i++)
+		port->wait_fds[i] = -1;
+	before.count = sockets_list(sockets_domain(port->device), before.fds, SOCKETS_MAX);
+	code = device_probe(port, number, error);
 	if (code)
 		return code;
 	for (size_t i = 0; i < array_length(port->tx_locks); i++)
@@ -130,6 +199,8 @@ int port_open(struct runtime *runtime, struct port *port, uint32_t number, struc
 				 port->device, port->rx_queues, rte_strerror(-code));
 	}
 	port->tx_shared = port->tx_queues <= runtime->workers;
+	if (before.count < SOCKETS_MAX && sockets_domain(port->device) >= 0)
+		wait_fds_find(port, &before);
 	/* Neighbour solicitations come to groups of many names. */
 	if (rte_eth_allmulticast_enable(port->id) < 0)
 		log_debug("%s: this driver does not choose among multicast", port->name);

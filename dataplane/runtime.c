@@ -68,3 +68,13 @@ int runtime_tables_use(struct runtime *runtime, const struct channel_message *me
 	log_info("tables taken over from selvaged");
 	return 0;
 }
+
+void runtime_stop(struct runtime *runtime)
+{
+	uint64_t one = 1;
+
+	store_once(runtime->stop, true);
+	if (write(runtime->wake_fd, &one, sizeof(one)) < 0)
+		log_warning("waking the workers: %s", strerror(errno));
+	rte_eal_mp_wait_lcore();
+}

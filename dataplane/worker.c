@@ -7,6 +7,7 @@
 #include <linux/if_packet.h>
 #include <rte_malloc.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -17,7 +18,10 @@
 #define IDLE_SPINS 64u         /* empty rounds before the first nap: traffic that pauses is not idle */
 #define IDLE_FIRST_US 8u
 #define IDLE_PER_NAP 2u        /* rounds between two naps of one length */
+#define IDLE_WAIT_STEP 4u      /* from naps of this length on (8, 16, 32, 64 us) it waits for packets instead, if it can */
+#define IDLE_WAIT_MS 10000
 #define WORKLOAD_SEGMENTS 16u
+#define EVENT_SEGMENTS 64u
 
 struct worker {
 	struct runtime *runtime;
@@ -32,35 +36,56 @@ struct worker {
 	struct rte_mbuf *workload[DPDK_BURST];
 	uint32_t workload_ifindex[DPDK_BURST];
 	unsigned int workload_count;
+	bool floods; /* the last burst began many flows */
+	int wait_fd; /* an epoll of all queues of this worker; -1: not every driver has something to wait on */
+	bool woken;  /* and no packet came since: what woke it goes on doing so */
 };
 
 /* --- telling selvaged ---------------------------------------------------------------------------------------------------- */
+
+/* A packet's bytes as they lie; returns how many parts. */
+static size_t event_parts(const struct rte_mbuf *mbuf, uint32_t length, struct iovec *parts)
+{
+	size_t count = 0;
+
+	for (; mbuf && length && count < EVENT_SEGMENTS; mbuf = mbuf->next) {
+		uint32_t part = RTE_MIN(length, (uint32_t)mbuf->data_len);
+
+		parts[count++] = (struct iovec){rte_pktmbuf_mtod(mbuf, void *), part};
+		length -= part;
+	}
+	return count;
+}
 
 /* What the reader is too slow for is lost, as from the ring buffer of XDP. */
 static void report_send(void *context, enum edge_event_kind kind, uint32_t ifindex, const struct rte_mbuf *mbuf,
 			const struct decision *decision)
 {
+	static uint8_t none[EDGE_EVENT_BYTES];
 	struct worker *worker = context;
-	struct edge_event event = {.kind = kind, .ifindex = ifindex, .decision = *decision};
 	struct edge_counters *counters = worker->tables.counters;
+	struct edge_event event = {.kind = kind, .ifindex = ifindex, .decision = *decision};
+	struct iovec parts[EVENT_SEGMENTS + 2] = {{&event, offsetof(struct edge_event, bytes)}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1};
 	struct timespec now;
 
-	if (kind == EDGE_EVENT_TRACE &&
-	    !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms))
+	if (kind == EDGE_EVENT_TRACE ? !edge_trace_admit(worker->tables.config, counters, worker->clock.now_ms) :
+				       !edge_wanted_admit(counters, decision, worker->clock.now_ms))
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	event.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	if (kind == EDGE_EVENT_TRACE) {
-		const void *bytes;
+		uint32_t snaplen = worker->tables.config->trace_snaplen;
+		uint32_t most = snaplen ? RTE_MIN(snaplen, EDGE_EVENT_BYTES_MAX) : EDGE_EVENT_BYTES;
 
 		event.length = mbuf->pkt_len;
-		event.captured = RTE_MIN(mbuf->pkt_len, EDGE_EVENT_BYTES);
-		bytes = rte_pktmbuf_read(mbuf, 0, event.captured, event.bytes);
-		if (bytes && bytes != event.bytes)
-			memcpy(event.bytes, bytes, event.captured);
+		event.captured = mbuf->nb_segs > EVENT_SEGMENTS ? mbuf->data_len : mbuf->pkt_len;
+		event.captured = RTE_MIN(event.captured, most);
+		message.msg_iovlen += event_parts(mbuf, event.captured, parts + 1);
 	}
-	if (send(worker->runtime->events[1], &event, sizeof(event), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-	    kind == EDGE_EVENT_TRACE)
+	if (event.captured < EDGE_EVENT_BYTES)
+		parts[message.msg_iovlen++] = (struct iovec){none, EDGE_EVENT_BYTES - event.captured};
+	if (sendmsg(worker->runtime->events[1], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && kind == EDGE_EVENT_TRACE)
 		counters->trace_hidden++;
 }
 
@@ -158,14 +183,18 @@ static void burst_handle(struct worker *worker, uint32_t place, struct rte_mbuf 
 {
 	const struct port *port = &worker->runtime->ports[place];
 	struct edge_ingress ingress = edge_ingress(worker->tables.config, port->ifindex, worker->clock);
+	const struct edge_tables *ahead = worker->floods ? &worker->tables : NULL;
+	uint32_t new_flows = 0;
 
 	for (uint16_t i = 0; i < count; i++) {
 		struct decision decision = {0};
 
-		pipeline_prefetch(packets, count, i);
+		pipeline_prefetch(ahead, packets, count, i);
 		pipeline_run(&worker->tables, &ingress, packets[i], report_send, worker, &decision);
+		new_flows += decision.flags & DECISION_NEW_FLOW;
 		packet_send(worker, place, &decision, packets[i]);
 	}
+	worker->floods = pipeline_floods(new_flows / DECISION_NEW_FLOW, count);
 	burst_send(worker, place);
 }
 
@@ -223,6 +252,44 @@ static void tables_take(struct worker *worker)
 
 /* --- idleness ------------------------------------------------------------------------------------------------------------ */
 
+/* What a worker can wait on: all of its queues and the end, or nothing. */
+static int wait_open(const struct worker *worker)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = worker->runtime->wake_fd};
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+	bool good = fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, worker->runtime->wake_fd, &event) == 0;
+
+	for (uint32_t i = 0; good && i < worker->runtime->port_count; i++) {
+		const struct port *port = &worker->runtime->ports[i];
+
+		if (worker->number >= port->rx_queues)
+			continue;
+		event.data.fd = port->wait_fds[worker->number];
+		good = event.data.fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, event.data.fd, &event) == 0;
+	}
+	if (!good && fd >= 0)
+		close(fd);
+	return good ? fd : -1;
+}
+
+/* Until a packet comes, or an error of the socket below: that is taken away by asking for it. */
+static void worker_wait(struct worker *worker)
+{
+	struct epoll_event events[CHANNEL_PORTS_MAX];
+	int count, value;
+
+	rte_rcu_qsbr_thread_offline(worker->runtime->rcu, worker->number);
+	count = epoll_wait(worker->wait_fd, events, CHANNEL_PORTS_MAX, IDLE_WAIT_MS);
+	rte_rcu_qsbr_thread_online(worker->runtime->rcu, worker->number);
+	for (int i = 0; i < count; i++) {
+		socklen_t length = sizeof(value);
+
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			(void)getsockopt(events[i].data.fd, SOL_SOCKET, SO_ERROR, &value, &length);
+	}
+	worker->woken = count > 0;
+}
+
 /* Naps that double while nothing comes. No reader of tables meanwhile. */
 static void worker_nap(struct worker *worker, uint32_t empty_rounds)
 {
@@ -230,6 +297,10 @@ static void worker_nap(struct worker *worker, uint32_t empty_rounds)
 	uint64_t us = step < 16 ? (uint64_t)IDLE_FIRST_US << step : UINT32_MAX;
 	struct timespec nap;
 
+	if (step >= IDLE_WAIT_STEP && worker->wait_fd >= 0 && !worker->woken) {
+		worker_wait(worker);
+		return;
+	}
 	if (us > worker->runtime->idle_us_max)
 		us = worker->runtime->idle_us_max;
 	nap = (struct timespec){0, (long)us * 1000};
@@ -252,14 +323,16 @@ int worker_run(void *argument)
 	worker->stack = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (worker->stack < 0)
 		log_error("opening a packet socket: %s; local workloads get nothing", strerror(errno));
+	worker->wait_fd = runtime->idle_us_max ? wait_open(worker) : -1;
 	prctl(PR_SET_TIMERSLACK, 1000ul, 0, 0, 0);
 	rte_rcu_qsbr_thread_register(runtime->rcu, worker->number);
 	rte_rcu_qsbr_thread_online(runtime->rcu, worker->number);
 	while (!load_once(runtime->stop)) {
 		tables_take(worker);
-		if (worker_round(worker))
+		if (worker_round(worker)) {
 			empty_rounds = 0;
-		else if (++empty_rounds >= IDLE_SPINS && runtime->idle_us_max)
+			worker->woken = false;
+		} else if (++empty_rounds >= IDLE_SPINS && runtime->idle_us_max)
 			worker_nap(worker, empty_rounds);
 		rte_rcu_qsbr_quiescent(runtime->rcu, worker->number);
 	}

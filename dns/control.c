@@ -467,6 +467,19 @@ static json_t *names_handle(struct control *control, const json_t *message)
 	return json_pack("{s:s, s:I}", "op", "names", "version", control->version);
 }
 
+/* What other servers said about names that are steered now. */
+static void hosts_flush(struct control *control)
+{
+	struct dns_name host;
+	json_t *policy;
+	size_t i;
+
+	json_array_foreach(control->policies, i, policy) {
+		if (name_get(policy, "host", &host))
+			resolver_flush(control->parts.resolver, &host);
+	}
+}
+
 static json_t *steering_handle(struct control *control, const json_t *message)
 {
 	json_t *policies = json_object_get(message, "policies");
@@ -478,6 +491,7 @@ static json_t *steering_handle(struct control *control, const json_t *message)
 	}
 	json_decref(control->policies);
 	control->policies = json_incref(policies);
+	hosts_flush(control);
 	changed(control);
 	return NULL;
 }

@@ -213,6 +213,14 @@ void feed_own(struct feed *feed, const struct answer_key *key, const uint8_t *me
 	message_put(feed, message, length, &how);
 }
 
+void feed_led(struct feed *feed, const uint8_t *message, size_t length, bool dnssec_ok)
+{
+	struct dns_put how = {.dnssec_ok = dnssec_ok, .extended_error = -1};
+
+	if (feed->cache)
+		message_put(feed, message, length, &how);
+}
+
 void feed_remove(struct feed *feed, const struct answer_key *key)
 {
 	struct dns_key own = {.name_length = key->name.length, .type = key->type, .checking_disabled = key->checking_disabled};

@@ -34,6 +34,8 @@ void feed_on_ready(struct feed *feed, feed_ready *ready, void *context);
 void feed_answer(struct feed *feed, const struct answer *answer, uint64_t now_ms, bool stale);
 /* An answer of an own zone, for queries with and without DO; good until the name changes. */
 void feed_own(struct feed *feed, const struct answer_key *key, const uint8_t *message, size_t length, uint32_t life_s);
+/* What a search list was led to, for queries with or without DO; forgotten when a name of the cluster appears. */
+void feed_led(struct feed *feed, const uint8_t *message, size_t length, bool dnssec_ok);
 void feed_remove(struct feed *feed, const struct answer_key *key);
 void feed_flush(struct feed *feed, const struct dns_name *below);
 /*

@@ -64,7 +64,7 @@ struct resolver {
 	uint32_t rotation;
 	uint64_t results[RESULT_COUNT], transports[DNS_OVER_COUNT];
 	uint64_t autopath_saved, renewals, cookies_bad;
-	uint64_t latency[LATENCY_BUCKETS];
+	uint64_t latency[LATENCY_BUCKETS], latency_sum_us;
 };
 
 const char *resolver_result_name(enum resolver_result result)
@@ -97,6 +97,7 @@ static void latency_note(struct resolver *resolver, uint64_t took_us)
 	while (bucket + 1 < LATENCY_BUCKETS && took_us >= 1ull << bucket)
 		bucket++;
 	resolver->latency[bucket]++;
+	resolver->latency_sum_us += took_us;
 }
 
 /* What is to be said; the message may be NULL: code and question alone. */
@@ -299,6 +300,22 @@ static size_t message_compose(const struct dns_request *request, const uint8_t *
 	return dns_writer_end(&writer);
 }
 
+/* Packets' cache knows its age by the moment that it is put. */
+static void led_feed(struct resolver *resolver, const struct dns_request *request, const uint8_t *message, size_t length,
+		     uint32_t age)
+{
+	static uint8_t copy[DNS_MESSAGE_MAX];
+	struct dns_record record;
+	struct dns_walk walk;
+
+	memcpy(copy, message, length);
+	if (dns_walk_start(&walk, copy, length) < 0)
+		return;
+	while (dns_walk_next(&walk, &record) > 0)
+		dns_put32(copy + record.ttl_offset, record.ttl > age ? record.ttl - age : 0);
+	feed_led(resolver->feed, copy, length, request->query.dnssec_ok);
+}
+
 /* Ends a request with a kept or new answer for `asked`. */
 static void request_finish_answer(struct resolver *resolver, struct dns_request *request, const struct answer *answer,
 				  enum resolver_result result, bool stale)
@@ -330,6 +347,9 @@ static void request_finish_answer(struct resolver *resolver, struct dns_request 
 		if (request->candidate) {
 			resolver->autopath_saved += request->candidate;
 			outcome.result = stale ? RESULT_STALE : RESULT_AUTOPATH;
+			dns_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
+			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL)
+				led_feed(resolver, request, composed, outcome.length, outcome.age);
 		}
 	}
 	request_finish(resolver, request, &outcome);
@@ -857,9 +877,9 @@ json_t *resolver_json(const struct resolver *resolver)
 		json_object_set_new(over, transports[i], json_integer((json_int_t)resolver->transports[i]));
 	for (size_t i = 0; i < resolver->upstream_count; i++)
 		json_array_append_new(upstreams, upstreams_json(resolver->upstreams[i]));
-	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:o, s:o}", "results", results, "transports", over,
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:o, s:o}", "results", results, "transports", over,
 			 "autopathSaved", (json_int_t)resolver->autopath_saved, "renewals", (json_int_t)resolver->renewals, "running",
-			 (json_int_t)resolver->job_count, "latencyUs", latencies_json(resolver), "cache", "answers",
+			 (json_int_t)resolver->job_count, "latencySumUs", (json_int_t)resolver->latency_sum_us, "latencyUs", latencies_json(resolver), "cache", "answers",
 			 (json_int_t)kept.count, "bytes", (json_int_t)kept.bytes, "evicted", (json_int_t)kept.evicted, "upstreams",
 			 upstreams, "fastPath", feed_json(resolver->feed));
 }

@@ -86,7 +86,7 @@ void resolver_renew(struct resolver *resolver, const struct answer_key *key);
 void resolver_observe(struct resolver *resolver, const struct resolver_observer *observer); /* NULL: nobody any more */
 
 /*
- * {"results":{"cluster":…},"transports":{"udp":…},"autopathSaved":…,"renewals":…,"running":…,"latencyUs":{"p50":…,…},
- *  "buckets":[{"leUs":…,"count":…}],"cache":{"answers":…,"bytes":…,"evicted":…},"upstreams":[…]}
+ * {"results":{"cluster":…},"transports":{"udp":…},"autopathSaved":…,"renewals":…,"running":…,"latencySumUs":…,
+ *  "latencyUs":[{"leUs":…,"count":…}],"cache":{"answers":…,"bytes":…,"evicted":…},"upstreams":[…],"fastPath":{…}}
  */
 json_t *resolver_json(const struct resolver *resolver);

@@ -61,7 +61,10 @@ PACKET_INLINE bool edge_report(void *context, edge_report_load *load, const stru
 PACKET_INLINE void edge_report_wanted(void *context, edge_report_load *load, uint32_t ifindex, const struct decision *decision)
 {
 	struct edge_report report = {.ifindex = ifindex, .kind = EDGE_EVENT_NEIGHBOUR, .decision = decision};
+	struct edge_counters *counters = edge_counters_get();
 
+	if (!counters || !edge_wanted_admit(counters, decision, edge_clock_now().now_ms))
+		return;
 	if (decision->flags & DECISION_FRAGMENT)
 		report.kind = EDGE_EVENT_FRAGMENT;
 	(void)edge_report_sized(context, load, &report, EDGE_EVENT_BYTES);

@@ -288,6 +288,9 @@ static void tell_guards(struct story *story, uint16_t service_row)
 		if (limit->flows_max)
 			step(story, "The service allows %u recorded flows and has about %llu.", limit->flows_max,
 			     (unsigned long long)story->tables->limiter->flows[service_row & (LB_SERVICE_ROWS - 1)]);
+		if (limit->client_flows_max)
+			step(story, "The service allows each client %u recorded flows; one that is silent counts less and less.",
+			     limit->client_flows_max);
 	}
 }
 

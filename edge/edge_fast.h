@@ -692,6 +692,35 @@ PACKET_INLINE bool edge_trace_admit(const struct edge_config *config, struct edg
 	return true;
 }
 
+/*
+ * Whether user space is told of a wanted neighbour (DECISION_EVENT): of each once in an eighth of a second, and of so many in all.
+ * Packets go on to want those that are left out. Held fragments are bounded by themselves.
+ */
+PACKET_INLINE bool edge_wanted_admit(struct edge_counters *counters, const struct decision *decision, uint32_t now_ms)
+{
+	uint32_t tick = now_ms / EDGE_TRACE_TICK_MS, mark;
+	uint64_t hash;
+
+	if (decision->flags & DECISION_FRAGMENT)
+		return true;
+	hash = hash_finish(hash_word(hash_word(hash_word(decision->ifindex, decision->egress.vlan), decision->address.word[0]),
+				     decision->address.word[1]));
+	mark = (uint32_t)(hash >> 32) ^ tick;
+	if (counters->wanted_asked[hash & (EDGE_WANTED_PLACES - 1)] == mark)
+		return false;
+	if (counters->wanted_tick != tick) {
+		counters->wanted_tick = tick;
+		counters->wanted_count = 0;
+	}
+	if (counters->wanted_count >= EDGE_WANTED_IN_TICK) {
+		counters->wanted_hidden++;
+		return false;
+	}
+	counters->wanted_count++;
+	counters->wanted_asked[hash & (EDGE_WANTED_PLACES - 1)] = mark;
+	return true;
+}
+
 /* `length`: the frame's as it came. */
 PACKET_INLINE void edge_count(struct edge_counters *counters, const struct decision *decision, uint32_t length)
 {

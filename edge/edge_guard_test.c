@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
+#include "edge/edge_fast.h"
 #include "edge/edge_fixture.h"
-#include "lb/lb_fast.h"
 
 #define PREFIXES_MAX 64u
 
@@ -642,6 +642,35 @@ static void recorded_flows_are_limited_while_somebody_counts(void **state)
 	assert_int_equal(fixture->memory->limiter.flows[row], 0);
 }
 
+static void wanted_neighbours_are_told_of_in_moderation(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct edge_counters *counters = fixture->memory->counters;
+	struct decision decision = {.flags = DECISION_EVENT, .ifindex = 3};
+	uint32_t told = 0;
+
+	/* One host, however many packets are for it; in each eighth of a second. */
+	for (uint32_t i = 0; i < 1000; i++) {
+		decision.address = ipv4(10, 0, 0, 1);
+		told += edge_wanted_admit(counters, &decision, 5000 + i);
+	}
+	assert_in_range(told, 8, 9);
+	assert_int_equal(counters->wanted_hidden, 0);
+	/* A flood to hosts that are not there. */
+	told = 0;
+	for (uint32_t i = 0; i < 1000; i++) {
+		decision.address = ipv4(10, 1, (uint8_t)(i >> 8), (uint8_t)i);
+		told += edge_wanted_admit(counters, &decision, 100 * EDGE_TRACE_TICK_MS);
+	}
+	assert_int_equal(told, EDGE_WANTED_IN_TICK);
+	assert_int_equal(counters->wanted_hidden, 1000 - EDGE_WANTED_IN_TICK);
+	/* The next one has its turn soon, and held fragments always. */
+	assert_true(edge_wanted_admit(counters, &decision, 101 * EDGE_TRACE_TICK_MS));
+	decision.flags |= DECISION_FRAGMENT;
+	for (uint32_t i = 0; i < 100; i++)
+		assert_true(edge_wanted_admit(counters, &decision, 101 * EDGE_TRACE_TICK_MS));
+}
+
 /* --- connection ids ---------------------------------------------------------------------------------------------------- */
 
 static bool quic_reaches(const struct lb_view *view, uint32_t row, const struct lb_service_wanted *service, uint16_t port,
@@ -749,6 +778,7 @@ int main(void)
 		TEST(a_flow_is_established_by_a_client_that_is_there),
 		TEST(a_flood_takes_nothing_from_established_flows),
 		TEST(fresh_flows_go_soon_and_silent_ones_give_way_to_them_at_last),
+		TEST(wanted_neighbours_are_told_of_in_moderation),
 		TEST(recorded_flows_are_limited_while_somebody_counts),
 		TEST(a_connection_goes_to_the_server_that_it_names_while_that_lives),
 		TEST(two_servers_with_one_id_are_refused),

@@ -220,6 +220,8 @@ void edge_program_totals(const struct edge_program *program, struct edge_totals 
 		}
 		for (uint32_t reason = 0; reason < DROP_COUNT; reason++)
 			totals.drops[reason] += load_once(counters->drops[reason]);
+		for (uint32_t result = 0; result < DNS_RESULT_COUNT; result++)
+			totals.dns[result] += load_once(counters->dns.results[result]);
 		totals.bytes_in += load_once(counters->bytes_in);
 	}
 	*ret_totals = totals;
@@ -277,14 +279,11 @@ bool edge_program_service_status(const struct edge_program *program, const struc
 	const struct lb_tables *lb = program->tables.lb;
 	uint16_t row = lb_program_service_row(program->lb, service);
 	struct edge_service_status status = {.row = row};
-	uint64_t ring = lb->services[row].ring;
-	uint32_t first = (uint32_t)(ring >> 32);
 
 	if (row == 0)
 		return false;
-	status.ring_slots = (uint32_t)ring;
-	for (uint32_t slot = first; slot < first + status.ring_slots; slot++)
-		status.slots_moved += (program->tables.rings->slots[slot] & LB_SLOT_MOVED) != 0;
+	status.ring_slots = (uint32_t)lb->services[row].ring;
+	status.slots_moved = lb_program_slots_moved(program->lb, row);
 	for (uint16_t backend = 1; backend < LB_BACKEND_ROWS; backend++) {
 		if (lb->backends[backend].service != row)
 			continue;

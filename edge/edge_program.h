@@ -93,6 +93,7 @@ struct edge_totals {
 	uint64_t verdicts[FUNCTION_COUNT][VERDICT_COUNT];
 	uint64_t drops[DROP_COUNT];
 	uint64_t bytes_in;
+	uint64_t dns[DNS_RESULT_COUNT]; /* queries to packets' cache by what became of them */
 };
 
 void edge_program_totals(const struct edge_program *program, struct edge_totals *ret_totals);

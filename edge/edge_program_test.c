@@ -70,11 +70,16 @@ static uint16_t service_row(struct edge_fixture *fixture, const struct lb_servic
 static uint32_t slots_count(struct edge_fixture *fixture, const struct lb_service_wanted *service, uint16_t mask,
 			    uint16_t value)
 {
+	struct edge_service_status status;
 	uint64_t ring = fixture->memory->lb.services[service_row(fixture, service)].ring;
 	uint32_t first = (uint32_t)(ring >> 32), count = 0;
 
 	for (uint32_t i = first; i < first + (uint32_t)ring; i++)
 		count += (fixture->memory->rings.slots[i] & mask) == value;
+	/* What is told of a service is counted where slots change. */
+	assert_true(edge_program_service_status(fixture->program, service, &status));
+	if (mask == LB_SLOT_MOVED && value == LB_SLOT_MOVED)
+		assert_int_equal(status.slots_moved, count);
 	return count;
 }
 

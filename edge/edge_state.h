@@ -35,6 +35,10 @@
 #define EDGE_TRACE_TICK_BITS 6u
 #define EDGE_TRACE_TICK_MS (EDGE_EPOCH_MS >> EDGE_TRACE_TICK_BITS)
 
+/* Wanted neighbours are told of once in such a part, and of so many of them by each worker: a flood to hosts that are not there is not user space's. */
+#define EDGE_WANTED_IN_TICK 32u
+#define EDGE_WANTED_PLACES 64u
+
 /* writer: ctrl, readers: workers */
 struct edge_config {
 	uint32_t abi;
@@ -69,7 +73,10 @@ struct edge_counters {
 	uint64_t trace_hidden; /* packets that a trace asked for and did not get: above its limit, or the ring was full */
 	uint32_t trace_tick;   /* the one that trace_count is of */
 	uint32_t trace_count;  /* reported in it */
-	uint64_t unused[15];
+	uint32_t wanted_tick;  /* the one that wanted_count is of */
+	uint32_t wanted_count; /* neighbours asked for in it */
+	uint64_t wanted_hidden; /* that were not asked for: above the limit */
+	uint32_t wanted_asked[EDGE_WANTED_PLACES]; /* whom, in which tick */
 	struct dns_scratch dns __attribute__((aligned(64)));
 	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
 	struct rtc_scratch scratch; /* no count */

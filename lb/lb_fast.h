@@ -12,6 +12,7 @@
 #include "base/packet/neighbour.h"
 #include "base/packet/route.h"
 #include "lb/lb_flow.h"
+#include "lb/lb_held.h"
 #include "lb/lb_limit.h"
 #include "lb/lb_quic.h"
 #include "lb/lb_source.h"
@@ -208,8 +209,23 @@ PACKET_FUNCTION uint32_t lb_flow_settle(const struct lb_tables *lb, struct lb_fl
 	return backend;
 }
 
-/* Whether the packet would begin a flow that limits count. A TCP flow begins with SYN: one that was lost here is no new one. */
-PACKET_FUNCTION uint32_t lb_flow_begins(const struct lb_tables *lb, struct lb_flows *flows,
+/* What is to be told of a recorded flow: once that it ends, else once an epoch that it is there. LB_HELD_* << 16 | age, 0 for nothing. */
+PACKET_INLINE uint32_t lb_held_told(uint64_t word, uint32_t epoch, bool ends)
+{
+	uint32_t age = lb_flow_age_epochs(word, epoch);
+
+	if (word & LB_FLOW_CLOSING)
+		return 0;
+	if (ends)
+		return LB_HELD_ENDS << 16 | age;
+	return age ? LB_HELD_SEEN << 16 | age : 0;
+}
+
+/*
+ * What the packet is for limits: LB_HELD_* << 16 | age of the flow's record in epochs, or 0 for nothing that they count. A TCP flow begins with
+ * SYN: one that was lost here is no new one.
+ */
+PACKET_FUNCTION uint32_t lb_flow_event(const struct lb_tables *lb, struct lb_flows *flows,
 					const struct lb_question *question)
 {
 	struct lb_flow_place found;
@@ -217,11 +233,11 @@ PACKET_FUNCTION uint32_t lb_flow_begins(const struct lb_tables *lb, struct lb_fl
 
 	if (!lb || !flows || !question)
 		return 0;
-	syn = (question->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (question->tcp && !syn)
-		return 0;
+	syn = question->tcp && (question->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	found = lb_flow_find(flows, question->hash, 0, question->epoch);
-	return !found.found || !lb_flow_stays(lb, question->service, found.word, question->tcp && syn, question->epoch);
+	if (!found.found || !lb_flow_stays(lb, question->service, found.word, syn, question->epoch))
+		return question->tcp && !syn ? 0 : LB_HELD_BEGINS << 16;
+	return lb_held_told(found.word, question->epoch, question->tcp && question->tcp_flags & (TCP_FIN | TCP_RST));
 }
 
 /* Whom the ring remembers for a hash: the row that had its slot before the present one, 0 for none. */
@@ -284,6 +300,8 @@ PACKET_FUNCTION uint32_t lb_limits_refuse(struct lb_limiter *limiter, const stru
 		if (lb_limit_refuses(limiter, guards, (uint64_t)kind << 32 | row, client, (uint32_t)epoch_ms))
 			return DROP_limit_new_flows;
 	}
+	if (lb_held_note(limiter, guards, lb_held_event(LB_HELD_BEGINS, 0, row), client, (uint32_t)epoch_ms))
+		return DROP_limit_flows_per_client;
 	__sync_fetch_and_add(&limiter->flows[row & (LB_SERVICE_ROWS - 1)], 1);
 	return DROP_NONE;
 }
@@ -294,9 +312,16 @@ PACKET_INLINE enum drop_reason lb_guards_refuse(const struct lb_view *view, cons
 {
 	if (flags & LB_SERVICE_SOURCES && lb_source_refuses(view->guards, question->service, &flow->source))
 		return DROP_source_not_allowed;
-	if (flags & LB_SERVICE_LIMIT_FLOWS && lb_flow_begins(view->lb, view->flows, question))
-		return (enum drop_reason)lb_limits_refuse(view->limiter, view->guards, question->service, &flow->source,
-							  (uint64_t)view->epoch << 32 | view->now_ms);
+	if (flags & LB_SERVICE_LIMIT_FLOWS) {
+		uint32_t event = lb_flow_event(view->lb, view->flows, question);
+
+		if (event >> 16 == LB_HELD_BEGINS)
+			return (enum drop_reason)lb_limits_refuse(view->limiter, view->guards, question->service, &flow->source,
+								  (uint64_t)view->epoch << 32 | view->now_ms);
+		if (event)
+			lb_held_note(view->limiter, view->guards, lb_held_event(event >> 16, event & 0xffff, question->service),
+				     &flow->source, view->now_ms);
+	}
 	return DROP_NONE;
 }
 
@@ -524,6 +549,7 @@ enum lb_answer {
 	LB_ANSWER_OURS,    /* and the flow's record is refreshed */
 	LB_ANSWER_UNKNOWN, /* the flow's bucket had to let words go, which proves nothing */
 	LB_ANSWER_REFUSED, /* to a client that the service does not take any more */
+	LB_ANSWER_COUNTS,  /* as OURS, in the low four bits; above them what lb_held_told() says of the flow */
 };
 
 /*
@@ -539,6 +565,7 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, const struct
 	struct lb_flow_place found;
 	struct be16 vip_port;
 	uint64_t hash, word;
+	uint32_t told = 0;
 	bool ends;
 
 	if (!lb || !guards || !flows || !flow)
@@ -551,14 +578,17 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, const struct
 	found = lb_flow_find(flows, hash, 0, epoch);
 	if (!found.found || lb_flow_backend(found.word) != row)
 		return found.bucket_full ? LB_ANSWER_UNKNOWN : LB_ANSWER_NONE;
-	if (unlikely(service->flags & LB_SERVICE_SOURCES) && lb_flow_age_epochs(found.word, epoch) &&
-	    lb_source_refuses(guards, backend->service, &flow->destination))
-		return LB_ANSWER_REFUSED;
 	ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
+	if (unlikely(service->flags & (LB_SERVICE_SOURCES | LB_SERVICE_LIMIT_FLOWS))) {
+		if (service->flags & LB_SERVICE_SOURCES && lb_flow_age_epochs(found.word, epoch) &&
+		    lb_source_refuses(guards, backend->service, &flow->destination))
+			return LB_ANSWER_REFUSED;
+		told = service->flags & LB_SERVICE_LIMIT_FLOWS ? lb_held_told(found.word, epoch, ends) : 0;
+	}
 	word = lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0) |
 				(found.word & LB_FLOW_FRESH ? LB_FLOW_ANSWERED : 0));
 	lb_flow_put(&found, word);
-	return LB_ANSWER_OURS;
+	return told ? told << 4 | LB_ANSWER_COUNTS : LB_ANSWER_OURS;
 }
 
 /* The first row of the backends with the endpoint that this packet comes from, 0 for none. */
@@ -632,6 +662,13 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 			return row;
 		if (unlikely(answer == LB_ANSWER_REFUSED))
 			return row | LB_REVERSE_REFUSED;
+		if (unlikely((answer & 0xf) == LB_ANSWER_COUNTS)) {
+			uint16_t service_row = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].service;
+
+			lb_held_note(view->limiter, view->guards, lb_held_event(answer >> 20, answer >> 4 & 0xffff, service_row),
+				     &flow->destination, view->now_ms);
+			return row;
+		}
 		if (answer == LB_ANSWER_UNKNOWN && row == first && next == 0)
 			return lb_reverse_judge(view, flow, row);
 		row = next;

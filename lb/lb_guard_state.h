@@ -40,6 +40,7 @@ struct lb_sources {
 #define LB_LIMIT_ALL_FLOWS 1u      /* flows that all clients together begin */
 #define LB_LIMIT_CLIENT_PACKETS 2u /* packets of a client's prefix */
 #define LB_LIMITS 3u
+#define LB_LIMIT_CLIENT_HELD 3u    /* not a rate: flows that a client's prefix has */
 
 struct lb_rate {
 	uint32_t gain; /* credit for a millisecond */
@@ -51,7 +52,7 @@ struct lb_limit {
 	struct lb_rate rates[LB_LIMITS];
 	uint32_t flows_max; /* recorded ones; 0: no limit */
 	uint32_t quic_server_length; /* of server ids in connection ids; only with LB_SERVICE_QUIC */
-	uint32_t unused;
+	uint32_t client_flows_max; /* recorded ones of a client's prefix: lb_held.h; 0: no limit */
 	struct address mask; /* of a client's prefix */
 };
 _Static_assert(sizeof(struct lb_limit) == 64, "one cache line");

@@ -23,6 +23,7 @@ struct service_book {
 	uint64_t signature;    /* of what the ring was built from; 0: not known */
 	uint64_t ring_at_pass; /* the ring when the present pass of the sweep began; 0: none, or changed since */
 	uint16_t range;        /* its lb_range row */
+	uint32_t slots_moved;  /* of its ring */
 	uint16_t *last;        /* of a service whose ring is empty: its last slots, and what they remembered */
 	uint32_t last_size;
 	uint32_t hops_since;   /* epoch + 1 of the pass that first saw what its ring remembers; 0: no pass has */
@@ -103,6 +104,8 @@ void ring_release(struct lb_program *program, uint64_t ring);
 /* `rows`: of the service's backends. 0, -ENOMEM, -ENOSPC: the ring stays as it was. */
 must_check int ring_apply(struct lb_program *program, uint16_t service_row, const struct lb_service_wanted *wanted,
 			  const uint16_t *rows, uint32_t size, struct lb_changes *changes);
+/* Counts the moved slots of a service's ring anew. */
+void ring_count_moved(struct lb_program *program, uint16_t service_row);
 /* Every flow of the service may be elsewhere than the ring says. */
 void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_changes *changes);
 /*

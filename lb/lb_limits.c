@@ -9,7 +9,7 @@
 
 bool service_has_flow_limits(const struct lb_service_wanted *service)
 {
-	return service->client_flows.burst || service->all_flows.burst || service->flows_max;
+	return service->client_flows.burst || service->all_flows.burst || service->flows_max || service->client_flows_max;
 }
 
 /* In the finest units that a bucket holds, so that slow rates are kept exactly. */
@@ -92,6 +92,7 @@ void limits_write(struct lb_program *program, uint16_t row, const struct lb_serv
 	rate_write(&limit->rates[LB_LIMIT_ALL_FLOWS], &wanted->all_flows, plan);
 	table_put(limit->quic_server_length, wanted->quic_server_length, &plan->changes.services);
 	table_put(limit->flows_max, wanted->flows_max, &plan->changes.services);
+	table_put(limit->client_flows_max, wanted->client_flows_max, &plan->changes.services);
 	table_put(limit->mask.word[0], mask.word[0], &plan->changes.services);
 	table_put(limit->mask.word[1], mask.word[1], &plan->changes.services);
 }

@@ -361,6 +361,11 @@ int lb_program_apply(struct lb_program *program, uint64_t hash_seed, const struc
 	return 0;
 }
 
+uint32_t lb_program_slots_moved(const struct lb_program *program, uint16_t service_row)
+{
+	return program->services[service_row & (LB_SERVICE_ROWS - 1)].slots_moved;
+}
+
 struct lb_backend_flows lb_program_backend_flows(const struct lb_program *program, uint16_t row)
 {
 	const struct backend_book *book = &program->backends[row & (LB_BACKEND_ROWS - 1)];

@@ -72,6 +72,9 @@ struct lb_sweep_stats {
 
 void lb_program_sweep(struct lb_program *program, uint32_t now_epoch, struct lb_sweep_stats *ret_stats);
 
+/* Slots of a service's ring that had another backend before. */
+uint32_t lb_program_slots_moved(const struct lb_program *program, uint16_t service_row);
+
 /* Rows by identity (see lb_wanted.h), 0 for none. */
 uint16_t lb_program_service_row(const struct lb_program *program, const struct lb_service_wanted *service);
 uint16_t lb_program_backend_row(const struct lb_program *program, uint16_t service_row,

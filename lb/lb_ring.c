@@ -26,6 +26,16 @@ static void granules_mark(struct lb_program *program, uint64_t ring, bool used, 
 	}
 }
 
+void ring_count_moved(struct lb_program *program, uint16_t service_row)
+{
+	uint64_t ring = program->options.tables->services[service_row].ring;
+	uint32_t count = 0;
+
+	for (uint32_t slot = ring_first(ring); slot < ring_first(ring) + (uint32_t)ring; slot++)
+		count += (program->options.rings->slots[slot] & LB_SLOT_MOVED) != 0;
+	program->services[service_row].slots_moved = count;
+}
+
 void rings_adopt(struct lb_program *program)
 {
 	uint64_t stamp = quiesce_retire(program->options.quiesce);
@@ -37,6 +47,8 @@ void rings_adopt(struct lb_program *program)
 	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
 		if (program->services[row].used)
 			granules_mark(program, program->options.tables->services[row].ring, true, 0);
+		if (program->services[row].used)
+			ring_count_moved(program, (uint16_t)row);
 	}
 }
 
@@ -271,6 +283,7 @@ void ring_mark_all(struct lb_program *program, uint16_t service_row, struct lb_c
 	for (uint32_t i = 0; i < (uint32_t)ring; i++)
 		table_put(slots[i], slots[i] | LB_SLOT_MOVED, &changes->ring_slots);
 	program->services[service_row].ring_at_pass = 0;
+	program->services[service_row].slots_moved = (uint32_t)ring;
 	table_publish();
 }
 
@@ -303,6 +316,7 @@ static void ring_switch(struct lb_program *program, uint16_t service_row, uint16
 	book->hops_since = 0;
 	book->had_ring = book->had_ring || size;
 	book->ring_at_pass = 0;
+	ring_count_moved(program, service_row);
 	ring_release(program, before);
 }
 

@@ -130,7 +130,7 @@ static void ring_settle(struct lb_program *program, uint32_t service_row)
 	bool hops = program->options.tables->services[service_row].flags & LB_SERVICE_HOPS;
 	uint64_t ring = program->options.tables->services[service_row].ring;
 	bool provable = ring == program->services[service_row].ring_at_pass;
-	uint32_t first = (uint32_t)(ring >> 32);
+	uint32_t first = (uint32_t)(ring >> 32), moved = program->sweep.pass.slots_moved;
 
 	for (uint32_t slot = first; slot < first + (uint32_t)ring; slot++) {
 		uint16_t *place = &program->options.rings->slots[slot];
@@ -145,6 +145,7 @@ static void ring_settle(struct lb_program *program, uint32_t service_row)
 		store_once(*place, (uint16_t)(*place & LB_SLOT_BACKEND));
 		program->sweep.pass.slots_settled++;
 	}
+	program->services[service_row].slots_moved = program->sweep.pass.slots_moved - moved;
 }
 
 static void row_release(struct lb_program *program, uint16_t row)

@@ -99,6 +99,7 @@ struct lb_service_wanted {
 	uint8_t quic_config;        /* their first three bits, 0 to 6 */
 	struct lb_media_wanted media_wanted;
 	uint32_t flows_max; /* recorded flows of all clients; 0: no limit */
+	uint32_t client_flows_max; /* of each client's prefix, at most LB_HELD_MAX */
 	const struct lb_backend_wanted *backends; /* in any order */
 	size_t backend_count;
 	const char *name; /* for people: "namespace/name:port" */

@@ -75,7 +75,6 @@ static void name_remove(struct echo_name *name)
 	if (!name->session)
 		return;
 	LIST_REMOVE(name, link);
-	echo_fragments_end(name->session->echo->fragments, name->ufrag);
 	name->session = NULL;
 }
 
@@ -88,7 +87,6 @@ static void name_take(struct echo_session *session)
 	name->session = session;
 	strcpy(name->ufrag, media_peer_ufrag(session->peer));
 	LIST_INSERT_HEAD(&session->echo->names[hash_of(name->ufrag, strlen(name->ufrag))], name, link);
-	echo_fragments_begin(session->echo->fragments, name->ufrag);
 }
 
 /* The session that a STUN request names: "ours:theirs". */
@@ -111,6 +109,9 @@ static void session_free(struct echo_session *session)
 
 	for (size_t i = 0; i < ECHO_PLACES; i++)
 		place_remove(&session->places[i]);
+	/* The fragment before this one leads to the same call, and goes with it. */
+	if (session->names[session->generation % 2].session)
+		echo_fragments_end(echo->fragments, session->names[session->generation % 2].ufrag);
 	for (size_t i = 0; i < array_length(session->names); i++)
 		name_remove(&session->names[i]);
 	TAILQ_REMOVE(&echo->sessions, session, link);
@@ -312,6 +313,12 @@ int echo_session_trickle(struct echo_session *session, const char *fragment, siz
 
 	media_timer_set(&session->timer, 0);
 	return result;
+}
+
+void echo_session_announce(struct echo_session *session, void (*registered)(void *context, bool good), void *context)
+{
+	echo_fragments_begin(session->echo->fragments, media_peer_ufrag(session->peer), media_peer_previous_ufrag(session->peer),
+			     registered, context);
 }
 
 struct echo_session *echo_session_find(struct echo *echo, const char *id)

@@ -17,24 +17,25 @@
 #define STOCK_MAX 200        /* encoded fragments in advance */
 #define STOCK_LOW 100
 #define STOCK_AGE_SECONDS 300 /* keys rotate: older ones are thrown away */
-#define CALLS_MAX 64         /* to selvaged at once */
+#define CALLS_MAX 16         /* to selvaged at once; others wait */
+#define WAITING_MAX 10000
 #define CALL_SECONDS 5
 #define ANSWER_MAX (1u << 20)
-#define EXPIRY_SECONDS 60 /* of a registration that nobody renews */
-#define RENEW_SECONDS 20
+#define EXPIRY_SECONDS 60 /* so long a registration waits for its client */
 
+/* A question to selvaged, waiting or under way. */
 struct call {
-	LIST_ENTRY(call) link;
+	TAILQ_ENTRY(call) link;
 	struct echo_fragments *fragments;
-	struct bufferevent *stream;
+	struct bufferevent *stream; /* NULL: it waits */
 	bool stocks; /* its answer is a stock; else only whether it went well matters */
 	char what[SDP_UFRAG_SIZE + 32];
+	char *request;
+	bool good; /* it was taken */
+	echo_registered_callback registered; /* NULL: nobody wants to know */
+	void *context;
 };
-
-struct name {
-	LIST_ENTRY(name) link;
-	char ufrag[SDP_UFRAG_SIZE];
-};
+TAILQ_HEAD(call_list, call);
 
 struct echo_fragments {
 	const struct echo_config *config;
@@ -43,24 +44,42 @@ struct echo_fragments {
 	size_t stock_count;
 	uint64_t stocked_us;
 	bool stocking;
-	struct event *timer; /* looks after the stock, or renews what is registered */
-	LIST_HEAD(, call) calls;
-	size_t call_count;
-	LIST_HEAD(, name) registered;
+	struct event *timer; /* looks after the stock */
+	struct call_list calls, waiting;
+	size_t call_count, waiting_count;
+	bool advancing; /* what a failure tells may ask anew: not deeper and deeper */
 };
 
+static void calls_advance(struct echo_fragments *fragments);
+
 /* --- asking selvaged ------------------------------------------------------------------------------------------------------ */
+
+static void call_free(struct call *call)
+{
+	struct echo_fragments *fragments = call->fragments;
+
+	if (call->stream) {
+		TAILQ_REMOVE(&fragments->calls, call, link);
+		fragments->call_count--;
+		bufferevent_free(call->stream);
+	} else {
+		TAILQ_REMOVE(&fragments->waiting, call, link);
+		fragments->waiting_count--;
+	}
+	if (call->stocks)
+		fragments->stocking = false;
+	if (call->registered)
+		call->registered(call->context, call->good);
+	free(call->request);
+	free(call);
+}
 
 static void call_end(struct call *call)
 {
 	struct echo_fragments *fragments = call->fragments;
 
-	LIST_REMOVE(call, link);
-	fragments->call_count--;
-	if (call->stocks)
-		fragments->stocking = false;
-	bufferevent_free(call->stream);
-	free(call);
+	call_free(call);
+	calls_advance(fragments);
 }
 
 static void stock_take(struct echo_fragments *fragments, const json_t *ufrags)
@@ -99,7 +118,11 @@ static void answer_take(struct call *call)
 		const char *message = json_string_value(json_object_get(json, "message"));
 
 		log_error("%s: selvaged says %u %s", call->what, status, message ? message : "");
-	} else if (call->stocks) {
+		json_decref(json);
+		return;
+	}
+	call->good = true;
+	if (call->stocks) {
 		stock_take(call->fragments, json_object_get(json, "ufrags"));
 		if (call->fragments->stock_count == 0)
 			log_error("%s: selvaged gave none", call->what);
@@ -146,40 +169,71 @@ static int selvaged_connect(const char *path)
 	return fd;
 }
 
-/* Sends a request, with or without a body; what comes of it is logged, or stocked. */
-static void call_begin(struct echo_fragments *fragments, const char *method, const char *path, const char *body, const char *what)
+static bool call_start(struct call *call)
 {
 	static const struct timeval patience = {.tv_sec = CALL_SECONDS};
-	struct call *call;
-	int fd;
+	struct echo_fragments *fragments = call->fragments;
+	int fd = selvaged_connect(fragments->config->selvaged_socket);
+	struct bufferevent *stream;
 
-	if (fragments->call_count >= CALLS_MAX) {
-		log_error("%s: too many questions to selvaged are open", what);
-		return;
-	}
-	fd = selvaged_connect(fragments->config->selvaged_socket);
 	if (fd < 0) {
-		log_error("%s: selvaged at %s: %s", what, fragments->config->selvaged_socket, strerror(errno));
-		return;
+		log_error("%s: selvaged at %s: %s", call->what, fragments->config->selvaged_socket, strerror(errno));
+		return false;
 	}
-	call = calloc(1, sizeof(*call));
-	if (!call || !(call->stream = bufferevent_socket_new(fragments->config->base, fd, BEV_OPT_CLOSE_ON_FREE))) {
+	stream = bufferevent_socket_new(fragments->config->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!stream) {
 		close(fd);
+		return false;
+	}
+	TAILQ_REMOVE(&fragments->waiting, call, link);
+	fragments->waiting_count--;
+	call->stream = stream;
+	TAILQ_INSERT_TAIL(&fragments->calls, call, link);
+	fragments->call_count++;
+	bufferevent_setcb(stream, call_on_read, NULL, call_on_event, call);
+	bufferevent_set_timeouts(stream, &patience, &patience);
+	evbuffer_add(bufferevent_get_output(stream), call->request, strlen(call->request));
+	bufferevent_enable(stream, EV_READ | EV_WRITE);
+	return true;
+}
+
+static void calls_advance(struct echo_fragments *fragments)
+{
+	struct call *call;
+
+	if (fragments->advancing)
+		return;
+	fragments->advancing = true;
+	while (fragments->call_count < CALLS_MAX && (call = TAILQ_FIRST(&fragments->waiting)))
+		if (!call_start(call))
+			call_free(call);
+	fragments->advancing = false;
+}
+
+/* Asks as soon as it may, in order; what comes of it is logged, stocked, or told. */
+static void call_begin(struct echo_fragments *fragments, const char *method, const char *path, const char *body, const char *what,
+		       echo_registered_callback registered, void *context)
+{
+	struct call *call = fragments->waiting_count < WAITING_MAX ? calloc(1, sizeof(*call)) : NULL;
+
+	if (!call || asprintf(&call->request,
+			      "%s %s HTTP/1.1\r\nHost: selvaged\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+			      "Connection: close\r\n\r\n%s", method, path, strlen(body), body) < 0) {
+		log_error("%s: too many questions to selvaged are open", what);
 		free(call);
+		if (registered)
+			registered(context, false);
 		return;
 	}
 	call->fragments = fragments;
+	call->registered = registered;
+	call->context = context;
 	call->stocks = strcmp(method, "POST") == 0;
 	fragments->stocking |= call->stocks;
 	snprintf(call->what, sizeof(call->what), "%s", what);
-	LIST_INSERT_HEAD(&fragments->calls, call, link);
-	fragments->call_count++;
-	bufferevent_setcb(call->stream, call_on_read, NULL, call_on_event, call);
-	bufferevent_set_timeouts(call->stream, &patience, &patience);
-	evbuffer_add_printf(bufferevent_get_output(call->stream),
-			    "%s %s HTTP/1.1\r\nHost: selvaged\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-			    "Connection: close\r\n\r\n%s", method, path, strlen(body), body);
-	bufferevent_enable(call->stream, EV_READ | EV_WRITE);
+	TAILQ_INSERT_TAIL(&fragments->waiting, call, link);
+	fragments->waiting_count++;
+	calls_advance(fragments);
 }
 
 /* --- encoded ones --------------------------------------------------------------------------------------------------------- */
@@ -195,7 +249,7 @@ static void fragments_stock(struct echo_fragments *fragments)
 	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"namespace\":\"%.*s\",\"service\":\"%s\",\"count\":%d}", config->backend,
 		 slash ? (int)(slash - config->service) : (int)strlen("default"), slash ? config->service : "default",
 		 slash ? slash + 1 : config->service, STOCK_MAX);
-	call_begin(fragments, "POST", "/selvage/v1/sessions/ufrag", body, "asking for user fragments");
+	call_begin(fragments, "POST", "/selvage/v1/sessions/ufrag", body, "asking for user fragments", NULL, NULL);
 }
 
 static void on_stock_timer(evutil_socket_t fd, short events, void *context)
@@ -218,52 +272,37 @@ static int stock_use(struct echo_fragments *fragments, char ret_ufrag[static SDP
 
 /* --- registered ones ------------------------------------------------------------------------------------------------------ */
 
-static void registration_send(struct echo_fragments *fragments, const char *method, const char *ufrag)
+static void registration_send(struct echo_fragments *fragments, const char *method, const char *ufrag, const char *body,
+			      echo_registered_callback registered, void *context)
 {
-	char path[SDP_UFRAG_SIZE * 3 + 640], escaped[SDP_UFRAG_SIZE * 3], body[256], what[SDP_UFRAG_SIZE + 32];
-	size_t length = 0;
+	char path[SDP_UFRAG_SIZE + 600], what[SDP_UFRAG_SIZE + 32];
 
-	/* Of ICE's alphabet, + and / mean something else in a path. */
-	for (const char *at = ufrag; *at; at++)
-		length += (size_t)sprintf(escaped + length, *at == '+' ? "%%2B" : *at == '/' ? "%%2F" : "%c", *at);
-	snprintf(path, sizeof(path), "/selvage/v1/services/%.512s/sessions/%s", fragments->config->service, escaped);
-	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"expiresInSeconds\":%d}", fragments->config->backend, EXPIRY_SECONDS);
-	snprintf(what, sizeof(what), "registering %s", ufrag);
-	call_begin(fragments, method, path, strcmp(method, "PUT") == 0 ? body : "", what);
+	snprintf(path, sizeof(path), "/selvage/v1/services/%.512s/sessions/%s", fragments->config->service, ufrag);
+	/* What a path would take for something else is written otherwise there. */
+	for (char *at = path + strlen(path) - strlen(ufrag); *at; at++)
+		*at = *at == '/' ? '_' : *at == '+' ? '-' : *at;
+	snprintf(what, sizeof(what), "%s %s", strcmp(method, "PUT") == 0 ? "registering" : "taking back", ufrag);
+	call_begin(fragments, method, path, body, what, registered, context);
 }
 
-static void on_renew_timer(evutil_socket_t fd, short events, void *context)
+void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous,
+			  echo_registered_callback registered, void *context)
 {
-	struct echo_fragments *fragments = context;
-	struct name *name;
+	char body[SDP_UFRAG_SIZE + 256];
 
-	LIST_FOREACH(name, &fragments->registered, link)
-		registration_send(fragments, "PUT", name->ufrag);
-}
-
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag)
-{
-	struct name *name = fragments->config->fragments_registered ? calloc(1, sizeof(*name)) : NULL;
-
-	if (!name)
+	if (!fragments->config->fragments_registered) {
+		registered(context, true);
 		return;
-	snprintf(name->ufrag, sizeof(name->ufrag), "%s", ufrag);
-	LIST_INSERT_HEAD(&fragments->registered, name, link);
-	registration_send(fragments, "PUT", ufrag);
+	}
+	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"expiresInSeconds\":%d%s%s%s}", fragments->config->backend, EXPIRY_SECONDS,
+		 previous[0] ? ",\"restarts\":\"" : "", previous, previous[0] ? "\"" : "");
+	registration_send(fragments, "PUT", ufrag, body, registered, context);
 }
 
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag)
 {
-	struct name *name;
-
-	LIST_FOREACH(name, &fragments->registered, link) {
-		if (strcmp(name->ufrag, ufrag) != 0)
-			continue;
-		LIST_REMOVE(name, link);
-		free(name);
-		registration_send(fragments, "DELETE", ufrag);
-		return;
-	}
+	if (fragments->config->fragments_registered)
+		registration_send(fragments, "DELETE", ufrag, "", NULL, NULL);
 }
 
 /* --- those of a file ------------------------------------------------------------------------------------------------------ */
@@ -301,43 +340,37 @@ int echo_fragments_take(struct echo_fragments *fragments, char ret_ufrag[static 
 
 int echo_fragments_new(const struct echo_config *config, struct echo_fragments **ret_fragments, struct error *error)
 {
-	static const struct timeval second = {.tv_sec = 1}, renewal = {.tv_sec = RENEW_SECONDS};
-	struct echo_fragments *fragments = calloc(1, sizeof(*fragments));
+	static const struct timeval second = {.tv_sec = 1};
+	struct echo_fragments *fragments;
 
+	if ((config->fragments_encoded || config->fragments_registered) &&
+	    strlen(config->selvaged_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return error_set(error, EINVAL, "the path of selvaged's socket is too long");
+	fragments = calloc(1, sizeof(*fragments));
 	if (!fragments)
 		return error_set(error, ENOMEM, "no memory");
 	fragments->config = config;
-	LIST_INIT(&fragments->calls);
-	LIST_INIT(&fragments->registered);
+	TAILQ_INIT(&fragments->calls);
+	TAILQ_INIT(&fragments->waiting);
 	*ret_fragments = fragments;
-	if (!config->fragments_encoded && !config->fragments_registered)
+	if (!config->fragments_encoded)
 		return 0;
-	if (strlen(config->selvaged_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-		*ret_fragments = NULL;
-		free(fragments);
-		return error_set(error, EINVAL, "the path of selvaged's socket is too long");
-	}
-	fragments->timer = event_new(config->base, -1, EV_PERSIST, config->fragments_encoded ? on_stock_timer : on_renew_timer, fragments);
-	if (fragments->timer)
-		event_add(fragments->timer, config->fragments_encoded ? &second : &renewal);
-	if (config->fragments_encoded)
-		fragments_stock(fragments);
+	fragments->timer = event_new(config->base, -1, EV_PERSIST, on_stock_timer, fragments);
+	if (!fragments->timer || event_add(fragments->timer, &second) < 0)
+		return error_set(error, ENOMEM, "no memory");
+	fragments_stock(fragments);
 	return 0;
 }
 
 void echo_fragments_free(struct echo_fragments *fragments)
 {
 	struct call *call;
-	struct name *name;
 
 	if (!fragments)
 		return;
-	while ((call = LIST_FIRST(&fragments->calls)))
-		call_end(call);
-	while ((name = LIST_FIRST(&fragments->registered))) {
-		LIST_REMOVE(name, link);
-		free(name);
-	}
+	fragments->advancing = true;
+	while ((call = TAILQ_FIRST(&fragments->waiting)) || (call = TAILQ_FIRST(&fragments->calls)))
+		call_free(call);
 	if (fragments->timer)
 		event_free(fragments->timer);
 	fclosep(&fragments->file);

@@ -73,6 +73,8 @@ must_check int echo_session_new(struct echo *echo, const char *offer, size_t len
 must_check int echo_session_restart(struct echo_session *session, const char *fragment, size_t length, char **ret_answer,
 				    struct error *error);
 must_check int echo_session_trickle(struct echo_session *session, const char *fragment, size_t length, struct error *error);
+/* Tells who must know of the session's fragment: before that is done, its client should not have the answer. */
+void echo_session_announce(struct echo_session *session, void (*registered)(void *context, bool good), void *context);
 struct echo_session *echo_session_find(struct echo *echo, const char *id); /* NULL: there is none */
 void echo_session_end(struct echo_session *session);                       /* by its client's wish: says goodbye, frees */
 
@@ -89,6 +91,9 @@ void echo_fragments_free(struct echo_fragments *fragments);
 bool echo_fragments_random(const struct echo_fragments *fragments);
 /* The next one. -EAGAIN: none is there yet. */
 must_check int echo_fragments_take(struct echo_fragments *fragments, char ret_ufrag[static SDP_UFRAG_SIZE], struct error *error);
-/* A fragment is in use; it is not any more. */
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag);
+/* What became of a registration; exactly once, perhaps from within the call that asks for it. */
+typedef void (*echo_registered_callback)(void *context, bool good);
+/* A fragment is in use, after another of the same session ("": none); the session ends that has this one. */
+void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous,
+			  echo_registered_callback registered, void *context);
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag);

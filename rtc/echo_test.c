@@ -17,6 +17,7 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/log.h"
+#include "rtc/echo_internal.h"
 #include "rtc/media_call.h"
 #include "rtc/media_loop.h"
 #include "rtc/media_stamp.h"
@@ -213,6 +214,27 @@ static void restarts_and_moves_keep_a_call(void **state)
 	}
 }
 
+/* A client whose address changed, and who does not know: frames get there, but nothing comes back until its next check. */
+static void silence_is_a_gap(void **state)
+{
+	struct echo_config config = {0};
+	struct caller caller;
+	struct house house;
+	struct error error;
+	uint64_t sent;
+
+	house_open(&house, &config, false);
+	caller_begin(&caller, &house);
+	caller_wait(&caller, 5);
+	assert_int_equal(media_call_rebind(caller.call, &error), 0);
+	sent = media_call_result(caller.call).sent;
+	while (media_call_result(caller.call).sent < sent + 20)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	assert_in_range(media_call_result(caller.call).longest_gap_us, 300000, 2000000);
+	caller_end(&caller);
+	house_close(&house);
+}
+
 static void many_calls_share_one_port(void **state)
 {
 	struct echo_config config = {0};
@@ -255,18 +277,22 @@ static void enough_is_enough(void **state)
 struct selvaged {
 	char path[64];
 	struct evconnlistener *listener;
-	const char *answer;
+	const char *status, *answer; /* NULL: 200 OK */
 	char asked[8][1024];
-	size_t count;
+	size_t count, closed;
+	int open; /* connections */
 };
 
 static void selvaged_on_written(struct bufferevent *stream, void *context)
 {
+	((struct selvaged *)context)->closed++;
+	((struct selvaged *)context)->open--;
 	bufferevent_free(stream);
 }
 
 static void selvaged_on_event(struct bufferevent *stream, short events, void *context)
 {
+	((struct selvaged *)context)->open--;
 	bufferevent_free(stream);
 }
 
@@ -282,15 +308,16 @@ static void selvaged_on_read(struct bufferevent *stream, void *context)
 	evbuffer_remove(bufferevent_get_input(stream), text, length);
 	text[length] = '\0';
 	selvaged->count++;
-	evbuffer_add_printf(bufferevent_get_output(stream), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
-			    strlen(selvaged->answer), selvaged->answer);
-	bufferevent_setcb(stream, NULL, selvaged_on_written, selvaged_on_event, NULL);
+	evbuffer_add_printf(bufferevent_get_output(stream), "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n%s",
+			    selvaged->status ? selvaged->status : "200 OK", strlen(selvaged->answer), selvaged->answer);
+	bufferevent_setcb(stream, NULL, selvaged_on_written, selvaged_on_event, context);
 }
 
 static void selvaged_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length, void *context)
 {
 	struct bufferevent *stream = bufferevent_socket_new(evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
 
+	((struct selvaged *)context)->open++;
 	bufferevent_setcb(stream, selvaged_on_read, NULL, selvaged_on_event, context);
 	bufferevent_enable(stream, EV_READ | EV_WRITE);
 }
@@ -314,6 +341,7 @@ static void selvaged_name(struct selvaged *selvaged)
 
 static void selvaged_forget(struct selvaged *selvaged)
 {
+	assert_int_equal(selvaged->open, 0);
 	evconnlistener_free(selvaged->listener);
 	unlink(selvaged->path);
 	*strrchr(selvaged->path, '/') = '\0';
@@ -358,6 +386,8 @@ static void encoded_fragments_are_asked_for(void **state)
 	assert_int_equal(media_call_restart_ice(caller.call, &error), 0);
 	caller_wait(&caller, 5);
 	caller_end(&caller);
+	while (selvaged.closed < selvaged.count)
+		event_base_loop(house.base, EVLOOP_ONCE);
 	house_close(&house);
 	selvaged_forget(&selvaged);
 }
@@ -366,6 +396,7 @@ static void random_fragments_are_registered(void **state)
 {
 	struct selvaged selvaged = {.answer = "{}"};
 	struct echo_config config = {.fragments_registered = true, .service = "media", .backend = "192.0.2.5:7000"};
+	char first[65], second[65], *restarts;
 	struct caller caller;
 	struct house house;
 
@@ -376,12 +407,94 @@ static void random_fragments_are_registered(void **state)
 	caller_begin(&caller, &house);
 	caller_wait(&caller, 3);
 	assert_int_equal(selvaged.count, 1);
+	assert_null(strstr(selvaged.asked[0], "restarts"));
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/media/sessions/"));
 	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60}"));
+	/* An ICE restart names the fragment before; only the last one is taken back, since both are one call. */
+	assert_int_equal(media_call_restart_ice(caller.call, NULL), 0);
+	caller_wait(&caller, 5);
+	assert_int_equal(selvaged.count, 2);
+	assert_int_equal(sscanf(strstr(selvaged.asked[0], "sessions/"), "sessions/%64s", first), 1);
+	assert_int_equal(sscanf(strstr(selvaged.asked[1], "sessions/"), "sessions/%64s", second), 1);
+	assert_string_not_equal(first, second);
+	assert_null(strpbrk(first, "/+"));
+	assert_non_null(restarts = strstr(selvaged.asked[1], "\"restarts\":\""));
+	for (size_t i = 0; first[i]; i++)
+		assert_int_equal(restarts[12 + i], first[i] == '_' ? '/' : first[i] == '-' ? '+' : first[i]);
 	caller_end(&caller);
-	while (selvaged.count < 2)
+	while (selvaged.closed < 3)
 		event_base_loop(house.base, EVLOOP_ONCE);
-	assert_non_null(strstr(selvaged.asked[1], "DELETE /selvage/v1/services/media/sessions/"));
+	assert_memory_equal(selvaged.asked[2], "DELETE ", 7);
+	assert_non_null(strstr(selvaged.asked[2], second));
+	house_close(&house);
+	selvaged_forget(&selvaged);
+}
+
+static void on_registered(void *context, bool good)
+{
+	*(int *)context = good ? 1 : -1;
+}
+
+/* What ICE allows and a path does not. */
+static void fragments_fit_into_paths(void **state)
+{
+	struct selvaged selvaged = {.answer = "{}"};
+	struct echo_config config = {
+		.base = event_base_new(), .fragments_registered = true, .service = "calls/media", .backend = "192.0.2.5:7000"};
+	struct echo_fragments *fragments;
+	int registered = 0;
+
+	selvaged_name(&selvaged);
+	config.selvaged_socket = selvaged.path;
+	selvaged_listen(&selvaged, config.base);
+	assert_int_equal(echo_fragments_new(&config, &fragments, NULL), 0);
+	echo_fragments_begin(fragments, "ab/c+d", "/old+", on_registered, &registered);
+	while (!registered)
+		event_base_loop(config.base, EVLOOP_ONCE);
+	assert_int_equal(registered, 1);
+	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/calls/media/sessions/ab_c-d HTTP/1.1\r\n"));
+	assert_non_null(strstr(selvaged.asked[0], "\"restarts\":\"/old+\"}"));
+	echo_fragments_free(fragments);
+	selvaged_forget(&selvaged);
+	event_base_free(config.base);
+}
+
+/* An answer whose fragment leads nowhere would be a call that never connects. */
+static void what_selvaged_refuses_is_no_call(void **state)
+{
+	struct selvaged selvaged = {.status = "422 Unprocessable Content", .answer = "{\"message\":\"no such backend\"}"};
+	struct echo_config config = {.fragments_registered = true, .service = "media", .backend = "192.0.2.5:7000"};
+	struct caller caller;
+	struct house house;
+
+	selvaged_name(&selvaged);
+	config.selvaged_socket = selvaged.path;
+	house_open(&house, &config, false);
+	/* Nobody is there. */
+	caller_begin(&caller, &house);
+	house_run(&house, caller_failed, &caller);
+	assert_string_equal(caller.why, "WHIP: HTTP status 503, selvaged has not taken the user fragment");
+	caller_end(&caller);
+	selvaged_listen(&selvaged, house.base);
+	caller_begin(&caller, &house);
+	house_run(&house, caller_failed, &caller);
+	assert_string_equal(caller.why, "WHIP: HTTP status 503, selvaged has not taken the user fragment");
+	caller_end(&caller);
+	/* A client that does not wait: nothing of it stays. */
+	caller_begin(&caller, &house);
+	while (echo_counters(house.echo).sessions == 0)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	media_call_free(caller.call);
+	while (echo_counters(house.echo).sessions || selvaged.closed < selvaged.count)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	/* And one that waits when the agent ends. */
+	caller_begin(&caller, &house);
+	while (echo_counters(house.echo).sessions == 0)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	media_call_free(caller.call);
+	echo_free(steal(house.echo));
+	while (selvaged.open)
+		event_base_loop(house.base, EVLOOP_ONCE);
 	house_close(&house);
 	selvaged_forget(&selvaged);
 }
@@ -590,10 +703,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_call_comes_back),
 		cmocka_unit_test(restarts_and_moves_keep_a_call),
+		cmocka_unit_test(silence_is_a_gap),
 		cmocka_unit_test(many_calls_share_one_port),
 		cmocka_unit_test(enough_is_enough),
 		cmocka_unit_test(encoded_fragments_are_asked_for),
 		cmocka_unit_test(random_fragments_are_registered),
+		cmocka_unit_test(fragments_fit_into_paths),
+		cmocka_unit_test(what_selvaged_refuses_is_no_call),
 		cmocka_unit_test(fragments_of_a_file_are_used_in_turn),
 		cmocka_unit_test(whip_refuses),
 		cmocka_unit_test(whip_minds_preconditions),

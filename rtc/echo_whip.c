@@ -115,13 +115,73 @@ static struct body body_of(struct evhttp_request *request)
 	return text ? (struct body){(const char *)text, length} : (struct body){"", 0};
 }
 
+/* An answer that waits until its fragment leads here. */
+struct waiting {
+	struct echo *echo;
+	struct evhttp_request *request; /* NULL: the client is gone */
+	char id[ECHO_ID_LENGTH + 1];
+	bool restart;
+	char *answer;
+};
+
+static void waiting_on_gone(struct evhttp_connection *connection, void *context)
+{
+	((struct waiting *)context)->request = NULL;
+}
+
+static void waiting_answer(struct waiting *waiting, const struct echo_session *session)
+{
+	char location[64], tag[16];
+
+	etag_write(session, tag);
+	header_add(waiting->request, "ETag", tag);
+	if (waiting->restart) {
+		reply(waiting->request, 200, "OK", TYPE_FRAGMENT, waiting->answer);
+		return;
+	}
+	snprintf(location, sizeof(location), ENDPOINT "/%s", session->id);
+	header_add(waiting->request, "Location", location);
+	reply(waiting->request, 201, "Created", TYPE_SDP, waiting->answer);
+}
+
+static void waiting_on_registered(void *context, bool good)
+{
+	struct waiting *waiting = context;
+	struct echo_session *session = echo_session_find(waiting->echo, waiting->id);
+
+	if (waiting->request) {
+		evhttp_connection_set_closecb(evhttp_request_get_connection(waiting->request), NULL, NULL);
+		if (good && session)
+			waiting_answer(waiting, session);
+		else
+			refuse(waiting->echo, waiting->request, 503, "Service Unavailable", "selvaged has not taken the user fragment");
+	}
+	/* Nobody will call by what was not said. */
+	if (session && !waiting->restart && (!good || !waiting->request))
+		echo_session_end(session);
+	free(waiting->answer);
+	free(waiting);
+}
+
+/* Takes over `answer`. */
+static void answer_when_registered(struct echo_session *session, struct evhttp_request *request, bool restart, char *answer)
+{
+	struct waiting *waiting = calloc(1, sizeof(*waiting));
+
+	if (!waiting)
+		abort();
+	*waiting = (struct waiting){.echo = session->echo, .request = request, .restart = restart, .answer = answer};
+	strcpy(waiting->id, session->id);
+	evhttp_connection_set_closecb(evhttp_request_get_connection(request), waiting_on_gone, waiting);
+	echo_session_announce(session, waiting_on_registered, waiting);
+}
+
 static void session_post(struct echo *echo, struct evhttp_request *request)
 {
 	struct body offer = body_of(request);
-	_cleanup_(freep) char *answer = NULL;
 	struct echo_session *session;
 	struct error error = {0};
-	char location[64], tag[16];
+	char *answer = NULL;
 	int result;
 
 	if (!type_is(request, TYPE_SDP)) {
@@ -132,31 +192,26 @@ static void session_post(struct echo *echo, struct evhttp_request *request)
 	result = echo_session_new(echo, offer.text, offer.length, &session, &answer, &error);
 	if (result < 0) {
 		refuse_error(echo, request, result, &error);
+		free(answer);
 		return;
 	}
-	snprintf(location, sizeof(location), ENDPOINT "/%s", session->id);
-	etag_write(session, tag);
-	header_add(request, "Location", location);
-	header_add(request, "ETag", tag);
-	reply(request, 201, "Created", TYPE_SDP, answer);
+	answer_when_registered(session, request, false, answer);
 }
 
 /* RFC 9725 section 4.3.2: If-Match: * asks for a restart. */
 static void session_restart(struct echo_session *session, struct evhttp_request *request)
 {
 	struct body fragment = body_of(request);
-	_cleanup_(freep) char *answer = NULL;
 	struct error error = {0};
-	char tag[16];
+	char *answer = NULL;
 	int result = echo_session_restart(session, fragment.text, fragment.length, &answer, &error);
 
 	if (result < 0) {
 		refuse_error(session->echo, request, result, &error);
+		free(answer);
 		return;
 	}
-	etag_write(session, tag);
-	header_add(request, "ETag", tag);
-	reply(request, 200, "OK", TYPE_FRAGMENT, answer);
+	answer_when_registered(session, request, true, answer);
 }
 
 static void session_patch(struct echo_session *session, struct evhttp_request *request)

@@ -23,6 +23,7 @@ struct media_call {
 	bool silent, hanging_up, restarting;
 	struct media_call_result result;
 	uint64_t last_returned_us;
+	uint64_t silent_us; /* when it stopped sending; 0: not yet */
 };
 
 /* --- media ---------------------------------------------------------------------------------------------------------------- */
@@ -278,12 +279,14 @@ void media_call_free(struct media_call *call)
 
 void media_call_stop_sending(struct media_call *call)
 {
+	if (!call->silent)
+		call->silent_us = media_now_us();
 	call->silent = true;
 }
 
 void media_call_hang_up(struct media_call *call)
 {
-	call->silent = true;
+	media_call_stop_sending(call);
 	call->hanging_up = true;
 	/* DELETE first: after the goodbye on the media's way the agent may know no such session any more. */
 	media_whip_delete(call->whip);
@@ -317,7 +320,11 @@ int media_call_restart_ice(struct media_call *call, struct error *error)
 struct media_call_result media_call_result(const struct media_call *call)
 {
 	struct media_call_result result = call->result;
+	uint64_t until_us = call->silent_us ? call->silent_us : media_now_us();
 
+	/* A silence that lasts is a gap too; what comes after we stopped sending is none. */
+	if (result.returned && until_us > call->last_returned_us && until_us - call->last_returned_us > result.longest_gap_us)
+		result.longest_gap_us = until_us - call->last_returned_us;
 	result.peer = media_peer_statistics(call->peer);
 	result.unsent = media_socket_unsent(call->socket);
 	return result;

@@ -61,7 +61,7 @@ struct media_call_result {
 	uint32_t first_us;   /* from the start until the first frame was back */
 	uint64_t sent, returned;
 	/* Of frames that came back, in the order of their coming. */
-	uint64_t longest_gap_us;
+	uint64_t longest_gap_us; /* also the silence since the last one, while frames are sent */
 	uint64_t round_trips, round_trips_sum_us;
 	uint32_t round_trip_min_us, round_trip_max_us;
 	uint64_t unsent; /* frames that the kernel did not take, or that were due before the call had a way */

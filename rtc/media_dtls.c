@@ -222,7 +222,8 @@ int media_dtls_new(const struct media_dtls_config *config, struct media_dtls **r
 	if (!dtls)
 		return error_set(error, ENOMEM, "no memory");
 	dtls->config = *config;
-	memcpy(dtls->fingerprints, config->fingerprints, config->fingerprint_count * sizeof(*config->fingerprints));
+	for (size_t i = 0; i < config->fingerprint_count; i++)
+		dtls->fingerprints[i] = config->fingerprints[i];
 	dtls->config.fingerprints = dtls->fingerprints;
 	ERR_clear_error();
 	dtls->ssl = SSL_new(config->identity->context);

@@ -132,7 +132,8 @@ int media_peer_new(const struct media_config *config, struct media_peer **ret_pe
 	peer->config = *config;
 	if (peer->config.candidate_count > SDP_CANDIDATES_MAX)
 		peer->config.candidate_count = SDP_CANDIDATES_MAX;
-	memcpy(peer->candidates, config->candidates, peer->config.candidate_count * sizeof(*config->candidates));
+	for (size_t i = 0; i < peer->config.candidate_count; i++)
+		peer->candidates[i] = config->candidates[i];
 	peer->config.candidates = peer->candidates;
 	media_ice_init(&peer->ice, &ice);
 	credentials_new(peer, config->ufrag);

@@ -411,10 +411,10 @@ static void answer_refused(struct call *call, const char *offer, const char *why
 static char *replaced(const char *text, const char *from, const char *to)
 {
 	const char *place = strstr(text, from);
-	char *result = malloc(strlen(text) + strlen(to) + 1);
+	char *result = NULL;
 
 	assert_non_null(place);
-	sprintf(result, "%.*s%s%s", (int)(place - text), text, to, place + strlen(from));
+	assert_true(asprintf(&result, "%.*s%s%s", (int)(place - text), text, to, place + strlen(from)) > 0);
 	return result;
 }
 

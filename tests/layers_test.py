@@ -25,7 +25,7 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
 # Steps of a function at packet time that have a header of their own.
-STEPS = ["lb/lb_flow.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
+STEPS = ["lb/lb_flow.h", "lb/lb_held.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
 
 
 # A function that stands on another one: a media session is a balancer's service's, its agent one of the backends.
@@ -49,11 +49,6 @@ ROOMS = [
     # pattern of files, what they may include; `own`: the folder's other files
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
-    # Media goes to backends of the balancer: rtc/ is built upon lb/.
-    (["rtc/*_wire.h", "rtc/*_state.h", "rtc/*_fast.h"] + steps_of("rtc"),
-     ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in ("lb", "rtc") for part in ("wire", "state", "fast")] +
-     steps_of("lb") + steps_of("rtc"), None),
-    (["rtc/rtc_program.*"], BASE + ["lb/*.h"], "own"),
     *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
        ["base/packet/*.h"] + packet_headers(each), None)
       for each in FUNCTIONS],
@@ -91,7 +86,7 @@ SYSTEM = [
     (["base/packet/*", "*_wire.h", "*_state.h", "*_fast.h", *STEPS, "edge/edge_event.h"], None),
     (["ebpf/*"], r"rte_"),
     (["dataplane/*"], r"bpf/"),
-    (["tests/perf/dpdk_bench.c"], r"bpf/"),
+    (["tests/perf/dpdk_bench.c", "tests/perf/dpdk_wire_bench.c"], r"bpf/"),
     (["ctrl/replay/engine_xdp.c", "tests/*"], r"rte_"),
     (["*"], r"rte_|bpf/"),
 ]

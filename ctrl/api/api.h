@@ -52,6 +52,8 @@ struct api_change {
 struct api_action;
 /* `status` is 0 or -errno: -ENOENT 404, -EEXIST and -EBUSY 409, -EINVAL 422, -EPERM 403, -EAGAIN 503, others 500. */
 void api_action_done(struct api_action *action, int status, const struct error *error);
+/* Instead of it: done, and this is the answer. Takes over `json`. */
+void api_action_reply(struct api_action *action, json_t *json);
 
 struct api_backend_reference {
 	const char *namespace_name;
@@ -189,6 +191,8 @@ struct api_backend {
 
 	/* `node` NULL: to any other that may own it. */
 	void (*vip_move)(void *context, const struct address *vip, const char *node, struct api_action *action);
+	/* Asks selvage-dns: `message` is an object with "op", borrowed (dns/control.h). NULL: there is no DNS. */
+	void (*dns)(void *context, const json_t *message, struct api_action *action);
 };
 
 /* --- life ------------------------------------------------------------------------------------------------------------- */

@@ -27,6 +27,13 @@ void api_action_done(struct api_action *action, int status, const struct error *
 	free(action);
 }
 
+void api_action_reply(struct api_action *action, json_t *json)
+{
+	reply_json(action->exchange, 200, json);
+	api_put(action->api);
+	free(action);
+}
+
 struct api_action *api_action_new(struct api *api, struct http_exchange *exchange)
 {
 	struct api_action *action = calloc(1, sizeof(*action));
@@ -237,6 +244,23 @@ static void vip_move_handle(struct api *api, struct http_exchange *exchange)
 	json_decref(body);
 }
 
+/* /selvage/v1/dns/OPERATION with its arguments as an object, or without a body */
+static void dns_handle(struct api *api, struct http_exchange *exchange)
+{
+	const struct http_request *request = http_exchange_request(exchange);
+	json_t *message = request->content_length ? json_loadb(request->body, request->content_length, 0, NULL) : json_object();
+
+	if (!json_is_object(message)) {
+		reply_failure(exchange, 422, NULL, "the body must be an object with the operation's arguments");
+	} else if (!api->backend.dns) {
+		reply_failure(exchange, 404, NULL, "this node answers no DNS");
+	} else {
+		json_object_set_new(message, "op", json_string(request->segments[3]));
+		api->backend.dns(api->backend.context, message, api_action_new(api, exchange));
+	}
+	json_decref(message);
+}
+
 /* --- routing ----------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -275,6 +299,13 @@ static const struct {
 	{"PUT", "services/*/*/sessions/*", session_put_handle, true},
 	{"DELETE", "services/*/*/sessions/*", session_delete_handle, true},
 	{"GET", "services/*/*/sessions/*", session_get_handle, false},
+	{"GET", "dns/stats", dns_handle, false},
+	{"POST", "dns/dump", dns_handle, false},
+	{"POST", "dns/lookup", dns_handle, false},
+	{"POST", "dns/explain", dns_handle, false},
+	{"POST", "dns/flush", dns_handle, true},
+	/* queries are other people's, as packets are */
+	{"POST", "dns/tap", dns_handle, true},
 };
 
 /* Whether the request's segments from `first` on are those of the path. */

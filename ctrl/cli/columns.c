@@ -202,6 +202,24 @@ static char *interfaces_value(const json_t *object)
 	return joined;
 }
 
+static char *steering_host_value(const json_t *object)
+{
+	return strdup(json_text(json_object_get(object, "spec"), "host"));
+}
+
+static char *steering_sites_value(const json_t *object)
+{
+	json_t *names = json_array(), *item;
+	char *joined;
+	size_t i;
+
+	json_array_foreach(json_path(object, "spec", "sites", NULL), i, item)
+		json_array_append(names, json_object_get(item, "name"));
+	joined = json_join(names);
+	json_decref(names);
+	return joined;
+}
+
 #define COLUMNS_MAX 8
 
 static const struct column columns[OBJECT_KIND_COUNT][COLUMNS_MAX] = {
@@ -219,6 +237,7 @@ static const struct column columns[OBJECT_KIND_COUNT][COLUMNS_MAX] = {
 	[OBJECT_L2_ADVERTISEMENT] = {{"IPADDRESSPOOLS", false, pools_value}, {"INTERFACES", false, advertised_interfaces_value},
 				     {"AGE", false, age_value}},
 	[OBJECT_REPLAY_NODE] = {{"INTERFACES", false, interfaces_value}, {"AGE", false, age_value}},
+	[OBJECT_STEERING_POLICY] = {{"HOST", false, steering_host_value}, {"SITES", false, steering_sites_value}, {"AGE", false, age_value}},
 };
 
 struct table *columns_new(enum object_kind kind, bool namespaces, bool wide)

@@ -54,6 +54,13 @@ static const struct cli_verb verbs[] = {
 	 "  selvage trace --interesting -w - | wireshark -k -i -", "oFcwSEr", verb_trace},
 	{"explain", "PROTOCOL SOURCE DESTINATION | --packet HEX | --in PCAP", "What happens to a packet on the live tables, and why",
 	 "selvage explain udp 10.0.0.5:4000 192.0.2.10:7000\n  selvage explain --in one.pcap --interface eth0", "opiXH", verb_explain},
+	{"dns stats", "", "Queries by where their answers came from, upstream servers, caches", "selvage dns stats", "o", verb_dns_stats},
+	{"dns lookup", "NAME [TYPE]", "Ask as a client would, and tell the answer", "selvage dns lookup www.example.com AAAA", "oM", verb_dns_lookup},
+	{"dns dump", "[NAME]", "The answers that are kept, at and below a name", "selvage dns dump example.com", "oc", verb_dns_dump},
+	{"dns flush", "NAME", "Forget answers at and below a name; \".\" is everything", "selvage dns flush example.com", "o", verb_dns_flush},
+	{"dns explain", "NAME", "Which site of a steered name a client is sent to, and why", "selvage dns explain www.example.com --from 192.0.2.1",
+	 "oM", verb_dns_explain},
+	{"dns tap", "PATH | off", "Write a query log (dnstap) to a socket or file", "selvage dns tap /run/dnstap.sock", "o", verb_dns_tap},
 	{"metrics", "", "The metrics as Prometheus reads them", "selvage metrics", "", verb_metrics},
 	{"version", "", "Versions of this program and of the daemon", "selvage version", "o", verb_version},
 };
@@ -61,7 +68,7 @@ static const struct cli_verb verbs[] = {
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
        OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE, OPTION_TIMES,
        OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED, OPTION_SERVICE, OPTION_UFRAG, OPTION_BACKEND, OPTION_EXPIRY,
-       OPTION_RESTARTS };
+       OPTION_RESTARTS, OPTION_FROM };
 
 static const struct {
 	struct option option;
@@ -106,6 +113,7 @@ static const struct {
 	{{"expiry", required_argument, NULL, OPTION_EXPIRY}, 'x',
 	 "--expiry TIME             how long it waits for its client: 90s, 30m, 12h, 7d, or never (1h)"},
 	{{"restarts", required_argument, NULL, OPTION_RESTARTS}, 'K', "--restarts UFRAG          an ICE restart: the fragment that the call had before"},
+	{{"from", required_argument, NULL, OPTION_FROM}, 'M', "--from ADDRESS            the client's"},
 	{{"socket", required_argument, NULL, 's'}, 0, "-s, --socket PATH         of the daemon (" API_SOCKET_DEFAULT ")"},
 	{{"help", no_argument, NULL, 'h'}, 0, "-h, --help"},
 };
@@ -315,6 +323,9 @@ static int option_set(struct cli *cli, int letter, const char *value)
 		return 0;
 	case OPTION_NODE:
 		cli->node = value;
+		return 0;
+	case OPTION_FROM:
+		cli->from = value;
 		return 0;
 	case OPTION_ALL:
 		cli->all = true;

@@ -180,6 +180,13 @@ static uint32_t probes_max(void)
 	return files.rlim_cur > FILES_RESERVED ? (uint32_t)(files.rlim_cur - FILES_RESERVED) : 0;
 }
 
+static void dns_ask(void *context, const json_t *message, struct api_action *action)
+{
+	struct daemon *daemon = context;
+
+	dns_link_ask(daemon->dns, message, action);
+}
+
 static int api_start(struct daemon *daemon, struct error *error)
 {
 	const struct config *config = daemon->config;
@@ -216,6 +223,7 @@ static int api_start(struct daemon *daemon, struct error *error)
 		.session_remove = daemon_session_remove,
 		.session_ufrags = daemon_session_ufrags,
 		.session_rotate = daemon_session_rotate,
+		.dns = dns_ask,
 	};
 
 	return api_new(daemon->base, &options, &backend, &daemon->api, error);
@@ -252,6 +260,15 @@ static void fastpath_listen(struct daemon *daemon)
 	event_add(daemon->fastpath_event, NULL);
 }
 
+/* By which clock selvage-dns writes the ages of what packets read. */
+static void dns_clock_set(struct daemon *daemon)
+{
+	struct dns_tables *dns = programmer_tables(daemon->programmer)->dns;
+
+	if (dns)
+		store_once(dns->clock_offset_ms, programmer_now_ms(daemon->programmer) - (uint32_t)clock_now_ms(&clock_system));
+}
+
 static const char *found_text(enum programmer_found found)
 {
 	switch (found) {
@@ -282,6 +299,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	if (result < 0)
 		return error_prefix(error, -result, "starting the packet program");
 	log_info("%s", found_text(programmer_found(daemon->programmer)));
+	dns_clock_set(daemon);
 	result = network_follow_new(daemon->base, &clock_system, changed, daemon, &daemon->follow, error);
 	if (result < 0)
 		return error_prefix(error, -result, "following the network");
@@ -291,6 +309,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	result = daemon_fragments_start(daemon, error);
 	if (result < 0)
 		return result;
+	daemon->dns = dns_link_new(daemon->base, config);
 	daemon->catalogue = catalogue_new(daemon->store, changed, daemon);
 	daemon->sessions = daemon_sessions_new(daemon);
 	fastpath_listen(daemon);
@@ -307,6 +326,7 @@ static void event_freep(struct event **event)
 
 static void parts_stop(struct daemon *daemon)
 {
+	dns_link_free(daemon->dns); /* completes what it was asked */
 	api_free(daemon->api);
 	catalogue_free(daemon->catalogue);
 	daemon_sessions_store_stop(daemon->sessions);

@@ -13,6 +13,7 @@
 #include "ctrl/api/api.h"
 #include "ctrl/config.h"
 #include "ctrl/daemon/catalogue.h"
+#include "ctrl/daemon/dns.h"
 #include "ctrl/health/health.h"
 #include "ctrl/program/network_follow.h"
 #include "ctrl/program/programmer.h"
@@ -64,6 +65,7 @@ struct daemon {
 	struct announce *announce;
 	struct api *api;
 	struct daemon_sessions *sessions;
+	struct dns_link *dns; /* NULL: not configured */
 
 	struct event *reconcile_event; /* once a turn, after changes */
 	struct event *sweep_event;

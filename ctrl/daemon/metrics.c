@@ -157,6 +157,7 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	const struct daemon *daemon = context;
 	struct health_counters checks = health_counters(daemon->health);
 	const struct announce_counters *announced = announce_count(daemon->announce);
+	struct edge_totals totals;
 
 	openmetrics_family(text, "selvage_build", "info", "What this is.");
 	openmetrics_sample_count(text, "selvage_build_info", 1, "version", SELVAGE_VERSION, "node",
@@ -166,6 +167,8 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	vip_metrics(daemon, text);
 	backend_metrics(daemon, text);
 	daemon_sessions_metrics(daemon->sessions, text);
+	edge_program_totals(programmer_program(daemon->programmer), &totals);
+	dns_link_metrics(daemon->dns, totals.dns, text);
 	openmetrics_family(text, "selvage_health_probes", "counter", "Health probes that ended.");
 	openmetrics_sample_count(text, "selvage_health_probes_total", checks.probes_total, NULL);
 	openmetrics_family(text, "selvage_health_probes_delayed", "counter",

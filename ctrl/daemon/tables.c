@@ -248,6 +248,7 @@ static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_re
 	struct reconcile_check_defaults defaults = {daemon->config->health.interval_ms, daemon->config->health.timeout_ms,
 						    daemon->config->health.rise, daemon->config->health.fall};
 	struct reconcile_node self;
+	struct reconcile_dns dns[16];
 	struct reconcile_input input;
 	size_t object_count, report_count = 0;
 	const struct object *const *objects = catalogue_objects(daemon->catalogue, &object_count);
@@ -280,6 +281,8 @@ static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_re
 		.pin_count = records.pin_count,
 		.ufrag_secrets = daemon->sessions->secrets.items,
 		.ufrag_secret_count = daemon->sessions->secrets.count,
+		.dns = dns,
+		.dns_count = dns_link_addresses(daemon->config, dns, array_length(dns)),
 		.hash_seed = daemon->hash_seed,
 		.now_ms = clock_now_ms(&clock_system),
 		.warm_before_ms = daemon->warm_before_ms,
@@ -421,6 +424,8 @@ static void alarms_set(struct daemon *daemon)
 	if (daemon->apply_failed)
 		alarm_note(daemon, "Tables", daemon->apply_error);
 	daemon_sessions_alarms(daemon->sessions, alarm_note);
+	if (!dns_link_connected(daemon->dns))
+		alarm_note(daemon, "DNS", "selvage-dns is not running: queries that packets' cache does not hold are not answered");
 	if (daemon->probes_late)
 		alarm_note(daemon, "Health checks",
 			   "more of them wait for an answer than may at a time, so that changes are noticed late; check less "
@@ -513,6 +518,20 @@ static void timer_set(struct daemon *daemon)
 	evtimer_add(daemon->timer_event, &wait);
 }
 
+static void dns_set(struct daemon *daemon)
+{
+	struct health_report *reports = NULL;
+	struct dns_wanted_input input = {.assignments = &daemon->result.assignments};
+	struct error error = {0};
+
+	input.objects = catalogue_objects(daemon->catalogue, &input.object_count);
+	if (health_snapshot(daemon->health, &reports, &input.health_count, &error) < 0)
+		log_error("reading the health checks: %s", error.text);
+	input.health = reports;
+	dns_link_set(daemon->dns, &input);
+	free(reports);
+}
+
 void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 {
 	struct daemon *daemon = context;
@@ -538,6 +557,7 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	tables_apply(daemon);
 	daemon_sessions_places(daemon->sessions);
 	daemon_sessions_begin(daemon->sessions);
+	dns_set(daemon);
 	interfaces_attach(daemon);
 	announcements_set(daemon);
 	if (network_follow_want(daemon->follow, result.destinations, result.destination_count) < 0)

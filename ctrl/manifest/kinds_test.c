@@ -191,7 +191,8 @@ static void limits(void **state)
 {
 	_cleanup_(loaded_done) struct loaded loaded = load_clean(
 		ANNOTATED("    selvage.io/limit-new-flows: 100/s burst 200\n    selvage.io/limit-packets: 10000000/s burst 100000\n"
-			  "    selvage.io/limit-new-flows-total: 30/m\n    selvage.io/limit-prefix: \"24, 56\"\n") SPEC);
+			  "    selvage.io/limit-new-flows-total: 30/m\n    selvage.io/limit-prefix: \"24, 56\"\n"
+			  "    selvage.io/limit-flows-per-client: \"200\"\n") SPEC);
 	const struct service *service = &loaded.objects.items[0]->service;
 	static const char *const wrong[] = {"100", "/s", "0/s", "1/h", "1/s burst", "1/s burst -1", "1/s  burst 1", "10000001/s", "1.5/s", "1/sec"};
 
@@ -201,6 +202,7 @@ static void limits(void **state)
 	assert_int_equal(service->limit_packets.burst, 100000);
 	assert_int_equal(service->limit_new_flows_total.per_minute, 30);
 	assert_int_equal(service->limit_new_flows_total.burst, 30);
+	assert_int_equal(service->limit_flows_per_client, 200);
 	assert_int_equal(service->limit_prefix_ipv4, 24);
 	assert_int_equal(service->limit_prefix_ipv6, 56);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -211,6 +213,9 @@ static void limits(void **state)
 			 wrong[i]);
 		assert_refused(text, message);
 	}
+	assert_refused(ANNOTATED("    selvage.io/limit-flows-per-client: \"1000001\"\n") SPEC,
+		       "t.yaml:6:40: metadata.annotations[selvage.io/limit-flows-per-client]: "
+		       "must be a whole number from 1 to 1000000, not \"1000001\"");
 	assert_refused(ANNOTATED("    selvage.io/limit-new-flows: 1000/s burst 9\n") SPEC,
 		       LIMIT_PLACE "the burst of this rate must be from 10 (what comes in 10 ms) to 600000 (in 10 minutes), not 9");
 	assert_refused(ANNOTATED("    selvage.io/limit-new-flows: 1/m burst 11\n") SPEC,
@@ -646,6 +651,46 @@ static void replay_nodes_refused(void **state)
 		       "t.yaml:7:17: spec.interfaces[0].neighbours: has two entries for 10.0.0.2");
 }
 
+#define STEERING "apiVersion: selvage.io/v1alpha1\nkind: SteeringPolicy\nmetadata: {name: www}\nspec:\n  host: www.example.com\n"
+
+static void steering_policies(void **state)
+{
+	_cleanup_(loaded_done) struct loaded loaded = load_clean(
+		STEERING "  ttl: 30\n  minHealthyPercent: 40\n  nameServers: [ns1.example.com]\n  contact: ops.example.com\n"
+			 "  healthCheck: {type: http, port: 80, path: /up, intervalSeconds: 5, timeoutSeconds: 2}\n  sites:\n"
+			 "  - {name: fra, addresses: [192.0.2.1, \"2001:db8::1\"], weight: 3, order: 1, geography: {continents: [EU], countries: [DE]}}\n"
+			 "  - {name: lab, addresses: [192.0.2.2], prefixes: [10.0.0.0/8], load: {low: 0.5, high: 1}}\n"
+			 "status: {sites: [{name: fra, healthy: false, load: 0.7}]}\n");
+	const struct steering_policy *policy = &loaded.objects.items[0]->steering_policy;
+
+	assert_string_equal(policy->host, "www.example.com");
+	assert_int_equal(policy->ttl, 30);
+	assert_int_equal(policy->healthy_percent, 40);
+	assert_int_equal(policy->health.check, SERVICE_CHECK_HTTP);
+	assert_int_equal(policy->health.interval_ms, 5000);
+	assert_string_equal(policy->health.path, "/up");
+	assert_int_equal(policy->site_count, 2);
+	assert_int_equal(policy->sites[0].addresses.count, 2);
+	assert_int_equal(policy->sites[0].weight, 3);
+	assert_true(string_list_contains(&policy->sites[0].continents, "EU"));
+	assert_int_equal(policy->sites[1].weight, 1);
+	assert_int_equal(policy->sites[1].prefixes[0].length, 8);
+	assert_true(policy->sites[1].load_low == 0.5 && policy->sites[1].load_high == 1);
+	assert_true(policy->reports[0].healthy_given && !policy->reports[0].healthy && policy->reports[0].load == 0.7);
+}
+
+static void steering_policies_refused(void **state)
+{
+	assert_refused(STEERING, "t.yaml:5:3: spec: the field \"sites\" is missing");
+	assert_refused(STEERING "  sites: []\n", "t.yaml:6:10: spec.sites: must hold 1 to 64 sites, not 0");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [here]}]\n",
+		       "t.yaml:6:33: spec.sites[0].addresses[0]: \"here\" is not an IP address; write one such as 192.0.2.10 or 2001:db8::10");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}, {name: a, addresses: [::2]}]\n",
+		       "t.yaml:6:10: spec.sites: the name \"a\" is in sites[0] already");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1], load: {low: 1, high: 0.5}}]\n",
+		       "t.yaml:6:45: spec.sites[0].load: \"high\" must be above \"low\", and \"low\" not below 0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -672,6 +717,8 @@ int main(void)
 		cmocka_unit_test(nodes),
 		cmocka_unit_test(replay_nodes),
 		cmocka_unit_test(replay_nodes_refused),
+		cmocka_unit_test(steering_policies),
+		cmocka_unit_test(steering_policies_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,12 +48,13 @@ static void (*const readers[OBJECT_KIND_COUNT])(struct decoder *, const struct y
 	[OBJECT_ADDRESS_POOL] = address_pool_read,
 	[OBJECT_L2_ADVERTISEMENT] = l2_advertisement_read,
 	[OBJECT_REPLAY_NODE] = replay_node_read,
+	[OBJECT_STEERING_POLICY] = steering_policy_read,
 };
 
 static void kind_unknown(struct decoder *decoder, const struct yaml_node *node, const char *api_version, const char *kind)
 {
 	const struct yaml_node *kind_node = yaml_lookup(node, "kind"), *version_node = yaml_lookup(node, "apiVersion");
-	char known[512] = "";
+	char known[1024] = "";
 	size_t used = 0;
 
 	for (size_t i = 0; i < OBJECT_KIND_COUNT; i++) {

@@ -42,6 +42,11 @@ static void limit_flows_read(struct decoder *decoder, const struct yaml_node *no
 	number_read(decoder, node, 1, 2097152, target);
 }
 
+static void limit_client_flows_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	number_read(decoder, node, 1, 1000000, target);
+}
+
 static void interval_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
 	struct service_health *health = target;
@@ -562,6 +567,7 @@ static const struct field service_annotations[] = {
 	FIELD("selvage.io/limit-new-flows-total", rate_read, struct service, limit_new_flows_total),
 	FIELD_WHOLE("selvage.io/quic-lb", quic_read),
 	FIELD("selvage.io/limit-flows", limit_flows_read, struct service, limit_flows),
+	FIELD("selvage.io/limit-flows-per-client", limit_client_flows_read, struct service, limit_flows_per_client),
 	FIELD("selvage.io/limit-packets", rate_read, struct service, limit_packets),
 	FIELD_WHOLE("selvage.io/limit-prefix", limit_prefix_read),
 	FIELD_WHOLE("selvage.io/dscp", dscp_read),

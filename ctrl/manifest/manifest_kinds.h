@@ -15,6 +15,7 @@ void endpoint_slice_read(struct decoder *decoder, const struct yaml_node *node, 
 void address_pool_read(struct decoder *decoder, const struct yaml_node *node, struct object *object);
 void l2_advertisement_read(struct decoder *decoder, const struct yaml_node *node, struct object *object);
 void replay_node_read(struct decoder *decoder, const struct yaml_node *node, struct object *object);
+void steering_policy_read(struct decoder *decoder, const struct yaml_node *node, struct object *object);
 
 /* apiVersion, kind and metadata: rows that every kind's table begins with. */
 #define FIELDS_OF_EVERY_KIND                                                                                        \

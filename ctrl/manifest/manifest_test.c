@@ -162,7 +162,8 @@ static void unknown_kinds(void **state)
 	assert_refused("apiVersion: apps/v1\nkind: Deployment\n",
 		       "t.yaml:2:7: the kind Deployment of apps/v1 is not known; known are Namespace of v1, Node of v1, Service of "
 		       "v1, Endpoints of v1, EndpointSlice of discovery.k8s.io/v1, IPAddressPool of metallb.io/v1beta1, "
-		       "L2Advertisement of metallb.io/v1beta1, Node of selvage.io/v1alpha1");
+		       "L2Advertisement of metallb.io/v1beta1, Node of selvage.io/v1alpha1, "
+		       "SteeringPolicy of selvage.io/v1alpha1");
 	assert_refused("kind: Service\n", "t.yaml:1:1: the field \"apiVersion\" is missing");
 	assert_refused("apiVersion: 1\nkind: Service\n",
 		       "t.yaml:1:13: apiVersion: must be text, and 1 without quotes is a number; write \"1\"");

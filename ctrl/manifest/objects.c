@@ -27,6 +27,7 @@ static const struct object_kind_info kinds[OBJECT_KIND_COUNT] = {
 	KIND(OBJECT_L2_ADVERTISEMENT, "L2Advertisement", "metallb.io", "v1beta1", "l2advertisements",
 	     "l2advertisement", "l2adv", true),
 	KIND(OBJECT_REPLAY_NODE, "Node", "selvage.io", "v1alpha1", "nodes", "node", NULL, false),
+	KIND(OBJECT_STEERING_POLICY, "SteeringPolicy", "selvage.io", "v1alpha1", "steeringpolicies", "steeringpolicy", "steer", true),
 };
 
 const struct object_kind_info *object_kind_info(enum object_kind kind)

@@ -27,6 +27,7 @@ enum object_kind {
 	OBJECT_ADDRESS_POOL,     /* metallb.io IPAddressPool */
 	OBJECT_L2_ADVERTISEMENT, /* metallb.io L2Advertisement */
 	OBJECT_REPLAY_NODE,      /* selvage.io Node: interfaces, neighbours and routes without a network */
+	OBJECT_STEERING_POLICY,  /* selvage.io SteeringPolicy: sites of a name */
 	OBJECT_KIND_COUNT,
 };
 
@@ -220,6 +221,7 @@ struct service {
 	struct service_rate limit_new_flows, limit_packets; /* of each client's prefix */
 	struct service_rate limit_new_flows_total;          /* of all clients together */
 	uint32_t limit_flows;                               /* recorded ones; 0: no limit */
+	uint32_t limit_flows_per_client;                    /* of each client's prefix */
 	uint8_t limit_prefix_ipv4, limit_prefix_ipv6;       /* bits that make a client */
 	const struct service_quic_server *quic_servers; /* 0: not routed by connection id */
 	size_t quic_server_count;
@@ -333,6 +335,38 @@ struct replay_node {
 	size_t route_count;
 };
 
+/* --- steering ---------------------------------------------------------------------------------------------------------- */
+
+struct steering_site {
+	const char *name;
+	struct address_list addresses;
+	uint32_t weight, order;
+	struct string_list continents, countries, subdivisions; /* "EU", "DE", "DE-BY" */
+	const struct prefix *prefixes;				/* of clients */
+	size_t prefix_count;
+	double load_low, load_high; /* 0: no limit */
+};
+
+/* What was written into the status about a site, by whoever knows. */
+struct steering_report {
+	const char *name;
+	bool healthy, healthy_given;
+	double load; /* below 0: not given */
+};
+
+struct steering_policy {
+	const char *host;
+	uint32_t ttl; /* seconds */
+	uint32_t healthy_percent;
+	struct string_list name_servers;
+	const char *contact;
+	struct service_health health; /* of every site's addresses */
+	const struct steering_site *sites;
+	size_t site_count;
+	const struct steering_report *reports;
+	size_t report_count;
+};
+
 /* --- the object -------------------------------------------------------------------------------------------------------- */
 
 struct object {
@@ -348,6 +382,7 @@ struct object {
 		struct address_pool address_pool;
 		struct l2_advertisement l2_advertisement;
 		struct replay_node replay_node;
+		struct steering_policy steering_policy;
 	};
 	json_t *raw; /* the whole object as given, fields that are not honoured included; borrowed by readers */
 	struct arena *arena;

@@ -3,13 +3,18 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "base/lib/cleanup.h"
 #include "base/lib/log.h"
 #include "ctrl/program/netlink_read.h"
 #include "ctrl/program/probe_schedule.h"
@@ -17,6 +22,11 @@
 #define READ_INTERVAL_MS 10u       /* links, addresses and routes are read at most this often */
 #define READ_RETRY_MS 100u         /* after a reading that failed */
 #define READ_ATTEMPTS 5            /* a dump that was changed underway is begun again */
+#define DISCARD_PORT 9
+#define IPV6_SCOPE_LINK 0x20       /* in /proc/net/if_inet6 */
+#ifndef IPV6_UNICAST_IF
+#define IPV6_UNICAST_IF 76
+#endif
 #define EVENT_BUFFER_BYTES 1048576 /* of which the kernel grants what net.core.rmem_max allows */
 
 struct network_follow {
@@ -166,6 +176,35 @@ static int network_copy(struct network *to, const struct network *from)
 	return result;
 }
 
+/* Whether the interface has a link-local address that may be used: one that is not being looked for duplicates of (RFC 4862 section 5.4). */
+static bool link_local_ready(uint32_t ifindex)
+{
+	_cleanup_(fclosep) FILE *file = fopen("/proc/net/if_inet6", "re");
+	unsigned int number, length, scope, flags;
+	bool ready = false;
+
+	while (file && !ready && fscanf(file, "%*32s %x %x %x %x %*s", &number, &length, &scope, &flags) == 4)
+		ready = number == ifindex && scope == IPV6_SCOPE_LINK && !(flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED));
+	return ready;
+}
+
+/*
+ * Makes the kernel solicit a neighbour by a packet for it, an empty datagram to the discard port (RFC 863). Asked by netlink, it
+ * solicits from its link-local address alone, and silently not at all while that one is tentative: for a second or two after an
+ * interface has come up, and a second longer until it tries again. For a packet it solicits from the packet's own address.
+ */
+static void neighbour_prod(const struct address *ip, uint32_t ifindex)
+{
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(DISCARD_PORT), .sin6_scope_id = ifindex};
+	_cleanup_(closep) int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint32_t by = htonl(ifindex);
+
+	memcpy(&to.sin6_addr, ip, sizeof(to.sin6_addr));
+	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_IF, &by, sizeof(by)) < 0 ||
+	    sendto(fd, "", 0, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to)) < 0)
+		log_debug("probe an IPv6 neighbour by a packet: %s", strerror(errno));
+}
+
 int network_follow_probe(struct network_follow *follow, const struct address *ip, uint32_t ifindex, bool confirm)
 {
 	bool ipv4 = address_is_ipv4(ip);
@@ -188,6 +227,8 @@ int network_follow_probe(struct network_follow *follow, const struct address *ip
 		return -ENOMEM;
 	}
 	follow->counters.probes++;
+	if (!ipv4 && !confirm && !link_local_ready(ifindex))
+		neighbour_prod(ip, ifindex);
 	result = nl_send_sync(follow->commands, message); /* frees the message; the kernel answers at once */
 	return result < 0 ? -EIO : 0;
 }

@@ -23,6 +23,7 @@ void reconcile(const struct reconcile_input *input, struct reconcile_result *ret
 	refusals_alarm(&work);
 	reconcile_network(&work);
 	reconcile_services(&work);
+	reconcile_dns(&work);
 	reconcile_vips(&work);
 	*ret_result = (struct reconcile_result){
 		.wanted = {

@@ -45,6 +45,14 @@ struct reconcile_pin {
 	const char *node;
 };
 
+/* Where DNS is answered. */
+struct reconcile_dns {
+	struct address address;
+	uint16_t port; /* host order */
+};
+
+#define RECONCILE_STEERING_KEY "steering/" /* before "namespace/name" of a SteeringPolicy, in the keys of its checks */
+
 struct reconcile_input {
 	const struct object *const *objects;
 	size_t object_count;
@@ -64,6 +72,8 @@ struct reconcile_input {
 	size_t pin_count;
 	const struct rtc_ufrag_secret *ufrag_secrets; /* the newest first; none: encoded fragments lead nowhere */
 	size_t ufrag_secret_count;
+	const struct reconcile_dns *dns;
+	size_t dns_count;
 	uint64_t hash_seed;
 	uint64_t now_ms;
 	uint64_t warm_before_ms; /* backends that were up by then have had their slow start */

@@ -22,6 +22,9 @@ uint64_t reconcile_announce_bit(const struct reconcile_work *work, uint32_t ifin
 /* Virtual IPs: owners and announcements. */
 void reconcile_vips(struct reconcile_work *work);
 
+/* DNS addresses and the checks of steered sites; after all services. */
+void reconcile_dns(struct reconcile_work *work);
+
 /* Services and their backends. `addresses` are the virtual IPs of `object`. */
 void reconcile_services(struct reconcile_work *work);
 /* The addresses at which a service is served: assigned ones and cluster addresses. */

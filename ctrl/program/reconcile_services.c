@@ -504,6 +504,7 @@ static void service_add(struct reconcile_work *work, const struct object *object
 		.client_packets = {service->limit_packets.per_minute, service->limit_packets.burst},
 		.all_flows = {service->limit_new_flows_total.per_minute, service->limit_new_flows_total.burst},
 		.flows_max = service->limit_flows,
+		.client_flows_max = service->limit_flows_per_client,
 		.quic_server_length = port->protocol == PROTOCOL_NAME_UDP && service->quic_server_count ? service->quic_server_length : 0,
 		.quic_config = service->quic_config,
 		.limit_prefix = address_is_ipv4(address) ? service->limit_prefix_ipv4 : service->limit_prefix_ipv6,

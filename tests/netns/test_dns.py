@@ -10,12 +10,16 @@ import subprocess
 import threading
 import time
 
+import dns.dnssec
 import dns.edns
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import edge_site
 from dns_parts import (NSD, PROGRAM, RESOLVER, UNBOUND, UPSTREAMS, Place, Upstream, address_answer, addresses, errors, frame, good, later, make,
@@ -424,6 +428,50 @@ def test_one_question_that_many_ask_is_asked_once(place):
             connection.send(query.to_wire())
         got = {dns.message.from_wire(connection.recv(65535)).id for _ in queries}
     assert got == {each.id for each in queries} and slow.asked == 1
+
+
+# --- DNSSEC ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_validated(place):
+    """Signed answers are told to be authentic, forged ones fail with the error that says so, and CD asks for them all the same."""
+    private = ed25519.Ed25519PrivateKey.generate()
+    key = dns.dnssec.make_dnskey(private.public_key(), dns.dnssec.Algorithm.ED25519, flags=257)
+    apex = dns.name.from_text("signed.")
+    keys = dns.rrset.from_rdata("signed.", 300, key)
+
+    def signed(rrset):
+        return dns.rrset.from_rdata(rrset.name, rrset.ttl, dns.dnssec.sign(rrset, private, apex, key, lifetime=3600))
+
+    def serve(query, send, tcp):
+        name, kind = str(query.question[0].name).lower(), query.question[0].rdtype
+        answer = dns.message.make_response(query, recursion_available=True)
+        if name == "signed." and kind == dns.rdatatype.DNSKEY:
+            answer.answer = [keys, signed(keys)]
+        elif kind == dns.rdatatype.A and name.endswith(".signed."):
+            right = dns.rrset.from_text(name, 300, "IN", "A", "192.0.2.1")
+            answer.answer = [right, signed(right)]
+            if name == "forged.signed.":
+                answer.answer[0] = dns.rrset.from_text(name, 300, "IN", "A", "198.51.100.66")
+        else:
+            answer = address_answer(query)
+        send(answer.to_wire())
+
+    upstream(place, 0, serve)
+    anchor = place.directory / "anchor.key"
+    anchor.write_text(keys.to_text() + "\n")
+    place.configure(UPSTREAMS[:1], more=f"  dnssec: true\n  trustAnchor: {anchor}\n")
+    place.start()
+    for flags, dnssec, authentic in ((dns.flags.RD, False, False), (dns.flags.RD | dns.flags.AD, False, True), (dns.flags.RD, True, True)):
+        answer = place.ask("www.signed.", flags=flags, dnssec=dnssec)
+        assert addresses(answer) == ["192.0.2.1"] and bool(answer.flags & dns.flags.AD) == authentic
+        assert any(rrset.rdtype == dns.rdatatype.RRSIG for rrset in answer.answer) == dnssec
+    answer = place.ask("forged.signed.")
+    assert answer.rcode() == dns.rcode.SERVFAIL and errors(answer) == [6]
+    answer = place.ask("forged.signed.", flags=dns.flags.RD | dns.flags.CD)
+    assert addresses(answer) == ["198.51.100.66"] and not answer.flags & dns.flags.AD
+    assert place.ask("forged.signed.").rcode() == dns.rcode.SERVFAIL, "what was told to one who asked for it unchecked was told to another"
+    assert addresses(place.ask("www.unsigned.lab.")) == ["203.0.113.1"]
 
 
 # --- restarts -------------------------------------------------------------------------------------------------------------------

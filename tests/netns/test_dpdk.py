@@ -70,12 +70,21 @@ def test_the_host_is_reached_over_the_same_nic(site, node):
     client.run("ping", "-c", "2", "-i", "0.2", "-s", "1472", "-W", "2", node.address4)
 
 
-def test_traces_explanations_and_drops(scene):
+def test_traces_explanations_and_drops(scene, tmp_path):
     with udp(scene) as flows:
         flows.until(answered, 10, "an answer for every flow")
         traced = scene.selvage("trace", "--filter", "udp and port 7000", "-c", "4").stdout
         flows.stop()
     assert traced.count("echo") >= 4 and "eth0" in traced, traced
+    capture = tmp_path / "whole.pcapng"
+    trace = scene.start(edge_site.BUILD / "ctrl/cli/selvage", "--socket", scene.socket_path, "trace", "--filter", "udp and port 7000 and dst host " + VIP4,
+                        "-w", capture, "-c", "1")
+    with scene.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        def whole():
+            asking.sendto(b"0 0".ljust(1400), (VIP4, 7000))
+            return trace.poll() is not None
+        edge_site.wait_for(whole, 10, "the trace to end", interval_s=0.1)
+    assert b"0 0".ljust(1400) in capture.read_bytes(), "a trace holds whole packets"
     before = scene.drops()["vip_port_closed"]
     scene.client.run("nc", "-u", "-w1", VIP4, "7999", stdin="x\n", check=False)
     edge_site.wait_for(lambda: scene.drops()["vip_port_closed"] > before, 5, "the drop to be counted")
@@ -165,3 +174,27 @@ def test_what_is_missing_is_said(site, node):
                        lambda: f"the alarm; {node.selvage('status').stdout}")
     node.start_dataplane()
     edge_site.wait_for(lambda: "selvage-dpdk is not running" not in node.selvage("status").stdout, 20, "the alarm to go")
+
+
+def test_a_cold_start_does_not_wait_for_link_local_addresses(site, node, measured):
+    """
+    The kernel solicits neighbours from its link-local address and, while that one is looked for duplicates of, silently not at all. Here
+    that takes ten seconds; next hops with global addresses are resolved all the same, also the router's, at once.
+    """
+    client = site.add_far_client(node)
+    backend = site.add_backend("b1", 21, node)
+    backend.serve("b1", udp=["7000"])
+    node.ip("link set eth0 down")
+    node.sysctl(ipv6__conf__eth0__dad_transmits=10)
+    node.ip("link set eth0 up", f"address replace {node.address6}/64 dev eth0 nodad", f"route replace default via {edge_site.LAN6}254")
+    echo = manifests.service("echo", 200, ["7000/UDP"], {**CHECKS, "health-check": "udp", "health-expect": "pong"})
+    node.start_daemon()
+    assert "tentative" in node.run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link").stdout
+    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), [echo], manifests.slices(echo, [backend])))
+    start = time.monotonic()
+    node.wait_backends("echo", up=2)
+    measured("both backends up after, s", round(time.monotonic() - start, 2))
+    assert "tentative" in node.run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link").stdout
+    with client.client("udp-flows", VIP6, 7000, flows=5, interval_ms=20) as flows:
+        flows.until(answered, 5, "answers by way of the router")
+    assert "tentative" in node.run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link").stdout

@@ -9,6 +9,7 @@ COLUMNS = {
     "packet": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("ns", "ns"), ("swap ns", "swap_ns")],
     "dpdk": [("Mpps", "mpps"), ("swap Mpps", "swap_mpps"), ("of swap %", "share_percent"), ("ns", "ns"), ("swap ns", "swap_ns")],
     "sessions": [("to one call", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns")],
+    "dpdk-trips": [("p50 us", "p50_us"), ("p99 us", "p99_us"), ("p99.9 us", "p999_us")],
     "flows": [("to one flow", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("looked up", "looked_up_share")],
     "ring": [("moved %", "moved_percent"), ("paper %", "paper_moved_percent"), ("ratio", "ratio_to_paper"), ("build us", "build_us"),
              ("paper us", "paper_build_us")],
@@ -26,18 +27,20 @@ NOTES = {
     "dpdk": "one worker over a NIC of rings, bursts of 32, beside one that swaps MAC and IP addresses",
     "sessions-xdp": "RTP of calls in random order, with all statistics",
     "sessions-native": "RTP of calls in random order, with all statistics",
+    "dpdk-wire": "one worker over a veth, full bursts of 32 beside a sender that keeps its queue full, and one that swaps addresses",
+    "dpdk-trips": "one packet to the worker and back, at the sender's packet socket",
     "flows-xdp": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "flows-native": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "ring": "slots of the survivors that move, beside the paper's method",
     "apply": "beside copying the balancer's tables; in memory, without waiting for packets in flight",
     "rtc": "media of WebRTC sessions, 50 packets a second each: one-way, from sending until the agent's kernel has it",
-    "rtc-cost": "processor time of whoever stands in between, for a packet that arrives",
+    "rtc-cost": "processor time of whoever stands in between, for a packet that it handles",
     "nft": "UDP, 160 bytes; packets a second that one core brings to the backend's socket, and round trips",
 }
 
 
 def columns_of(name):
-    return COLUMNS["packet" if name in ("xdp", "native") else name.split("-")[0]]
+    return COLUMNS["packet" if name in ("xdp", "native") else "dpdk" if name == "dpdk-wire" else name if name in COLUMNS else name.split("-")[0]]
 
 
 def cell(result, key):

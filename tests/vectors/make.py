@@ -1706,6 +1706,38 @@ def limits():
          guarded(few(4), 5300, at_ms=60000), refused(few(5), "limit_flows", at_ms=60000), guarded(few(1), 5300, at_ms=60000),
          refused(few(5), "limit_flows", at_ms=70000), guarded(few(2), 5300, at_ms=70000))
 
+    held, many = "192.0.2.114", "limit_flows_per_client"
+
+    def back(packet, vip, port, **more):
+        return step(ether((), "02:00:00:00:01:22") / packet, "tx", "lb", backend=f"192.0.2.22:{port}", out=translated(packet, ETH0, CLIENT, vip, port), **more)
+
+    def reply(sport, client="192.0.2.193", **more):
+        return back(IP(src="192.0.2.22", dst=client) / UDP(sport=53, dport=sport) / Raw(b"y"), held, 53, **more)
+
+    def tcp_held(sport, flags, client="192.0.2.209"):
+        return IP(src=client, dst=held) / TCP(sport=sport, dport=80, flags=flags)
+
+    def tcp_reply(sport, flags, client="192.0.2.209", **more):
+        return back(IP(src="192.0.2.22", dst=client) / TCP(sport=80, dport=sport, flags=flags), held, 80, **more)
+
+    case("recorded flows of a client", "3, of a /28 together; what is known goes on, and others are others",
+         guarded(udp(1, held, "192.0.2.193")), guarded(udp(2, held, "192.0.2.194")), guarded(udp(3, held, "192.0.2.207")),
+         refused(udp(4, held, "192.0.2.193"), many), *[guarded(udp(1, held, "192.0.2.193")) for _ in range(5)], refused(udp(4, held, "192.0.2.193"), many),
+         guarded(udp(1, held, "192.0.2.192"), at_ms=500000), guarded(udp(4, held, "192.0.2.191")))
+    case("recorded flows of a client that are in use", "each counts as one for as long as it is heard of, in either direction",
+         *[guarded(udp(i, held, "192.0.2.225")) for i in (1, 2, 3)],
+         *[made for at in range(7000, 110000, 7000) for made in (
+             guarded(udp(1, held, "192.0.2.225"), at_ms=at), guarded(udp(2, held, "192.0.2.225"), at_ms=at), reply(3, "192.0.2.225", at_ms=at),
+             refused(udp(4, held, "192.0.2.225"), many, at_ms=at))])
+    case("recorded flows of a client that are silent", "two thirds of a flow are left of each after a minute, and a third place is free",
+         *[guarded(udp(i, held, "192.0.2.241")) for i in (11, 12, 13)], refused(udp(14, held, "192.0.2.241"), many, at_ms=45000),
+         guarded(udp(14, held, "192.0.2.241"), at_ms=70000), refused(udp(15, held, "192.0.2.241"), many, at_ms=70000))
+    case("recorded flows of a client that end", "FIN and RST give their place back, once, whoever sends them",
+         *[guarded(tcp_held(i, "S"), 80) for i in (1, 2, 3)], refused(tcp_held(4, "S"), many), guarded(tcp_held(1, "S"), 80),
+         guarded(tcp_held(1, "FA"), 80), guarded(tcp_held(1, "FA"), 80), guarded(tcp_held(4, "S"), 80), refused(tcp_held(5, "S"), many),
+         tcp_reply(2, "FA"), tcp_reply(2, "FA"), guarded(tcp_held(2, "FA"), 80), guarded(tcp_held(5, "S"), 80), refused(tcp_held(6, "S"), many),
+         guarded(tcp_held(3, "R"), 80), guarded(tcp_held(6, "S"), 80), refused(tcp_held(7, "S"), many), guarded(tcp_held(8, "A"), 80))
+
 
 def scenario_guard():
     sources()

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From manifests and health to what selvage-dns is told, and to rows and checks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/lib/arena.h"
+#include "ctrl/manifest/manifest.h"
+#include "ctrl/program/dns_wanted.h"
+#include "ctrl/program/test_support.h"
+
+static const char services_text[] =
+	"apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
+	"spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 80}]}\n---\n"
+	"apiVersion: v1\nkind: Service\nmetadata: {name: db, namespace: prod}\n"
+	"spec: {clusterIP: None, ports: [{name: sql, port: 5432}]}\n---\n"
+	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+	"metadata: {name: db-1, namespace: prod, labels: {kubernetes.io/service-name: db}}\naddressType: IPv4\n"
+	"endpoints:\n- {addresses: [10.1.0.1], hostname: db-0}\n- {addresses: [10.1.0.2]}\n"
+	"- {addresses: [10.1.0.3], conditions: {ready: false}}\nports: [{name: sql, port: 5432}]\n---\n"
+	"apiVersion: v1\nkind: Service\nmetadata: {name: public}\nspec: {type: LoadBalancer, ports: [{port: 443}]}\n---\n"
+	"apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: lan, namespace: metallb-system}\n"
+	"spec: {addresses: [192.0.2.10-192.0.2.20]}\n---\n"
+	"apiVersion: v1\nkind: Service\nmetadata: {name: away}\nspec: {type: ExternalName, externalName: www.example.com}\n";
+
+static const char policy_text[] =
+	"apiVersion: selvage.io/v1alpha1\nkind: SteeringPolicy\nmetadata: {name: www}\nspec:\n  host: www.example.com\n  ttl: 30\n"
+	"  healthCheck: {type: tcp, port: 443}\n  sites:\n"
+	"  - {name: fra, addresses: [192.0.2.1], geography: {continents: [EU]}, load: {low: 0.5, high: 0.9}}\n"
+	"  - {name: nyc, addresses: [192.0.2.2, 192.0.2.3], prefixes: [10.0.0.0/8], order: 1, weight: 7}\n"
+	"status: {sites: [{name: fra, load: 0.25}]}\n";
+
+struct world {
+	struct object_list objects;
+	struct ipam_result assignments;
+	struct dns_wanted_input input;
+};
+
+static void world_make(struct world *world, const char *text)
+{
+	struct diagnostics diagnostics;
+	int result;
+
+	*world = (struct world){0};
+	diagnostics_init(&diagnostics);
+	result = manifest_load(text, strlen(text), "test.yaml", &world->objects, &diagnostics);
+	if (result < 0)
+		fprintf(stderr, "%s\n", diagnostics.items[0].text);
+	diagnostics_done(&diagnostics);
+	assert_int_equal(result, 0);
+	world->input.objects = (const struct object *const *)world->objects.items;
+	world->input.object_count = world->objects.count;
+	world->input.zone = "cluster.local";
+	ipam_assign(world->input.objects, world->input.object_count, &world->assignments);
+	world->input.assignments = &world->assignments;
+}
+
+static void world_done(struct world *world)
+{
+	ipam_result_done(&world->assignments);
+	object_list_done(&world->objects);
+}
+
+static size_t count_of(const struct names_result *names, const char *owner, uint16_t type)
+{
+	struct dns_name name;
+	size_t count = 0;
+
+	assert_int_equal(dns_name_parse(owner, &name), 0);
+	for (size_t i = 0; i < names->count; i++)
+		count += names->records[i].type == type && dns_name_equal(&names->records[i].owner, &name);
+	return count;
+}
+
+static void services_become_names(void **state)
+{
+	struct health_report down = {.service = "prod/db:sql", .address = address("10.1.0.2"), .port = 5432, .state = HEALTH_DOWN};
+	struct names_result names;
+	struct world world;
+
+	world_make(&world, services_text);
+	dns_names_wanted(&world.input, &names);
+	assert_int_equal(count_of(&names, "web.default.svc.cluster.local", DNS_A), 1);
+	assert_int_equal(count_of(&names, "_http._tcp.web.default.svc.cluster.local", DNS_SRV), 1);
+	assert_int_equal(count_of(&names, "10.0.96.10.in-addr.arpa", DNS_PTR), 1);
+	assert_int_equal(count_of(&names, "db.prod.svc.cluster.local", DNS_A), 2); /* those that are ready */
+	assert_int_equal(count_of(&names, "db-0.db.prod.svc.cluster.local", DNS_A), 1);
+	assert_int_equal(count_of(&names, "public.default.svc.cluster.local", DNS_A), 1); /* its virtual IP */
+	assert_int_equal(count_of(&names, "away.default.svc.cluster.local", DNS_CNAME), 1);
+	names_result_done(&names);
+	/* and healthy */
+	world.input.health = &down;
+	world.input.health_count = 1;
+	dns_names_wanted(&world.input, &names);
+	assert_int_equal(count_of(&names, "db.prod.svc.cluster.local", DNS_A), 1);
+	names_result_done(&names);
+	world_done(&world);
+}
+
+static const char *health_of(const json_t *policies, size_t site, size_t address)
+{
+	const json_t *sites = json_object_get(json_array_get(policies, 0), "sites");
+
+	return json_string_value(json_object_get(
+		json_array_get(json_object_get(json_array_get(sites, site), "addresses"), address), "health"));
+}
+
+static void policies_know_the_health_of_their_sites(void **state)
+{
+	struct health_report reports[] = {
+		{.service = "steering/default/www", .address = address("192.0.2.1"), .state = HEALTH_DOWN},
+		{.service = "steering/default/www", .address = address("192.0.2.2"), .state = HEALTH_UP},
+	};
+	struct world world;
+	json_t *policies, *site;
+
+	world_make(&world, policy_text);
+	world.input.health = reports;
+	world.input.health_count = 2;
+	policies = dns_policies_wanted(&world.input);
+	assert_string_equal(health_of(policies, 0, 0), "down");
+	assert_string_equal(health_of(policies, 1, 0), "up");
+	assert_null(health_of(policies, 1, 1));
+	site = json_array_get(json_object_get(json_array_get(policies, 0), "sites"), 0);
+	assert_true(json_real_value(json_object_get(site, "load")) == 0.25 && json_real_value(json_object_get(site, "loadHigh")) == 0.9);
+	json_decref(policies);
+	world_done(&world);
+}
+
+static void reconcile_checks_sites_and_serves_addresses(void **state)
+{
+	const struct reconcile_dns dns[] = {{address("169.254.20.10"), 53}, {address("0.0.0.0"), 53}};
+	struct network network = {0};
+	struct reconcile_input input = {.network = &network, .node_name = "n", .dns = dns, .dns_count = 2};
+	struct reconcile_result result;
+	struct world world;
+
+	world_make(&world, policy_text);
+	network_init(&network);
+	input.objects = world.input.objects;
+	input.object_count = world.input.object_count;
+	reconcile(&input, &result);
+	assert_int_equal(result.check_count, 3);
+	assert_string_equal(result.checks[0].service, "steering/default/www");
+	assert_int_equal(result.checks[0].port, 443);
+	assert_int_equal(result.wanted.service_count, 1); /* where everybody is answered, no packet's row is */
+	assert_true(result.wanted.services[0].dns);
+	assert_int_equal(result.wanted.services[0].protocol, PROTOCOL_UDP);
+	assert_int_equal(result.service_count, 0);
+	reconcile_result_done(&result);
+	network_done(&network);
+	world_done(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(services_become_names),
+		cmocka_unit_test(policies_know_the_health_of_their_sites),
+		cmocka_unit_test(reconcile_checks_sites_and_serves_addresses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers that are kept, and kept over restarts. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dns/answers.h"
+
+static struct answer_key key_of(const char *text)
+{
+	struct answer_key key = {.type = DNS_A};
+
+	assert_int_equal(dns_name_parse(text, &key.name), 0);
+	return key;
+}
+
+static struct answer *put(struct answers *answers, const char *name, uint64_t now_ms, uint32_t ttl)
+{
+	struct answer answer = {.key = key_of(name), .ttl = ttl, .stored_ms = now_ms, .expires_ms = now_ms + ttl * 1000, .ede = DNS_EDE_NONE};
+	uint8_t bytes[512];
+	struct dns_writer writer;
+
+	dns_writer_start(&writer, bytes, sizeof(bytes), 0, 0x8180, &answer.key.name, DNS_A, DNS_IN);
+	dns_writer_add(&writer, DNS_ANSWER, &answer.key.name, DNS_A, DNS_IN, ttl, (const uint8_t[]){192, 0, 2, 1}, 4);
+	answer.plain = bytes;
+	answer.plain_length = (uint16_t)dns_writer_end(&writer);
+	answer.stale_until_ms = answer.expires_ms + 100000;
+	return answers_put(answers, &answer);
+}
+
+static void found_until_they_are_stale(void **state)
+{
+	struct answers *answers = answers_new(1 << 20);
+	struct answer_key key = key_of("www.example.com"), other = key_of("example.com");
+	struct dns_name below;
+
+	put(answers, "www.example.com", 1000, 60);
+	assert_non_null(answers_find(answers, &key, 2000));
+	assert_null(answers_find(answers, &other, 2000));
+	key.checking_disabled = true;
+	assert_null(answers_find(answers, &key, 2000));
+	key.checking_disabled = false;
+	assert_non_null(answers_find(answers, &key, 62000));
+	assert_null(answers_find(answers, &key, 161001));
+	assert_int_equal(answers_measure(answers).count, 0);
+	assert_int_equal(answers_measure(answers).bytes, 0);
+	put(answers, "a.example.com", 0, 60);
+	put(answers, "b.example.com", 0, 60);
+	put(answers, "b.example.net", 0, 60);
+	assert_int_equal(dns_name_parse("example.com", &below), 0);
+	assert_int_equal(answers_flush(answers, &below), 2);
+	assert_int_equal(answers_measure(answers).count, 1);
+	answers_free(answers);
+}
+
+static void the_least_recently_used_go_first(void **state)
+{
+	struct answers *answers = answers_new(40000);
+	struct answer_key first = key_of("n0.example.com"), second = key_of("n1.example.com");
+	char name[64];
+
+	for (unsigned int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "n%u.example.com", i);
+		put(answers, name, 0, 60);
+		assert_non_null(answers_find(answers, &first, 0)); /* in use */
+	}
+	assert_null(answers_find(answers, &second, 0));
+	assert_true(answers_measure(answers).bytes <= 40000 && answers_measure(answers).evicted > 50);
+	answers_free(answers);
+}
+
+struct file {
+	char path[64];
+	uint8_t bytes[65536];
+	size_t length;
+};
+
+static void file_make(struct file *file, const struct answers *answers, uint64_t now_ms, uint64_t wall_ms)
+{
+	struct error error;
+	size_t count;
+	int fd;
+
+	snprintf(file->path, sizeof(file->path), "/tmp/answers_test.%d", (int)getpid());
+	assert_int_equal(answers_save(answers, file->path, now_ms, wall_ms, &count, &error), 0);
+	fd = open(file->path, O_RDONLY);
+	file->length = (size_t)read(fd, file->bytes, sizeof(file->bytes));
+	close(fd);
+}
+
+static void a_restart_forgets_what_has_ended_meanwhile(void **state)
+{
+	struct answers *answers = answers_new(1 << 20), *later = answers_new(1 << 20);
+	struct answer_key brief = key_of("brief.example.com"), lasting = key_of("lasting.example.com");
+	static struct file file;
+	struct error error;
+	struct answer *found;
+	size_t count;
+
+	put(answers, "brief.example.com", 50000, 10);
+	put(answers, "lasting.example.com", 50000, 1000);
+	file_make(&file, answers, 55000, 1700000000000);
+	/* two minutes later, on a machine that started anew */
+	assert_int_equal(answers_load(later, file.path, 3000, 1700000120000, &count, &error), 0);
+	assert_int_equal(count, 1);
+	assert_null(answers_find(later, &brief, 3000));
+	found = answers_find(later, &lasting, 3000);
+	assert_non_null(found);
+	assert_int_equal(found->expires_ms, 3000 + 995000 - 120000);
+	answers_free(later);
+	/* a clock that was set back makes nothing last longer than it was given */
+	later = answers_new(1 << 20);
+	assert_int_equal(answers_load(later, file.path, 3000, 1600000000000, &count, &error), 0);
+	found = answers_find(later, &lasting, 3000);
+	assert_int_equal(found->expires_ms, 3000 + 1000000);
+	answers_free(later);
+	unlink(file.path);
+	answers_free(answers);
+}
+
+static void damaged_files_are_read_as_far_as_they_are_whole(void **state)
+{
+	struct answers *answers = answers_new(1 << 20);
+	static struct file file;
+	static uint8_t copy[65536];
+
+	for (unsigned int i = 0; i < 5; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "n%u.example.com", i);
+		put(answers, name, 0, 1000);
+	}
+	file_make(&file, answers, 0, 1700000000000);
+	for (size_t i = 0; i < file.length; i++) {
+		struct answers *read = answers_new(1 << 20);
+
+		assert_true(answers_parse(read, file.bytes, i, 0, 1700000000000) < 5);
+		answers_free(read);
+		read = answers_new(1 << 20);
+		memcpy(copy, file.bytes, file.length);
+		copy[i] ^= 0x55;
+		assert_true(answers_parse(read, copy, file.length, 0, 1700000000000) < 5);
+		answers_free(read);
+	}
+	unlink(file.path);
+	answers_free(answers);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(found_until_they_are_stale),
+		cmocka_unit_test(the_least_recently_used_go_first),
+		cmocka_unit_test(a_restart_forgets_what_has_ended_meanwhile),
+		cmocka_unit_test(damaged_files_are_read_as_far_as_they_are_whole),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DNS on a node: names of services and steered names as selvaged tells them, search lists, answers of packets' cache, the command line."""
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+import time
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+import edge_site
+import manifests
+from dns_parts import PROGRAM, Upstream, address_answer, addresses, good, make, records
+from edge_site import wait_for
+
+UPSTREAM = "10.53.0.11"
+
+
+class Dns:
+    """selvage-dns in a node's namespace, asked by a client on the LAN."""
+
+    def __init__(self, site, more="", listen=("192.0.2.1", "2001:db8:0:1::1")):
+        self.site = site
+        self.node = site.add_node(more=f"""dns:
+  listen: {json.dumps(list(listen))}
+  upstreams: ["{UPSTREAM}"]
+{more}""")
+        self.client = site.add_client()
+        self.node.ip(f"addr add {UPSTREAM}/32 dev lo")
+        self.namespace = self.node
+        self.process = None
+        self.upstream = Upstream(self, UPSTREAM, self.answer)
+        self.existing = {"www.example.com.": "203.0.113.1"}
+
+    def answer(self, query, send, tcp):
+        name = str(query.question[0].name).lower()
+        if name in self.existing:
+            answer = address_answer(query, self.existing[name])
+        else:
+            answer = address_answer(query)
+            answer.answer, answer.authority = [], []
+            answer.authority.append(dns.rrset.from_text(".", 60, "IN", "SOA", "ns. host. 1 1 1 1 30"))
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        send(answer.to_wire())
+
+    def start(self):
+        with open(self.node.directory / "selvage-dns.log", "a") as log:
+            self.process = self.node.start(PROGRAM, "--config", self.node.config_path, stdout=log, stderr=log)
+        wait_for(lambda: self.ask("nothing.cluster.local.", timeout_s=0.2), 5, lambda: "selvage-dns: " + self.log())
+        wait_for(lambda: self.node.api("GET", "/selvage/v1/dns/stats")[0] == 200, 5, "selvaged to find selvage-dns")
+
+    def log(self):
+        return (self.node.directory / "selvage-dns.log").read_text()
+
+    def ask(self, name, kind="A", server="192.0.2.1", timeout_s=2.0, **more):
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        with self.client.socket(family, socket.SOCK_DGRAM) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect((server, 53))
+            connection.send(make(name, kind, **more).to_wire())
+            try:
+                return dns.message.from_wire(connection.recv(65535))
+            except (TimeoutError, ConnectionRefusedError):
+                return None
+
+    def stats(self):
+        return self.node.get("/selvage/v1/dns/stats")
+
+    def reached(self):
+        """Queries that selvage-dns has answered."""
+        return sum(self.stats()["results"].values())
+
+
+@pytest.fixture
+def served(site, request):
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM} is not built")
+    served = Dns(site, **getattr(request, "param", {}))
+    served.node.start_daemon()
+    served.start()
+    yield served
+    served.upstream.end()
+    if served.process.poll() is None:
+        print("--- log of selvage-dns\n" + served.log()[-3000:])
+        served.process.terminate()
+        assert served.process.wait(5) == 0, served.log()[-3000:]
+
+
+def service(name, addresses=("10.96.0.1",), namespace="default", ports=({"name": "http", "port": 80, "protocol": "TCP"},), **spec):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"clusterIP": addresses[0], "clusterIPs": list(addresses), "ipFamilyPolicy": "PreferDualStack", "ports": list(ports), **spec}}
+
+
+def slice_of(name, endpoints, family="IPv4", namespace="default"):
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+            "metadata": {"name": f"{name}-{family.lower()}", "namespace": namespace, "labels": {"kubernetes.io/service-name": name}},
+            "ports": [{"name": "sip", "port": 5060, "protocol": "UDP"}], "endpoints": endpoints}
+
+
+def test_services_have_the_names_that_kubernetes_gives_them(served):
+    headless = service("sip", ("None",), ports=[{"name": "sip", "port": 5060, "protocol": "UDP"}])
+    served.node.apply(manifests.stream(
+        service("web", ("10.96.0.10", "fd00:96::10")), headless,
+        slice_of("sip", [{"addresses": ["10.1.0.1"], "hostname": "sip-0"}, {"addresses": ["10.1.0.2"]},
+                         {"addresses": ["10.1.0.3"], "conditions": {"ready": False}}]),
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "away"}, "spec": {"type": "ExternalName", "externalName": "www.example.com"}}))
+    wait_for(lambda: addresses(served.ask("sip.default.svc.cluster.local.")), 2, "the names")
+    assert addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.10"]
+    answer = served.ask("WeB.default.svc.cluster.local.", "AAAA", server="2001:db8:0:1::1")
+    assert addresses(answer) == ["fd00:96::10"] and answer.flags & dns.flags.AA
+    assert records(served.ask("_http._tcp.web.default.svc.cluster.local.", "SRV").answer) == \
+        ["_http._tcp.web.default.svc.cluster.local. SRV 0 100 80 web.default.svc.cluster.local."]
+    assert addresses(served.ask("sip.default.svc.cluster.local.")) == ["10.1.0.1", "10.1.0.2"]
+    assert addresses(served.ask("sip-0.sip.default.svc.cluster.local.")) == ["10.1.0.1"]
+    assert addresses(served.ask("10-1-0-2.sip.default.svc.cluster.local.")) == ["10.1.0.2"]
+    srv = served.ask("_sip._udp.sip.default.svc.cluster.local.", "SRV")
+    assert records(srv.answer) == [f"_sip._udp.sip.default.svc.cluster.local. SRV 0 100 5060 {host}.sip.default.svc.cluster.local."
+                                   for host in ("10-1-0-2", "sip-0")] and len(srv.additional) == 2
+    for address, name in (("10.0.96.10", None), ("10.96.0.10", "web.default.svc.cluster.local."), ("10.1.0.1", "sip-0.sip.default.svc.cluster.local.")):
+        answer = served.ask(".".join(reversed(address.split("."))) + ".in-addr.arpa.", "PTR")
+        assert [str(rdata) for rrset in answer.answer for rdata in rrset] == ([name] if name else [])
+    assert addresses(served.ask("10-7-8-9.default.pod.cluster.local.")) == ["10.7.8.9"]
+    assert served.ask("10-7-8-9.nowhere.pod.cluster.local.").rcode() == dns.rcode.NXDOMAIN
+    away = served.ask("away.default.svc.cluster.local.")
+    assert addresses(away) == ["203.0.113.1"] and str(away.answer[0][0]) == "www.example.com."
+    assert str(served.ask("dns-version.cluster.local.", "TXT").answer[0][0]) == '"1.1.0"'
+    nothing = served.ask("web.default.svc.cluster.local.", "MX")
+    assert nothing.rcode() == 0 and not nothing.answer and records(nothing.authority)[0].startswith("cluster.local. SOA ns.dns.cluster.local.")
+    assert served.ask("svc.cluster.local.").rcode() == 0, "a name between others exists"
+    assert served.ask("none.default.svc.cluster.local.").rcode() == dns.rcode.NXDOMAIN
+
+
+def test_changes_are_seen_at_once(served, measured):
+    """A name that is not there, asked for again and again, is there within 100 ms of its manifest's answer."""
+    times = []
+    for number in range(5):
+        name = f"new{number}.default.svc.cluster.local."
+        for _ in range(3):
+            assert served.ask(name).rcode() == dns.rcode.NXDOMAIN
+        served.node.apply(json.dumps(service(f"new{number}", (f"10.96.1.{number}",))))
+        start = time.monotonic()
+        wait_for(lambda: addresses(served.ask(name)) == [f"10.96.1.{number}"], 2, name, 0.001)
+        times.append(time.monotonic() - start)
+        served.node.selvage("delete", "service", f"new{number}")
+        wait_for(lambda: served.ask(name).rcode() == dns.rcode.NXDOMAIN, 2, f"{name} to go", 0.001)
+        times.append(time.monotonic() - start)
+    measured("a new name is seen after, in ms", [round(each * 1000) for each in times[::2]])
+    assert max(times[::2]) < 0.1
+
+
+@pytest.mark.parametrize("served", [{"more": "  search: [corp.example]\n"}], indirect=True)
+def test_search_lists_cost_one_query(served, measured):
+    """What a resolver with ndots:5 asks for, counted: with the server's help the first name is the last."""
+    served.node.apply(json.dumps(service("web", ("10.96.0.10",))))
+    served.existing["intra.corp.example."] = "203.0.113.5"
+    wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")), 2, "the names")
+    lists = [f"{{}}.{domain}" for domain in ("default.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", "corp.example.")] + ["{}."]
+
+    def resolve(name):
+        """As glibc does: the first name that exists, and how many queries that took."""
+        for number, pattern in enumerate(lists, 1):
+            for kind in ("A", "AAAA"):
+                answer = served.ask(pattern.format(name), kind)
+                if kind == "A":
+                    first = answer
+            if first.rcode() == 0:
+                return addresses(first), 2 * number
+        return None, 2 * len(lists)
+
+    assert resolve("www.example.com") == (["203.0.113.1"], 2)
+    assert resolve("web.default") == (["10.96.0.10"], 2)
+    assert resolve("web.default.svc") == (["10.96.0.10"], 2)
+    assert resolve("intra")[0] == ["203.0.113.5"] and resolve("no.such.name")[0] is None
+    answer = served.ask("www.example.com.default.svc.cluster.local.")
+    assert str(answer.answer[0][0]) == "www.example.com." and str(answer.question[0].name) == "www.example.com.default.svc.cluster.local."
+    measured("queries for www.example.com with ndots:5, without and with autopath", [2 * len(lists), 2])
+    assert served.stats()["autopathSaved"] >= 4
+    # a service of that name comes before all of it
+    served.node.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "com"}}))
+    served.node.apply(json.dumps(service("example", ("10.96.0.66",), namespace="com")))
+    wait_for(lambda: resolve("example.com") == (["10.96.0.66"], 2) or resolve("example.com")[0] == ["10.96.0.66"], 2, "the service", 0.01)
+
+
+POLICY = {"apiVersion": "selvage.io/v1alpha1", "kind": "SteeringPolicy", "metadata": {"name": "www"}, "spec": {
+    "host": "www.steered.example", "ttl": 15, "nameServers": ["ns1.steered.example"], "contact": "ops.steered.example",
+    "healthCheck": {"type": "tcp", "port": 8080, "intervalSeconds": 1, "timeoutSeconds": 1},
+    "sites": [{"name": "near", "addresses": ["192.0.2.1"], "prefixes": ["192.0.2.0/24", "198.51.100.0/24"]},
+              {"name": "far", "addresses": ["10.53.0.11", "fd00::1"]},
+              {"name": "last", "addresses": ["10.53.0.12"], "order": 5}]}}
+
+
+def test_steered_names(served):
+    listeners = []
+    for address in ("192.0.2.1", "10.53.0.11"):
+        listener = served.node.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind((address, 8080))
+        listener.listen(64)
+        listeners.append(listener)
+    served.node.apply(json.dumps(POLICY))
+    name = "www.steered.example."
+    wait_for(lambda: addresses(served.ask(name)) == ["192.0.2.1"], 10, lambda: f"the near site; {served.ask(name)}")
+    answer = served.ask(name)
+    assert answer.flags & dns.flags.AA and answer.answer[0].ttl == 15
+
+    def asked_for(subnet):
+        answer = served.ask(name, options=[dns.edns.ECSOption(subnet, 24)])
+        return addresses(answer), [option.scopelen for option in answer.options if option.otype == dns.edns.OptionType.ECS]
+
+    wait_for(lambda: asked_for("203.0.113.0")[0] == ["10.53.0.11"], 10, lambda: f"the far site; {asked_for('203.0.113.0')}")
+    assert asked_for("198.51.100.0") == (["192.0.2.1"], [24])
+    assert records(served.ask(name, "SOA").answer)[0].startswith("www.steered.example. SOA ns1.steered.example. ops.steered.example.")
+    assert records(served.ask(name, "NS").answer) == ["www.steered.example. NS ns1.steered.example."]
+    assert served.ask("below." + name).rcode() == dns.rcode.NXDOMAIN and not served.ask(name, "TXT").answer
+    told = served.node.selvage("dns", "explain", "www.steered.example", "--from", "198.51.100.7").stdout
+    assert "site near" in told and "By geography: its prefix" in told
+    # the near site fails: its clients go to the far one, then to the last, and at last to all: nobody is sent nowhere
+    listeners[0].close()
+    wait_for(lambda: addresses(served.ask(name)) == ["10.53.0.11"], 10, lambda: f"the far site; {addresses(served.ask(name))}")
+    assert "Site near is down." in served.node.selvage("dns", "explain", "www.steered.example", "--from", "198.51.100.7").stdout
+    listeners[1].close()
+    wait_for(lambda: addresses(served.ask(name)) == ["192.0.2.1"], 10, lambda: f"the near site, as a last resort; {addresses(served.ask(name))}")
+    # somebody else reports
+    served.node.apply(json.dumps({**POLICY, "spec": {key: value for key, value in POLICY["spec"].items() if key != "healthCheck"},
+                                  "status": {"sites": [{"name": "near", "healthy": False}]}}))
+    wait_for(lambda: addresses(served.ask(name)) == ["10.53.0.11"], 5, lambda: f"the far site; {addresses(served.ask(name))}")
+
+
+def test_packets_cache_answers_what_was_asked_before(served, measured):
+    """The second query never reaches the process; a change of an own name takes the old answer along; a killed process is not missed."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    served.node.apply(json.dumps(service("web", ("10.96.0.10",))))
+    wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.10"], 2, "the names")
+    for name, wanted in (("www.example.com.", "203.0.113.1"), ("web.default.svc.cluster.local.", "10.96.0.10")):
+        served.ask(name)
+        before = served.reached()
+        for _ in range(20):
+            answer = served.ask(name)
+            assert addresses(answer) == [wanted] and answer.edns == 0
+        # a veth's packets have no room at their end now and then (result "no_room"): those go to the process
+        assert served.reached() - before <= 10, f"queries for {name} reached selvage-dns"
+    counted = [line for line in served.node.selvage("metrics").stdout.splitlines() if 'place="fastpath",result="answer"' in line]
+    assert int(counted[0].split()[-1]) >= 20
+    served.node.apply(json.dumps(service("web", ("10.96.0.11",))))
+    start = time.monotonic()
+    wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 2, "the new address", 0.001)
+    assert time.monotonic() - start < 0.1
+    served.ask("web.default.svc.cluster.local.")
+    served.process.kill()
+    served.process.wait()
+    served.node.kill_daemon()
+    for name, wanted in (("www.example.com.", "203.0.113.1"), ("web.default.svc.cluster.local.", "10.96.0.11")):
+        assert addresses(served.ask(name)) == [wanted]
+    served.node.start_daemon()
+    served.start()
+    wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 5, "the address")
+
+
+def test_the_command_line_and_the_metrics(served):
+    served.ask("www.example.com.")
+    selvage = served.node.selvage
+    assert "203.0.113.1" in selvage("dns", "lookup", "www.example.com").stdout
+    assert "www.example.com A: NOERROR" in selvage("dns", "dump", "example.com").stdout
+    assert json.loads(selvage("dns", "dump", "-o", "json").stdout)["items"][0]["name"] == "www.example.com"
+    assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
+    assert selvage("dns", "flush", "example.com").stdout == "1 answers forgotten\n"
+    assert selvage("dns", "dump", "example.com").stdout == ""
+    assert "is not steered" in selvage("dns", "explain", "www.example.com", "--from", "192.0.2.7", check=False).stderr
+    tap = served.node.directory / "queries.fstrm"
+    assert "logged to" in selvage("dns", "tap", tap).stdout
+    served.ask("logged.example.com.")
+    assert "not logged" in selvage("dns", "tap", "off").stdout
+    written = tap.read_bytes()
+    assert b"protobuf:dnstap.Dnstap" in written and written.count(b"\6logged\7example\3com") == 2, "the query and its answer"
+
+    def metric():
+        text = selvage("metrics").stdout
+        return 'selvage_dns_queries_total{place="process",result="resolved"}' in text and 'selvage_dns_upstream_health{zone=".",server="udp://10.53.0.11:53"} 1' in text
+    wait_for(metric, 6, "the metrics")
+    # while it is gone, that is said
+    served.process.terminate()
+    served.process.wait()
+    wait_for(lambda: "selvage-dns is not running" in json.dumps(served.node.status()["alarms"]), 8, "the alarm")
+    assert "not running" in selvage("dns", "stats", check=False).stderr
