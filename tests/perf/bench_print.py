@@ -37,7 +37,7 @@ NOTES = {
     "ring": "slots of the survivors that move, beside the paper's method",
     "apply": "beside copying the balancer's tables; in memory, without waiting for packets in flight",
     "rtc": "media of WebRTC sessions, 50 packets a second each: one-way, from sending until the agent's kernel has it",
-    "rtc-cost": "processor time of whoever stands in between, for a packet that arrives",
+    "rtc-cost": "processor time of whoever stands in between, for a packet that it handles",
     "nft": "UDP, 160 bytes; packets a second that one core brings to the backend's socket, and round trips",
 }
 
