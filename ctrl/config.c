@@ -12,6 +12,7 @@
 #include "base/lib/address_text.h"
 #include "base/lib/arena.h"
 #include "base/lib/memory.h"
+#include "ctrl/config_dns.h"
 
 #define API_GROUP_DEFAULT "selvage"
 #define METRICS_PORT_DEFAULT 9480
@@ -501,6 +502,24 @@ static void health_read(struct yaml_reader *reader, const struct yaml_node *valu
 	}
 }
 
+/* ---- sessions ---- */
+
+#define UFRAG_KEY_HOURS_DEFAULT 168
+
+static void ufrag_key_hours_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	count_read(reader, value, key, 0, 87600, &((struct config *)target)->ufrag_key_hours);
+}
+
+static const struct yaml_field sessions_fields[] = {
+	{"ufragKeyHours", ufrag_key_hours_read},
+};
+
+static void sessions_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	yaml_read_mapping(reader, value, key, sessions_fields, array_length(sessions_fields), target);
+}
+
 /* ---- log ---- */
 
 static void log_level_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
@@ -522,6 +541,13 @@ static void log_read(struct yaml_reader *reader, const struct yaml_node *value, 
 	yaml_read_mapping(reader, value, key, log_fields, array_length(log_fields), target);
 }
 
+/* ---- dns ---- */
+
+static void dns_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	config_dns_read(reader, value, key, &((struct config *)target)->dns);
+}
+
 /* ---- The whole file ---- */
 
 static const struct yaml_field config_fields[] = {
@@ -535,9 +561,10 @@ static const struct yaml_field config_fields[] = {
 	{"api", api_read},
 	{"metrics", metrics_read},
 	{"health", health_read},
+	{"sessions", sessions_read},
 	{"log", log_read},
 	{"peers", not_supported_read},
-	{"dns", not_supported_read},
+	{"dns", dns_read},
 };
 
 static void group_default(struct config *config)
@@ -557,10 +584,12 @@ static void config_init(struct config *config, const char *path)
 		.metrics_enabled = true,
 		.metrics_port = METRICS_PORT_DEFAULT,
 		.health = {.interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3, .jitter_percent = 10},
+		.ufrag_key_hours = UFRAG_KEY_HOURS_DEFAULT,
 		.log_level = LOG_LEVEL_INFO,
 	};
 	if (address_parse("127.0.0.1", &config->metrics_address) < 0)
 		abort();
+	config_dns_init(&config->dns);
 	text_replace(&config->path, path);
 	text_replace(&config->run_directory, CONFIG_RUN_DIRECTORY_DEFAULT);
 	text_replace(&config->state_directory, CONFIG_STATE_DIRECTORY_DEFAULT);
@@ -678,6 +707,7 @@ void config_done(struct config *config)
 	free(config->api_socket);
 	free(config->api_allowed_uids);
 	free(config->api_allowed_gids);
+	config_dns_done(&config->dns);
 	*config = (struct config){};
 }
 

@@ -16,6 +16,7 @@
 #include "base/lib/log.h"
 #include "base/packet/address.h"
 #include "ctrl/yaml.h"
+#include "dns/dns_config.h"
 
 #define CONFIG_PATH_DEFAULT "/etc/selvage/selvage.yaml"
 #define CONFIG_RUN_DIRECTORY_DEFAULT "/run/selvage"
@@ -78,6 +79,9 @@ struct config {
 	uint16_t metrics_port;
 
 	struct config_health health; /* for checks that do not say otherwise */
+
+	struct dns_config dns;
+	uint32_t ufrag_key_hours; /* how long fragments are made with one key; 0: until somebody makes a new one */
 
 	enum log_level log_level;
 };

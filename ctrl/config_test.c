@@ -60,6 +60,7 @@ static void nothing_written_gives_the_defaults(void **state)
 	assert_string_equal(address_format(&config.metrics_address, buffer), "127.0.0.1");
 	assert_int_equal(config.metrics_port, 9480);
 	assert_int_equal(config.health.interval_ms, 2000);
+	assert_int_equal(config.ufrag_key_hours, 168);
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(config.interface_count, 0);
 	assert_false(config_is_workload_interface(&config, "veth0"));
@@ -99,6 +100,7 @@ static void everything_that_is_written_is_taken(void **state)
 				   "  allowedUids: [root, 1000]\n"
 				   "  allowedGids: [5]\n"
 				   "metrics: {address: \"[::1]:9999\"}\n"
+				   "sessions: {ufragKeyHours: 0}\n"
 				   "health: {interval: 250ms, timeout: 0.2s, rise: 1, fall: 2, jitterPercent: 0}\n"
 				   "log: {level: debug}\n";
 	char buffer[ADDRESS_TEXT_SIZE];
@@ -127,6 +129,7 @@ static void everything_that_is_written_is_taken(void **state)
 	assert_int_equal(config.api_allowed_gids[0], 5);
 	assert_string_equal(address_format(&config.metrics_address, buffer), "::1");
 	assert_int_equal(config.health.interval_ms, 250);
+	assert_int_equal(config.ufrag_key_hours, 0);
 	assert_int_equal(config.health.timeout_ms, 200);
 	assert_int_equal(config.health.jitter_percent, 0);
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
@@ -199,7 +202,11 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"store: {type: etcd}\n", "1:15", "etcd is not built into this version"},
 		{"store: {type: mysql}\n", "1:15", "sqlite or etcd"},
 		{"store: {endpoints: [x]}\n", "1:20", "not supported"},
-		{"dns: {listen: 127.0.0.1}\n", "1:6", "dns is not supported by this version"},
+		{"dns: {listen: 127.0.0.1}\n", "1:15", "listen must be a list"},
+		{"dns: {upstreams: [10.0.0.1]}\n", "1:6", "listen"},
+		{"dns: {listen: [here]}\n", "1:16", "is not an address"},
+		{"dns: {listen: [127.0.0.1], upstreams: [\"tcp://10.0.0.1#name\"]}\n", "1:40", "is not a server"},
+		{"dns: {listen: [127.0.0.1], zones: [{name: ., upstreams: [::1]}], upstreams: [::2]}\n", "1:6", "forwarded twice"},
 		{"peers: []\n", "1:8", "peers is not supported by this version"},
 		{"api: {mode: 888}\n", "1:13", "octal"},
 		{"api: {mode: 7777}\n", "1:13", "octal"},
@@ -213,6 +220,8 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"health: {interval: 5}\n", "1:20", "500ms or 2s, from 10ms to 1h"},
 		{"health: {interval: 2s, timeout: 3s}\n", "1:33", "not be longer than the interval"},
 		{"health: {interval: 500ms}\n", "1:9", "not be longer than the interval"},
+		{"sessions: {ufragKeyHours: 87601}\n", "1:27", "whole number from 0 to 87600"},
+		{"sessions: {ufragKeyDays: 1}\n", "1:12", "ufragKeyHours"},
 		{"health: {rise: 0}\n", "1:16", "whole number from 1 to 100"},
 		{"health: {rise: \"2\"}\n", "1:16", "without quotes"},
 		{"health: {rise: 02}\n", "1:16", "whole number"},
@@ -386,6 +395,7 @@ static void the_packaged_file_holds_the_defaults(void **state)
 	assert_int_equal(config.api_socket_mode, 0660);
 	assert_int_equal(config.metrics_port, 9480);
 	assert_int_equal(config.health.interval_ms, 2000);
+	assert_int_equal(config.ufrag_key_hours, 168);
 	assert_int_equal(config.health.timeout_ms, 1000);
 	assert_int_equal(config.health.rise, 2);
 	assert_int_equal(config.health.fall, 3);

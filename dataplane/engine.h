@@ -27,6 +27,7 @@ struct engine {
 	struct edge_tables tables; /* borrowed by whoever writes them with edge_program.h */
 	uint32_t counter_sets;
 	uint32_t headroom; /* of native and dpdk: bytes that a packet may grow by in front; for tests of too few */
+	bool tailroom_none; /* of native: packets cannot grow at their end; for tests */
 	uint32_t segments[2]; /* of dpdk: bytes in the first and in each further segment of a frame; 0: as many as fit */
 	int (*run)(struct engine *engine, uint32_t ifindex, const void *frame, uint32_t length,
 		   struct engine_outcome *ret_outcome, struct error *error);

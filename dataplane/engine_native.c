@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "edge/edge_fast.h"
+#include "edge/edge_dns.h"
 #include "edge/edge_hold.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -38,6 +38,10 @@ struct native_tables {
 	struct lb_holding holding __attribute__((aligned(64)));
 	struct lb_guards guards __attribute__((aligned(64)));
 	struct lb_limiter limiter __attribute__((aligned(64)));
+	struct dns_tables dns __attribute__((aligned(64)));
+	struct rtc_tables rtc __attribute__((aligned(64)));
+	struct rtc_sessions sessions __attribute__((aligned(64)));
+	struct rtc_index index __attribute__((aligned(64)));
 	struct edge_counters counters __attribute__((aligned(64)));
 };
 
@@ -78,8 +82,45 @@ static bool make_room(const struct native *native, struct packet *packet, int32_
 	return true;
 }
 
+/* Gives the packet another length at its end; false without memory. */
+static bool resize(struct native *native, struct packet *packet, uint32_t length)
+{
+	uint32_t headroom = native->engine.headroom;
+	uint8_t *buffer;
+
+	ASAN_UNPOISON_MEMORY_REGION(native->buffer, headroom);
+	buffer = realloc(native->buffer, headroom + length);
+	if (!buffer)
+		return false;
+	native->buffer = buffer;
+	ASAN_POISON_MEMORY_REGION(buffer, headroom);
+	*packet = (struct packet){buffer + headroom, buffer + headroom + length, 0};
+	return true;
+}
+
+static void dns_handle(struct native *native, const struct edge_ingress *ingress, const struct flow *flow, struct packet *packet,
+		       struct decision *decision)
+{
+	const struct edge_tables *tables = &native->engine.tables;
+	uint32_t length = (uint32_t)(packet->end - packet->data);
+	struct dns_answer answer;
+
+	edge_dns_decide(tables, packet, ingress, flow, &answer, decision);
+	if (decision->verdict != VERDICT_TX)
+		return;
+	if (!native->engine.tailroom_none && resize(native, packet, answer.frame_length)) {
+		if (edge_dns_write(tables, packet, &answer))
+			return;
+		if (resize(native, packet, length)) {
+			edge_dns_undo(tables, packet, decision);
+			return;
+		}
+	}
+	edge_dns_pass(tables, DNS_RESULT_NO_ROOM, decision);
+}
+
 /* Kept apart, so that a measurement times the packet program and nothing else. */
-static __attribute__((noinline)) void packet_handle(const struct native *native, uint32_t ifindex, struct packet *packet,
+static __attribute__((noinline)) void packet_handle(struct native *native, uint32_t ifindex, struct packet *packet,
 						    struct decision *decision)
 {
 	const struct edge_tables *tables = &native->engine.tables;
@@ -89,7 +130,9 @@ static __attribute__((noinline)) void packet_handle(const struct native *native,
 
 	*decision = (struct decision){0};
 	edge_decide(tables, packet, &ingress, &flow, decision);
-	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
+	if (unlikely(decision->action == ACTION_DNS))
+		dns_handle(native, &ingress, &flow, packet, decision);
+	else if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
 		uint32_t keep = edge_keep(&flow, decision);
 
 		if (keep && keep < length) {
@@ -144,10 +187,38 @@ static int native_time(struct engine *engine, uint32_t ifindex, const void *fram
 	return 0;
 }
 
+static void *zeroes_map(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void dns_unmap(const struct edge_tables *tables)
+{
+	if (tables->dns_buckets)
+		munmap(tables->dns_buckets, (tables->dns->bucket_mask + 1) * sizeof(struct dns_bucket));
+	if (tables->dns_blocks)
+		munmap(tables->dns_blocks, tables->dns->block_count * sizeof(struct dns_block));
+}
+
+/* An empty cache, which takes no memory while nobody fills it. */
+static bool dns_map(struct edge_tables *tables)
+{
+	uint32_t buckets;
+
+	dns_sizes(DNS_NAMES_DEFAULT, &buckets, &tables->dns->block_count);
+	tables->dns->bucket_mask = buckets - 1;
+	tables->dns_buckets = zeroes_map(buckets * sizeof(struct dns_bucket));
+	tables->dns_blocks = zeroes_map(tables->dns->block_count * sizeof(struct dns_block));
+	return tables->dns_buckets && tables->dns_blocks;
+}
+
 static void native_free(struct engine *engine)
 {
 	struct native *native = (struct native *)engine;
 
+	dns_unmap(&native->engine.tables);
 	if (native->tables)
 		munmap(native->tables, sizeof(*native->tables));
 	free(native->buffer);
@@ -173,12 +244,17 @@ struct engine *engine_native_new(void)
 		.name = "native",
 		.tables = {&tables->config, &tables->links, &tables->routes, &tables->neighbours, &tables->vips,
 			   &tables->lb, &tables->rings, &tables->flows, &tables->filter, &tables->fragments,
-			   &tables->holding, &tables->guards, &tables->limiter, &tables->counters},
+			   &tables->holding, &tables->guards, &tables->limiter, &tables->rtc, &tables->sessions, &tables->index,
+			   &tables->dns, NULL, NULL, &tables->counters},
 		.counter_sets = 1,
 		.headroom = ENGINE_HEADROOM,
 		.run = native_run,
 		.time = native_time,
 		.free = native_free,
 	};
+	if (!dns_map(&native->engine.tables)) {
+		native_free(&native->engine);
+		return NULL;
+	}
 	return &native->engine;
 }

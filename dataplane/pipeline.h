@@ -8,7 +8,7 @@
 #include <rte_mbuf.h>
 
 #include "edge/edge_event.h"
-#include "edge/edge_fast.h"
+#include "edge/edge_dns.h"
 #include "edge/edge_hold.h"
 
 /*
@@ -82,6 +82,44 @@ static __rte_noinline void pipeline_hold(const struct edge_tables *tables, const
 typedef void pipeline_report(void *context, enum edge_event_kind kind, uint32_t ifindex, const struct rte_mbuf *mbuf,
 			     const struct decision *decision);
 
+/* Gives a packet in one segment another length at its end; false when there is no room. */
+static inline bool pipeline_resize(struct rte_mbuf *mbuf, uint32_t length)
+{
+	if (mbuf->next)
+		return false;
+	if (length > mbuf->data_len)
+		return rte_pktmbuf_append(mbuf, (uint16_t)(length - mbuf->data_len)) != NULL;
+	return rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->data_len - length)) == 0;
+}
+
+static __rte_noinline void pipeline_dns_decide(const struct edge_tables *tables, const struct edge_ingress *ingress,
+					       const struct rte_mbuf *mbuf, const struct flow *flow,
+					       struct dns_answer *ret_answer, struct decision *decision)
+{
+	struct packet packet = pipeline_view(mbuf);
+
+	edge_dns_decide(tables, &packet, ingress, flow, ret_answer, decision);
+}
+
+/* The answer in the query's place; what cannot be so passes. */
+static __rte_noinline void pipeline_dns_write(const struct edge_tables *tables, struct rte_mbuf *mbuf,
+					      const struct dns_answer *answer, struct decision *decision)
+{
+	uint32_t length = mbuf->pkt_len;
+	struct packet packet;
+
+	if (!pipeline_resize(mbuf, answer->frame_length)) {
+		edge_dns_pass(tables, DNS_RESULT_NO_ROOM, decision);
+		return;
+	}
+	packet = pipeline_view(mbuf);
+	if (edge_dns_write(tables, &packet, answer))
+		return;
+	pipeline_resize(mbuf, length); /* it had so many bytes before */
+	packet = pipeline_view(mbuf);
+	edge_dns_undo(tables, &packet, decision);
+}
+
 /*
  * Judges the packet, rewrites it when it leaves, and counts it. `report` NULL: nobody wants to hear. The verdict in
  * `decision`, which must be zero, is the host's last word.
@@ -91,6 +129,7 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 					     struct decision *decision)
 {
 	uint32_t length = mbuf->pkt_len;
+	struct dns_answer answer; /* only with ACTION_DNS */
 	struct flow flow = {0};
 	struct packet packet;
 
@@ -102,6 +141,8 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 	}
 	packet = pipeline_view(mbuf);
 	edge_decide(tables, &packet, ingress, &flow, decision);
+	if (unlikely(decision->action == ACTION_DNS))
+		pipeline_dns_decide(tables, ingress, mbuf, &flow, &answer, decision);
 	if (report && unlikely(edge_trace_wanted(tables->config, &flow, decision)))
 		report(context, EDGE_EVENT_TRACE, ingress->ifindex, mbuf, decision);
 	if (unlikely(decision->verdict == VERDICT_HOLD))
@@ -109,7 +150,9 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 	if (report && unlikely(decision->flags & DECISION_EVENT))
 		report(context, decision->flags & DECISION_FRAGMENT ? EDGE_EVENT_FRAGMENT : EDGE_EVENT_NEIGHBOUR, ingress->ifindex,
 		       mbuf, decision);
-	if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
+	if (unlikely(decision->action == ACTION_DNS)) {
+		pipeline_dns_write(tables, mbuf, &answer, decision);
+	} else if (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) {
 		uint32_t keep = edge_keep(&flow, decision);
 
 		if ((unlikely(keep && keep < length) && !pipeline_cut(mbuf, keep)) ||

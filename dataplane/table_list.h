@@ -11,9 +11,6 @@
 
 #define TABLE_COUNT (sizeof(struct edge_tables) / sizeof(void *))
 
-/* The bytes of table number `index` with so many sets of counters, rounded up to whole pages. */
-size_t table_size(size_t index, uint32_t counter_sets);
-
 /* Maps table number `index` from fds[index], or zeroed memory of this process' own when `fds` is NULL. All or none. */
 must_check int tables_map(const int *fds, uint32_t counter_sets, struct edge_tables *ret_tables, struct error *error);
 /* Tables of tables_map(); NULLs are skipped. */

@@ -35,7 +35,24 @@ EDGE_TABLE(edge_fragments, struct lb_fragments);
 EDGE_TABLE(edge_holding, struct lb_holding);
 EDGE_TABLE(edge_guards, struct lb_guards);
 EDGE_TABLE(edge_limiter, struct lb_limiter);
+EDGE_TABLE(edge_rtc, struct rtc_tables);
+EDGE_TABLE(edge_sessions, struct rtc_sessions);
+EDGE_TABLE(edge_index, struct rtc_index);
+EDGE_TABLE(edge_dns, struct dns_tables);
 EDGE_TABLE(edge_counters, struct edge_counters);
+
+/* The DNS cache: as many as the loader says. */
+#define EDGE_ROWS(name, struct_type)               \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);  \
+		__uint(max_entries, 64);           \
+		__uint(map_flags, BPF_F_MMAPABLE); \
+		__type(key, uint32_t);             \
+		__type(value, struct_type);        \
+	} name SEC(".maps")
+
+EDGE_ROWS(edge_dns_buckets, struct dns_bucket);
+EDGE_ROWS(edge_dns_blocks, struct dns_block);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -79,6 +96,10 @@ PACKET_INLINE struct edge_tables edge_tables_get(void)
 		.holding = edge_table(edge_holding),
 		.guards = edge_table(edge_guards),
 		.limiter = edge_table(edge_limiter),
+		.rtc = edge_table(edge_rtc),
+		.sessions = edge_table(edge_sessions),
+		.index = edge_table(edge_index),
+		.dns = edge_table(edge_dns),
 	};
 }
 

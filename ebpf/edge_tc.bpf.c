@@ -5,7 +5,10 @@
  */
 #include <linux/pkt_cls.h>
 
+#include "ebpf/edge_dns.h"
 #include "ebpf/edge_xdp.h"
+
+EDGE_TAILS(edge_tails_tc);
 
 #define PACKET_TYPE_HOST 0
 #define EDGE_TC_LINEAR 256u
@@ -107,9 +110,55 @@ __attribute__((noinline)) int edge_tc_decide_rare(struct __sk_buff *skb, struct 
 	return 0;
 }
 
+__attribute__((noinline)) int edge_tc_decide_media(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_tc_view(skb);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
+	edge_decide_media(&tables, &packet, &ingress, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_tc_decide_learn(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	struct edge_counters *counters = edge_counters_get();
+	struct packet packet = edge_tc_view(skb);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+	uint32_t offset = 0, length;
+
+	if (!flow || !decision || !counters)
+		return -1;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
+	length = edge_stun_length(&packet, flow, &offset);
+	counters->scratch.message.length = length;
+	value_opaque(length); /* verifier: a length of 1 to n */
+	if (length - 1 >= STUN_BYTES_MAX || bpf_skb_load_bytes(skb, offset, counters->scratch.message.bytes, length) < 0)
+		counters->scratch.message.length = 0;
+	edge_decide_learn(&tables, &packet, &ingress, flow, decision, &counters->scratch);
+	return 0;
+}
+
+/* ACTION_MEDIA_UP, ACTION_MEDIA_DOWN on the way: all steps that are left. */
+PACKET_INLINE int edge_tc_decide_session(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	if (edge_tc_decide_media(skb, flow, decision) < 0)
+		return -1;
+	if (likely(!edge_is_open(decision)))
+		return 0;
+	if (edge_tc_decide_learn(skb, flow, decision) < 0)
+		return -1;
+	return decision->flags & DECISION_MORE && edge_is_media(decision) ? edge_tc_decide_media(skb, flow, decision) : 0;
+}
+
 __attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const struct flow *flow, const struct decision *decision)
 {
 	struct edge_tables tables = edge_tables_get();
+	struct lb_exchange exchange;
 	struct packet packet;
 	uint32_t keep;
 
@@ -118,12 +167,13 @@ __attribute__((noinline)) int edge_tc_write_more(struct __sk_buff *skb, const st
 	if ((decision->action == ACTION_ENCAPSULATE || decision->action == ACTION_ENCAPSULATE_HOP) && skb->gso_size)
 		return -1; /* the stack would cut it with the outer header of the whole */
 	keep = edge_keep(flow, decision);
-	if (keep && (bpf_skb_change_tail(skb, keep, 0) < 0 || bpf_skb_pull_data(skb, keep) < 0))
+	if (keep && keep < skb->len && (bpf_skb_change_tail(skb, keep, 0) < 0 || bpf_skb_pull_data(skb, keep) < 0))
 		return -1;
 	if (decision->room > 0 && bpf_skb_change_head(skb, (uint32_t)decision->room, 0) < 0)
 		return -1;
 	packet = edge_tc_view(skb);
-	edge_write_more(&tables, &packet, flow, decision);
+	exchange = edge_write_more(&tables, &packet, flow, decision);
+	edge_tc_checksum(skb, &exchange);
 	return 0;
 }
 
@@ -161,6 +211,12 @@ int edge_tc(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_tc_decide_fragment(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;
+	if (unlikely(decision.action == ACTION_DNS)) {
+		edge_tail_dns(skb, &edge_tails_tc, &flow, &decision);
+		decision.flags = 0; /* no program there: the resolver process' */
+	}
+	if (unlikely(decision.flags & DECISION_MORE) && edge_is_media(&decision) && edge_tc_decide_session(skb, &flow, &decision) < 0)
+		return TC_ACT_SHOT;
 	/* no ACTION_UNWRAP here: these are workloads' links */
 	if (unlikely(decision.flags & DECISION_MORE) && edge_tc_decide_rare(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;
@@ -183,6 +239,86 @@ int edge_tc(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	return edge_tc_send(&decision);
 }
+
+/* --- the DNS cache -------------------------------------------------------------------------------------------------------- */
+
+/* verifier: apart, for the stack */
+__attribute__((noinline)) int edge_tc_dns_trace(struct __sk_buff *skb, const struct dns_scratch *scratch, uint32_t answers)
+{
+	struct packet packet = edge_tc_view(skb);
+	struct decision decision = {0};
+	struct flow flow = {0};
+
+	if (!scratch || flow_parse(&packet, &flow))
+		return -1;
+	edge_dns_decided(scratch, edge_ingress(edge_table(edge_config), skb->ifindex, edge_clock_now()).ifindex, answers, &decision);
+	return edge_tc_trace(skb, &flow, &decision);
+}
+
+PACKET_INLINE long edge_tc_store(void *skb, uint32_t offset, const void *bytes, uint32_t length)
+{
+	return bpf_skb_store_bytes(skb, offset, bytes, length, 0);
+}
+
+PACKET_INLINE int edge_tc_dns_length(struct __sk_buff *skb, uint32_t length)
+{
+	/* what was behind is in the linear part then: the answer is read and written in place */
+	if (skb->len != length && bpf_skb_change_tail(skb, length, 0) < 0)
+		return -1;
+	return (int)bpf_skb_pull_data(skb, length);
+}
+
+PACKET_INLINE bool edge_tc_dns_answer(struct __sk_buff *skb, const struct dns_access *access, struct dns_scratch *scratch,
+				      const struct dns_answer *answer, uint32_t length)
+{
+	struct dns_exchange exchange;
+	struct packet packet;
+	uint32_t checksum = scratch->l4_offset + (uint32_t)offsetof(struct udp_header, checksum);
+
+	if (edge_tc_dns_length(skb, answer->frame_length) < 0) {
+		scratch->result = DNS_RESULT_NO_ROOM;
+		return false;
+	}
+	if (!edge_dns_copy(skb, edge_tc_store, access, answer) || !dns_answer_whole(answer)) {
+		scratch->result = DNS_RESULT_TORN;
+		edge_tc_dns_length(skb, length);
+		packet = edge_tc_view(skb);
+		dns_undo(&packet, scratch);
+		return false;
+	}
+	packet = edge_tc_view(skb);
+	exchange = dns_write(access, &packet, scratch, answer);
+	bpf_l4_csum_replace(skb, checksum, 0, checksum_fold(exchange.pseudo), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+	bpf_l4_csum_replace(skb, checksum, 0, checksum_fold(exchange.direct), BPF_F_MARK_MANGLED_0);
+	return true;
+}
+
+/* edge_tc goes on here (edge_tails.h). */
+SEC("tc")
+int edge_tc_dns(struct __sk_buff *skb)
+{
+	struct edge_counters *counters = edge_counters_get();
+	struct edge_tables tables = edge_tables_get();
+	uint32_t length = skb->len;
+	struct dns_answer answer = {0};
+	struct dns_scratch *scratch;
+	struct dns_access access = {0};
+	struct packet packet = edge_tc_view(skb);
+	bool answers;
+
+	if (!counters)
+		return TC_ACT_SHOT;
+	scratch = &counters->dns;
+	answers = dns_decide(&access, tables.dns, &packet, scratch, &answer);
+	if (unlikely(tables.config->trace))
+		edge_tc_dns_trace(skb, scratch, answers);
+	if (answers)
+		answers = edge_tc_dns_answer(skb, &access, scratch, &answer, length);
+	edge_dns_count(counters, scratch, answers, length);
+	return answers ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+}
+
+/* --- delivery, clocks --------------------------------------------------------------------------------------------------- */
 
 /* On a NIC with the XDP program: what that one addressed to a local workload goes there. */
 SEC("tc")

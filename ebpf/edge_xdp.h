@@ -7,6 +7,7 @@
 
 #include "ebpf/edge_deliver.h"
 #include "ebpf/edge_hold.h"
+#include "ebpf/edge_tails.h"
 #include "ebpf/edge_maps.h"
 #include "ebpf/edge_report.h"
 #include "edge/edge_fast.h"
@@ -119,21 +120,56 @@ __attribute__((noinline)) int edge_xdp_decide_rare(struct xdp_md *xdp, struct fl
 	return 0;
 }
 
+__attribute__((noinline)) int edge_xdp_decide_media(struct xdp_md *xdp, const struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_xdp_view(xdp);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+
+	if (!flow || !decision)
+		return -1;
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
+	edge_decide_media(&tables, &packet, &ingress, flow, decision);
+	return 0;
+}
+
+__attribute__((noinline)) int edge_xdp_decide_learn(struct xdp_md *xdp, const struct flow *flow, struct decision *decision)
+{
+	struct edge_counters *counters = edge_counters_get();
+	struct packet packet = edge_xdp_view(xdp);
+	struct edge_ingress ingress;
+	struct edge_tables tables = edge_tables_get();
+	uint32_t offset = 0, length;
+
+	if (!flow || !decision || !counters)
+		return -1;
+	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
+	length = edge_stun_length(&packet, flow, &offset);
+	counters->scratch.message.length = length;
+	value_opaque(length); /* verifier: a length of 1 to n */
+	if (length - 1 >= STUN_BYTES_MAX || bpf_xdp_load_bytes(xdp, offset, counters->scratch.message.bytes, length) < 0)
+		counters->scratch.message.length = 0;
+	edge_decide_learn(&tables, &packet, &ingress, flow, decision, &counters->scratch);
+	return 0;
+}
+
 __attribute__((noinline)) int edge_xdp_write_more(struct xdp_md *xdp, const struct flow *flow, const struct decision *decision)
 {
 	struct edge_tables tables = edge_tables_get();
+	struct lb_exchange exchange;
 	struct packet packet;
 	int keep;
 
 	if (!flow || !decision)
 		return -1;
 	keep = (int)edge_keep(flow, decision);
-	if (keep && bpf_xdp_adjust_tail(xdp, keep - (int)edge_xdp_length(xdp)) < 0)
+	if (keep && keep < (int)edge_xdp_length(xdp) && bpf_xdp_adjust_tail(xdp, keep - (int)edge_xdp_length(xdp)) < 0)
 		return -1;
 	if (decision->room != 0 && bpf_xdp_adjust_head(xdp, -decision->room) < 0)
 		return -1;
 	packet = edge_xdp_view(xdp);
-	edge_write_more(&tables, &packet, flow, decision);
+	exchange = edge_write_more(&tables, &packet, flow, decision);
+	lb_write_checksum(&packet, &exchange);
 	return 0;
 }
 
@@ -168,13 +204,28 @@ PACKET_INLINE int edge_xdp_decide_rest(struct xdp_md *xdp, struct flow *flow, st
 		return -1;
 	if (!(decision->flags & DECISION_MORE))
 		return 0;
-	return decision->action == ACTION_UNWRAP ? edge_xdp_decide_unwrap(xdp, flow, decision) :
-						   edge_xdp_decide_rare(xdp, flow, decision);
+	if (decision->action == ACTION_UNWRAP)
+		return edge_xdp_decide_unwrap(xdp, flow, decision);
+	if (edge_is_media(decision)) {
+		if (edge_xdp_decide_media(xdp, flow, decision) < 0)
+			return -1;
+		if (unlikely(edge_is_open(decision)) &&
+		    (edge_xdp_decide_learn(xdp, flow, decision) < 0 ||
+		     (decision->flags & DECISION_MORE && edge_is_media(decision) && edge_xdp_decide_media(xdp, flow, decision) < 0)))
+			return -1;
+		if (likely(!(decision->flags & DECISION_MORE)))
+			return 0;
+	}
+	return edge_xdp_decide_rare(xdp, flow, decision);
 }
 
 /* After edge_xdp_decide(), for packets that are not done with that: the rest of edge_decide(), and what is to be told. */
 PACKET_INLINE int edge_xdp_go_on(struct xdp_md *xdp, struct flow *flow, struct decision *decision, uint32_t length)
 {
+	if (decision->action == ACTION_DNS) {
+		edge_tail_dns(xdp, &edge_tails_xdp, flow, decision);
+		decision->flags = 0; /* no program there: the resolver process' */
+	}
 	if (edge_xdp_decide_rest(xdp, flow, decision) < 0)
 		return -1;
 	if (decision->flags & DECISION_AGAIN) {

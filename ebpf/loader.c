@@ -98,6 +98,12 @@ static int pinned_abi(const struct loader *loader, uint32_t *ret_abi)
 	return 0;
 }
 
+/* The DNS cache's, whose number of rows is the operator's choice: with another one they are new and empty, the rest stays. */
+static bool map_is_dns(const struct bpf_map *map)
+{
+	return strncmp(bpf_map__name(map), "edge_dns", strlen("edge_dns")) == 0;
+}
+
 /* What lies in the directory: all tables of our kind, or something to be replaced. */
 static int found_look(struct loader *loader, struct error *error)
 {
@@ -114,7 +120,10 @@ static int found_look(struct loader *loader, struct error *error)
 			continue;
 		any |= matches != -ENOENT;
 		missing |= matches == -ENOENT;
-		other |= matches == 0;
+		if (map_is_dns(map))
+			loader->dns_replaced |= matches == 0;
+		else
+			other |= matches == 0;
 	}
 	loader->found = LOADER_FRESH;
 	if (!any)
@@ -138,7 +147,8 @@ static int pins_prepare(struct loader *loader, struct error *error)
 		if (map_is_internal(map))
 			continue;
 		pin_path(loader, bpf_map__name(map), path);
-		if (loader->found == LOADER_REPLACED && unlink(path) < 0 && errno != ENOENT)
+		if ((loader->found == LOADER_REPLACED || (loader->dns_replaced && map_is_dns(map))) && unlink(path) < 0 &&
+		    errno != ENOENT)
 			return error_set(error, errno, "removing %s: %s", path, strerror(errno));
 		code = bpf_map__set_pin_path(map, path);
 		if (code)
@@ -163,6 +173,46 @@ int loader_share_maps(const struct loader *loader, struct bpf_object *object, st
 	return 0;
 }
 
+static uint32_t dns_names = DNS_NAMES_DEFAULT;
+
+void loader_dns_names(uint32_t names)
+{
+	dns_names = names;
+}
+
+static int dns_size(const struct loader *loader)
+{
+	uint32_t buckets, blocks;
+	int code;
+
+	dns_sizes(dns_names, &buckets, &blocks);
+	code = bpf_map__set_max_entries(loader->xdp->maps.edge_dns_buckets, buckets);
+	return code ? code : bpf_map__set_max_entries(loader->xdp->maps.edge_dns_blocks, blocks);
+}
+
+/* The map of tc programs that edge_tc goes on in is that object's alone: pinned here, or made new where another one lies. */
+static int tails_pin(const struct loader *loader, struct bpf_map *map)
+{
+	char path[2 * LOADER_PATH_SIZE];
+
+	if (!loader->directory[0])
+		return 0;
+	pin_path(loader, bpf_map__name(map), path);
+	if (pin_matches(loader, map) == 0 && unlink(path) < 0)
+		return -errno;
+	return bpf_map__set_pin_path(map, path);
+}
+
+/* One store each: programs that run already go on in the new one with their next packet. */
+static int tails_fill(const struct loader *loader)
+{
+	uint32_t place = EDGE_TAIL_DNS;
+	int xdp = bpf_program__fd(loader->xdp->progs.edge_xdp_dns), tc = bpf_program__fd(loader->tc->progs.edge_tc_dns);
+	int code = bpf_map_update_elem(bpf_map__fd(loader->xdp->maps.edge_tails_xdp), &place, &xdp, BPF_ANY);
+
+	return code ? code : bpf_map_update_elem(bpf_map__fd(loader->tc->maps.edge_tails_tc), &place, &tc, BPF_ANY);
+}
+
 static int objects_load(struct loader *loader, struct error *error)
 {
 	uint32_t shift, tick_ns, scale;
@@ -181,6 +231,8 @@ static int objects_load(struct loader *loader, struct error *error)
 	loader->xdp->rodata->edge_tick_scale = scale;
 	loader->tc->rodata->edge_tick_scale = scale;
 	code = bpf_map__set_max_entries(loader->xdp->maps.edge_counters, loader->counter_sets);
+	if (!code)
+		code = dns_size(loader);
 	if (!code && loader->directory[0]) {
 		code = pins_prepare(loader, error);
 		if (code)
@@ -193,9 +245,14 @@ static int objects_load(struct loader *loader, struct error *error)
 	code = loader_share_maps(loader, loader->tc->obj, error);
 	if (code)
 		return code;
-	code = edge_tc__load(loader->tc);
+	code = tails_pin(loader, loader->tc->maps.edge_tails_tc);
+	if (!code)
+		code = edge_tc__load(loader->tc);
 	if (code)
 		return loader_fail(error, code, "loading the tc programs");
+	code = tails_fill(loader);
+	if (code)
+		return loader_fail(error, code, "joining the programs");
 	loader->program_xdp = bpf_program__fd(loader->xdp->progs.edge_xdp);
 	loader->program_tc = bpf_program__fd(loader->tc->progs.edge_tc);
 	loader->program_deliver = bpf_program__fd(loader->tc->progs.edge_tc_deliver);
@@ -246,7 +303,10 @@ static int tables_map(struct loader *loader, struct error *error)
 		loader->xdp->maps.edge_neighbours, loader->xdp->maps.edge_vips,	  loader->xdp->maps.edge_lb,
 		loader->xdp->maps.edge_rings,  loader->xdp->maps.edge_flows,	  loader->xdp->maps.edge_filter,
 		loader->xdp->maps.edge_fragments, loader->xdp->maps.edge_holding,  loader->xdp->maps.edge_guards,
-		loader->xdp->maps.edge_limiter,	  loader->xdp->maps.edge_counters,
+		loader->xdp->maps.edge_limiter,	  loader->xdp->maps.edge_rtc,	  loader->xdp->maps.edge_sessions,
+		loader->xdp->maps.edge_index,	  loader->xdp->maps.edge_dns,
+		loader->xdp->maps.edge_dns_buckets, loader->xdp->maps.edge_dns_blocks,
+		loader->xdp->maps.edge_counters,
 	};
 	void *memory[array_length(maps)];
 	struct bpf_map_info info = {0};
@@ -266,6 +326,8 @@ static int tables_map(struct loader *loader, struct error *error)
 		}
 	}
 	memcpy(&loader->tables, memory, sizeof(loader->tables));
+	loader->tables.dns->bucket_mask = bpf_map__max_entries(loader->xdp->maps.edge_dns_buckets) - 1;
+	loader->tables.dns->block_count = bpf_map__max_entries(loader->xdp->maps.edge_dns_blocks);
 	if (bpf_obj_get_info_by_fd(bpf_map__fd(loader->xdp->maps.edge_config), &info, &length) < 0)
 		return loader_fail(error, errno, "asking for a table's number");
 	loader->config_id = info.id;

@@ -45,6 +45,12 @@ enum loader_found {
 			    and counts are lost */
 };
 
+/*
+ * How many names the DNS cache of loaders opened from now on has room for, if not DNS_NAMES_DEFAULT (dns_state.h). Where another
+ * number lies pinned, the cache begins anew, empty; all other tables stay. Before other threads use loaders.
+ */
+void loader_dns_names(uint32_t names);
+
 /* `directory` NULL: nothing is pinned and nothing can be attached (replay, benchmarks). */
 must_check int loader_open(const char *directory, struct loader **ret_loader, struct error *error);
 /* Leaves everything pinned and attached. */

@@ -23,7 +23,7 @@ struct edge_event {
 	struct decision decision;
 	uint8_t bytes[EDGE_EVENT_BYTES];
 };
-_Static_assert(sizeof(struct edge_event) == 24 + 56 + EDGE_EVENT_BYTES, "no padding");
+_Static_assert(sizeof(struct edge_event) == 24 + 64 + EDGE_EVENT_BYTES, "no padding");
 
 /* The packet's first bytes, event->captured of them. */
 PACKET_INLINE const uint8_t *edge_event_data(const struct edge_event *event)

@@ -463,6 +463,22 @@ static int frame_write(const struct edge_tables *tables, struct edge_explanation
 	return 0;
 }
 
+/* Large and mostly zero, as what media sessions live in is: memory is taken for what is not. */
+static void *sparse_copy(const void *memory, size_t size)
+{
+	static const uint8_t zero[4096];
+	uint8_t *copy = calloc(1, size);
+	const uint8_t *bytes = memory;
+
+	for (size_t at = 0; copy && at < size; at += sizeof(zero)) {
+		size_t part = size - at < sizeof(zero) ? size - at : sizeof(zero);
+
+		if (memcmp(bytes + at, zero, part) != 0)
+			memcpy(copy + at, bytes + at, part);
+	}
+	return copy;
+}
+
 /* Copies of what the packet program writes, so that a question changes nothing. */
 static int tables_shadow(const struct edge_tables *tables, struct edge_tables *ret_shadow)
 {
@@ -474,7 +490,11 @@ static int tables_shadow(const struct edge_tables *tables, struct edge_tables *r
 	ret_shadow->holding = malloc(sizeof(*tables->holding));
 	/* Full buckets: a limit is about packets that come, and this one does not. */
 	ret_shadow->limiter = calloc(1, sizeof(*tables->limiter));
-	if (!ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours || !ret_shadow->fragments ||
+	ret_shadow->rtc = sparse_copy(tables->rtc, sizeof(*tables->rtc));
+	ret_shadow->sessions = sparse_copy(tables->sessions, sizeof(*tables->sessions));
+	ret_shadow->index = sparse_copy(tables->index, sizeof(*tables->index));
+	ret_shadow->counters = calloc(1, sizeof(*tables->counters));
+	if (!ret_shadow->rtc || !ret_shadow->sessions || !ret_shadow->index || !ret_shadow->counters || !ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours || !ret_shadow->fragments ||
 	    !ret_shadow->holding || !ret_shadow->limiter)
 		return -ENOMEM;
 	memcpy(ret_shadow->fragments, tables->fragments, sizeof(*tables->fragments));
@@ -493,6 +513,10 @@ static void tables_shadow_done(struct edge_tables *shadow)
 	free(shadow->fragments);
 	free(shadow->holding);
 	free(shadow->limiter);
+	free(shadow->rtc);
+	free(shadow->sessions);
+	free(shadow->index);
+	free(shadow->counters);
 }
 
 int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t epoch, uint32_t now_ms, const uint8_t *frame,
@@ -520,7 +544,7 @@ int edge_explain(const struct edge_tables *tables, uint32_t ifindex, uint32_t ep
 		tell_link(&story, &packet);
 		tell_decision(&story);
 		if (explanation.decision.verdict == VERDICT_TX || explanation.decision.verdict == VERDICT_REDIRECT)
-			result = frame_write(tables, &explanation, &flow, frame, length);
+			result = frame_write(&shadow, &explanation, &flow, frame, length);
 	}
 	tables_shadow_done(&shadow);
 	if (result < 0) {

@@ -20,6 +20,8 @@
 #include "lb/lb_icmp_fast.h"
 #include "lb/lb_mtu_fast.h"
 #include "lb/lb_tunnel_fast.h"
+#include "rtc/rtc_fast.h"
+#include "rtc/rtc_stun_fast.h"
 #include "vip/vip_fast.h"
 
 /* A host's coarse clock. The milliseconds may come in steps of up to ten, and wrap. */
@@ -59,6 +61,16 @@ PACKET_INLINE struct lb_view edge_view(const struct edge_tables *tables, const s
 		.neighbours = tables->neighbours,
 		.epoch = ingress->epoch,
 		.now_ms = ingress->now_ms,
+	};
+}
+
+PACKET_INLINE struct rtc_view edge_media_view(const struct edge_tables *tables, const struct edge_ingress *ingress)
+{
+	return (struct rtc_view){
+		.lb = edge_view(tables, ingress),
+		.rtc = tables->rtc,
+		.sessions = tables->sessions,
+		.index = tables->index,
 	};
 }
 
@@ -107,6 +119,17 @@ PACKET_INLINE void edge_look_inside(struct decision *decision, enum action actio
 	decision->flags |= DECISION_MORE;
 }
 
+/* A packet to a service of media: edge_decide_media(). */
+PACKET_INLINE void edge_media_begin(const struct flow *flow, uint32_t service, struct decision *decision)
+{
+	if (flow->flags & FLOW_FRAGMENT) {
+		rtc_drop(decision, DROP_rtc_fragment);
+		return;
+	}
+	decision->service = (uint16_t)service;
+	edge_look_inside(decision, ACTION_MEDIA_UP);
+}
+
 /* A packet to a virtual IP that no service took by its exact port. */
 PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row *vip, const struct link_row *link,
 				   struct decision *decision)
@@ -130,6 +153,47 @@ PACKET_INLINE void edge_vip_decide(const struct flow *flow, const struct vip_row
 		edge_look_inside(decision, ACTION_ICMP_FORWARD);
 	else
 		vip_drop(decision, DROP_vip_protocol_unsupported);
+}
+
+/*
+ * A packet to a DNS address of this node: where DNS is served, UDP goes to the cache, which the host asks; other packets, and what
+ * the cache leaves, pass to the resolver process.
+ */
+PACKET_INLINE void edge_dns_choose(const struct lb_view *view, const struct flow *flow, uint32_t service_row,
+				   const struct link_row *link, struct decision *decision)
+{
+	uint32_t flags = view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags;
+	enum drop_reason reason = DROP_NONE;
+
+	decision->service = (uint16_t)service_row;
+	if (!(link->flags & LINK_DNS))
+		reason = DROP_dns_interface;
+	else if (flags & LB_SERVICE_SOURCES && lb_source_refuses(view->guards, service_row, &flow->source))
+		reason = DROP_source_not_allowed;
+	else if (flags & LB_SERVICE_LIMIT_PACKETS &&
+		 lb_limit_refuses(view->limiter, view->guards, (uint64_t)LB_LIMIT_CLIENT_PACKETS << 32 | service_row,
+				  &flow->source, view->now_ms))
+		reason = DROP_limit_packets;
+	if (reason)
+		lb_drop(decision, reason);
+	else if (flow->protocol == PROTOCOL_UDP && !(flow->flags & (FLOW_FRAGMENT | FLOW_UNWRAPPED)))
+		edge_look_inside(decision, ACTION_DNS);
+	decision->function = FUNCTION_DNS;
+}
+
+PACKET_INLINE uint32_t edge_service_flags(const struct edge_tables *tables, uint32_t service_row)
+{
+	return tables->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags;
+}
+
+/* A packet of a service that is another function's than lb's. */
+PACKET_INLINE void edge_function_begin(const struct lb_view *view, const struct flow *flow, uint32_t service_row,
+				       const struct link_row *link, struct decision *decision)
+{
+	if (view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_MEDIA)
+		edge_media_begin(flow, service_row, decision);
+	else
+		edge_dns_choose(view, flow, service_row, link, decision);
 }
 
 PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct packet *packet, struct flow *flow,
@@ -178,6 +242,8 @@ PACKET_INLINE void edge_decide_ip(const struct edge_tables *tables, const struct
 	reason = edge_vip_refuses(flow);
 	if (reason)
 		vip_drop(decision, reason);
+	else if (service && unlikely(edge_service_flags(tables, service) & (LB_SERVICE_MEDIA | LB_SERVICE_DNS)))
+		edge_function_begin(&view, flow, service, link, decision);
 	else if (service)
 		lb_forward_decide(&view, packet, flow, (uint16_t)service, ingress->ifindex, decision);
 	else if (vip) /* it is; verifier: Linux 6.1 does not see that it was looked up where there is no service */
@@ -353,6 +419,53 @@ PACKET_INLINE void edge_decide_unwrap(const struct edge_tables *tables, const st
 	}
 }
 
+/* With DECISION_MORE: what goes on by edge_decide_media(). */
+PACKET_INLINE bool edge_is_media(const struct decision *decision)
+{
+	return decision->function != FUNCTION_RTC &&
+	       (decision->action == ACTION_MEDIA_UP || decision->action == ACTION_MEDIA_DOWN);
+}
+
+/* ACTION_MEDIA_UP, ACTION_MEDIA_DOWN; what is left open then (edge_is_open()) is for edge_decide_learn(). */
+PACKET_INLINE void edge_decide_media(const struct edge_tables *tables, const struct packet *packet,
+				     const struct edge_ingress *ingress, const struct flow *flow, struct decision *decision)
+{
+	struct rtc_view view = edge_media_view(tables, ingress);
+
+	rtc_media_decide(&view, packet, flow, ingress->ifindex, decision);
+}
+
+/* Where a datagram's data begins, and how much there is to copy of a STUN message: 0 when it is too long or lies outside. */
+PACKET_INLINE uint32_t edge_stun_length(const struct packet *packet, const struct flow *flow, uint32_t *ret_offset)
+{
+	const struct udp_header *udp = packet_header(packet, flow->l4_offset, sizeof(*udp));
+	uint32_t length;
+
+	if (!udp)
+		return 0;
+	*ret_offset = flow->l4_offset + (uint32_t)sizeof(*udp);
+	length = be16_get(udp->length) - (uint32_t)sizeof(*udp);
+	return length <= STUN_BYTES_MAX ? length : 0;
+}
+
+PACKET_INLINE bool edge_is_open(const struct decision *decision)
+{
+	return decision->action == ACTION_STUN_UP || decision->action == ACTION_STUN_DOWN || decision->action == ACTION_MEDIA_HEAL;
+}
+
+/*
+ * ACTION_STUN_UP, ACTION_STUN_DOWN, with the message that the host has copied; ACTION_MEDIA_HEAL. Then, with edge_is_media() again,
+ * edge_decide_media() is to be asked once more.
+ */
+PACKET_INLINE void edge_decide_learn(const struct edge_tables *tables, const struct packet *packet,
+				     const struct edge_ingress *ingress, const struct flow *flow, struct decision *decision,
+				     struct rtc_scratch *scratch)
+{
+	struct rtc_view view = edge_media_view(tables, ingress);
+
+	rtc_learn_decide(&view, packet, scratch, flow, ingress->ifindex, decision);
+}
+
 /* Every other one with DECISION_MORE. */
 PACKET_INLINE void edge_decide_rare(const struct edge_tables *tables, const struct packet *packet,
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
@@ -370,12 +483,24 @@ PACKET_INLINE void edge_decide_rare(const struct edge_tables *tables, const stru
 		if (decision->action == ACTION_ENCAPSULATE_HOP)
 			mtu -= lb_hop_bytes(&decision->address);
 
-		if (decision->action == ACTION_NAT_REVERSE) {
+		if (decision->action == ACTION_NAT_REVERSE || decision->action == ACTION_MEDIA_DOWN) {
 			route = route_find(tables->routes, &flow->destination);
 			mtu = route ? route->mtu : LB_MTU_ANY;
 		}
 		lb_too_big_decide(packet, flow, mtu, ingress->segment, ingress->ifindex, link ? link->mac : 0, decision);
 	}
+}
+
+/* As a host in the kernel does by a helper. */
+static inline void edge_decide_copied(const struct edge_tables *tables, const struct packet *packet,
+				      const struct edge_ingress *ingress, const struct flow *flow, struct decision *decision)
+{
+	struct stun_message *message = &tables->counters->scratch.message;
+	uint32_t offset = 0, length = edge_stun_length(packet, flow, &offset);
+
+	message->length = packet->data + offset + length <= packet->end ? length : 0;
+	__builtin_memcpy(message->bytes, packet->data + offset, message->length);
+	edge_decide_learn(tables, packet, ingress, flow, decision, &tables->counters->scratch);
 }
 
 /*
@@ -385,15 +510,32 @@ PACKET_INLINE void edge_decide_rare(const struct edge_tables *tables, const stru
 PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const struct packet *packet,
 				    const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
-	if (decision->action == ACTION_UNWRAP)
+	if (decision->action == ACTION_UNWRAP) {
 		edge_decide_unwrap(tables, packet, ingress, flow, decision);
-	else
-		edge_decide_rare(tables, packet, ingress, flow, decision);
+		return;
+	}
+	if (decision->action == ACTION_DNS) {
+		decision->flags = 0; /* the host's */
+		return;
+	}
+	if (edge_is_media(decision)) {
+		edge_decide_media(tables, packet, ingress, flow, decision);
+		if (unlikely(edge_is_open(decision))) {
+			edge_decide_copied(tables, packet, ingress, flow, decision);
+			if (decision->flags & DECISION_MORE && edge_is_media(decision))
+				edge_decide_media(tables, packet, ingress, flow, decision);
+		}
+		if (likely(!(decision->flags & DECISION_MORE)))
+			return;
+	}
+	edge_decide_rare(tables, packet, ingress, flow, decision);
 }
 
 /* Of a decision to send: the bytes of the frame that the host keeps before it makes room; 0: all. */
 PACKET_INLINE uint32_t edge_keep(const struct flow *flow, const struct decision *decision)
 {
+	if (decision->action == ACTION_STUN_ANSWER)
+		return rtc_answer_keep(flow);
 	return decision->action == ACTION_TOO_BIG ? lb_too_big_keep(flow) : 0;
 }
 
@@ -453,12 +595,22 @@ PACKET_INLINE struct lb_exchange edge_write(const struct packet *packet, const s
 	return exchange;
 }
 
-/* The same for actions from ACTION_FIRST_MORE on, checksums and all. */
-PACKET_INLINE void edge_write_more(const struct edge_tables *tables, const struct packet *packet, const struct flow *flow,
-				   const struct decision *decision)
+/*
+ * The same for actions from ACTION_FIRST_MORE on, checksums and all; but for media it returns the transport checksum's share, as
+ * edge_write() does.
+ */
+PACKET_INLINE struct lb_exchange edge_write_more(const struct edge_tables *tables, const struct packet *packet,
+						 const struct flow *flow, const struct decision *decision)
 {
 	const struct lb_service *service = &tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
+	struct lb_exchange none = {0};
 
+	if (decision->action == ACTION_MEDIA_UP || decision->action == ACTION_MEDIA_DOWN)
+		return rtc_media_write(packet, flow, decision, tables->sessions, service);
+	if (decision->action == ACTION_STUN_ANSWER) {
+		rtc_answer_write(packet, flow, decision);
+		return none;
+	}
 	if (decision->action == ACTION_ENCAPSULATE || decision->action == ACTION_ENCAPSULATE_HOP)
 		lb_tunnel_write(packet, flow, decision, &tables->lb->backends[decision->backend & (LB_BACKEND_ROWS - 1)]);
 	else if (decision->action == ACTION_PASS_ON)
@@ -467,6 +619,7 @@ PACKET_INLINE void edge_write_more(const struct edge_tables *tables, const struc
 		lb_too_big_write(packet, flow, decision);
 	else
 		lb_icmp_write(packet, flow, decision, service->protocol == PROTOCOL_TCP);
+	return none;
 }
 
 /* The whole of it, for hosts without a helper for partial checksums. */
@@ -476,7 +629,8 @@ PACKET_INLINE void edge_rewrite(const struct edge_tables *tables, const struct p
 	struct lb_exchange exchange;
 
 	if (unlikely(decision->action >= ACTION_FIRST_MORE)) {
-		edge_write_more(tables, packet, flow, decision);
+		exchange = edge_write_more(tables, packet, flow, decision);
+		lb_write_checksum(packet, &exchange);
 		return;
 	}
 	exchange = edge_write(packet, flow, decision);
@@ -581,7 +735,7 @@ PACKET_INLINE void edge_count(struct edge_counters *counters, const struct decis
 	if (decision->backend) {
 		struct edge_backend_count *count = &counters->backends[decision->backend & (LB_BACKEND_ROWS - 1)];
 
-		if (decision->action == ACTION_NAT_REVERSE) {
+		if (decision->action == ACTION_NAT_REVERSE || unlikely(decision->action == ACTION_MEDIA_DOWN)) {
 			count->answers++;
 			count->answer_bytes += length;
 		} else if (likely(decision->action != ACTION_ICMP_REVERSE)) { /* an error is no answer */

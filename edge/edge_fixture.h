@@ -22,6 +22,9 @@ struct edge_memory {
 	struct lb_holding holding;
 	struct lb_guards guards;
 	struct lb_limiter limiter;
+	struct rtc_tables rtc;
+	struct rtc_index index;
+	struct rtc_sessions sessions;
 	struct edge_counters counters[2];
 };
 
@@ -30,6 +33,7 @@ struct edge_fixture {
 	struct edge_memory *memory;
 	struct edge_program *program;
 	uint32_t epoch;
+	uint32_t now_ms;
 	uint32_t waits;
 	void (*on_wait)(struct edge_fixture *fixture);
 	void *context;
@@ -49,6 +53,11 @@ static inline uint32_t fixture_epoch(const struct edge_host *host)
 	return ((const struct edge_fixture *)(const void *)host)->epoch;
 }
 
+static inline uint32_t fixture_now_ms(const struct edge_host *host)
+{
+	return ((const struct edge_fixture *)(const void *)host)->now_ms;
+}
+
 static inline struct edge_tables memory_tables(struct edge_memory *memory)
 {
 	return (struct edge_tables){
@@ -65,6 +74,9 @@ static inline struct edge_tables memory_tables(struct edge_memory *memory)
 		.holding = &memory->holding,
 		.guards = &memory->guards,
 		.limiter = &memory->limiter,
+		.rtc = &memory->rtc,
+		.sessions = &memory->sessions,
+		.index = &memory->index,
 		.counters = memory->counters,
 	};
 }
@@ -85,7 +97,7 @@ static inline struct edge_fixture *edge_fixture_new(void)
 
 	if (!fixture)
 		return NULL;
-	fixture->host = (struct edge_host){fixture_quiesce, fixture_epoch};
+	fixture->host = (struct edge_host){fixture_quiesce, fixture_epoch, fixture_now_ms};
 	fixture->epoch = 100;
 	fixture->memory = memory_new();
 	if (!fixture->memory)

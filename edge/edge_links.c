@@ -53,7 +53,7 @@ static void link_fill(const struct row_filler *filler, size_t place, void *row, 
 	table_put(link->vlan, wanted->vlan, changes);
 	table_put(link->mac, wanted->mac, changes);
 	table_put(link->announce, wanted->workload ? 0 : wanted->announce, changes);
-	table_put(link->flags, wanted->workload ? LINK_WORKLOAD : 0, changes);
+	table_put(link->flags, (uint16_t)((wanted->workload ? LINK_WORKLOAD : 0) | (wanted->dns ? LINK_DNS : 0)), changes);
 }
 
 int links_apply(struct row_table *table, const struct link_wanted *links, size_t count, struct edge_changes *changes,

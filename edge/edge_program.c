@@ -6,9 +6,10 @@
 #include "base/lib/quiesce.h"
 #include "edge/edge_internal.h"
 #include "lb/lb_program.h"
+#include "rtc/rtc_program.h"
 #include "vip/vip_program.h"
 
-_Static_assert(EDGE_SWEEP_STEPS == LB_SWEEP_STEPS, "one sweep");
+_Static_assert(EDGE_SWEEP_STEPS == LB_SWEEP_STEPS && EDGE_SWEEP_STEPS == RTC_SWEEP_STEPS, "one sweep");
 
 struct edge_program {
 	struct edge_tables tables;
@@ -18,6 +19,7 @@ struct edge_program {
 	struct row_table links, peers;
 	struct vip_program vips;
 	struct lb_program *lb;
+	struct rtc_program *rtc;
 	struct neighbour_book neighbours;
 	uint64_t routes_stamp;
 };
@@ -44,6 +46,7 @@ void edge_program_adopt(struct edge_program *program)
 	peers_init(&program->peers, &program->tables.lb->peers, &program->quiesce);
 	vip_program_init(&program->vips, program->tables.vips, &program->quiesce);
 	lb_program_adopt(program->lb);
+	rtc_program_adopt(program->rtc);
 	neighbours_done(&program->neighbours);
 	program->routes_stamp = quiesce_retire(&program->quiesce);
 }
@@ -62,6 +65,12 @@ struct edge_program *edge_program_new(const struct edge_tables *tables, uint32_t
 		.row_released = backend_counters_clear,
 		.context = program,
 	};
+	struct rtc_program_options media = {
+		.tables = tables->rtc,
+		.sessions = tables->sessions,
+		.index = tables->index,
+		.lb = tables->lb,
+	};
 
 	if (!program)
 		return NULL;
@@ -72,8 +81,10 @@ struct edge_program *edge_program_new(const struct edge_tables *tables, uint32_t
 	program->quiesce = (struct quiesce){.wait = program_quiesce, .context = program};
 	program->neighbours.table = tables->neighbours;
 	program->lb = lb_program_new(&options);
-	if (!program->lb) {
-		free(program);
+	media.quiesce = &program->quiesce;
+	program->rtc = rtc_program_new(&media);
+	if (!program->lb || !program->rtc) {
+		edge_program_free(program);
 		return NULL;
 	}
 	edge_program_adopt(program);
@@ -85,6 +96,7 @@ void edge_program_free(struct edge_program *program)
 	if (!program)
 		return;
 	lb_program_free(program->lb);
+	rtc_program_free(program->rtc);
 	neighbours_done(&program->neighbours);
 	free(program);
 }
@@ -106,6 +118,8 @@ static int wanted_check(const struct edge_wanted *wanted, struct route_plan *ret
 		result = vip_program_check(wanted->vips, wanted->vip_count, error);
 	if (result == 0)
 		result = lb_program_check(wanted->services, wanted->service_count, error);
+	for (size_t i = 0; i < wanted->service_count && result == 0; i++)
+		result = rtc_service_check(&wanted->services[i], error);
 	return result;
 }
 
@@ -127,6 +141,11 @@ static int wanted_write(struct edge_program *program, const struct edge_wanted *
 	if (result == 0)
 		result = lb_program_apply(program->lb, wanted->hash_seed, wanted->services, wanted->service_count,
 					  now_epoch, &lb_changes, error);
+	for (size_t i = 0; i < wanted->service_count && result == 0; i++)
+		rtc_program_service_write(program->rtc, lb_program_service_row(program->lb, &wanted->services[i]),
+					  &wanted->services[i], &lb_changes.services);
+	if (result == 0)
+		rtc_program_services_clean(program->rtc, &lb_changes.services);
 	if (result == 0)
 		result = peers_apply(&program->peers, wanted->peers, wanted->peer_count, changes, error);
 	if (result == 0)
@@ -160,10 +179,18 @@ bool edge_changes_any(const struct edge_changes *changes)
 	return memcmp(changes, &none, sizeof(none)) != 0;
 }
 
+struct rtc_program *edge_program_rtc(const struct edge_program *program)
+{
+	return program->rtc;
+}
+
 void edge_program_sweep(struct edge_program *program, uint32_t now_epoch, struct edge_sweep_stats *ret_stats)
 {
+	struct rtc_sweep_stats media;
 	struct lb_sweep_stats stats;
 
+	/* First: a backend's row is free when a whole pass of the balancer's ended, and no session may name it then. */
+	rtc_program_sweep(program->rtc, program->host->now_ms(program->host), &media);
 	lb_program_sweep(program->lb, now_epoch, &stats);
 	*ret_stats = (struct edge_sweep_stats){
 		.complete = stats.complete,
@@ -172,7 +199,10 @@ void edge_program_sweep(struct edge_program *program, uint32_t now_epoch, struct
 		.slots_settled = stats.slots_settled,
 		.slots_moved = stats.slots_moved,
 		.rows_released = stats.rows_released,
+		.sessions = media.complete ? media.live + media.waiting : 0,
 	};
+	for (int why = 0; why < RTC_ENDS; why++)
+		ret_stats->sessions_ended += media.ended[why];
 	if (stats.complete)
 		ret_stats->neighbours_removed = neighbours_age(&program->neighbours, now_epoch);
 }

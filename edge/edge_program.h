@@ -19,10 +19,12 @@
  * quiesce: returns once every packet whose handling had begun before the call is done. XDP and tc: an RCU grace period
  * (membarrier(MEMBARRIER_CMD_GLOBAL)); DPDK: all workers reported; replay: nothing runs, so nothing to do.
  * epoch: the epoch that packets see now.
+ * now_ms: likewise, their milliseconds.
  */
 struct edge_host {
 	void (*quiesce)(const struct edge_host *host);
 	uint32_t (*epoch)(const struct edge_host *host);
+	uint32_t (*now_ms)(const struct edge_host *host);
 };
 
 /* Words stored, by table; all zero when nothing differed. */
@@ -38,6 +40,7 @@ struct edge_changes {
 };
 
 struct edge_program;
+struct rtc_program;
 
 /*
  * `tables->counters` is the first of `counter_sets` in a row. The tables must be all zero or have been written by programs
@@ -61,6 +64,9 @@ must_check int edge_program_apply(struct edge_program *program, const struct edg
 				  struct edge_changes *ret_changes, struct error *error);
 bool edge_changes_any(const struct edge_changes *changes);
 
+/* Media sessions (rtc/rtc_program.h): to add, end and read them. The program's. */
+struct rtc_program *edge_program_rtc(const struct edge_program *program);
+
 /*
  * One sixteenth of a pass over the recorded flows: removes what expired, counts what lives; after a whole pass it takes rows
  * of removed backends and moved marks of rings out of quarantine, and ages neighbours. Call it about twice a second, so that
@@ -76,6 +82,8 @@ struct edge_sweep_stats {
 	uint32_t slots_moved;    /* marks that remain; only when complete */
 	uint32_t rows_released;  /* backend rows that may be used again */
 	uint32_t neighbours_removed;
+	uint32_t sessions;       /* media sessions, alive or registered; only when complete */
+	uint32_t sessions_ended; /* since the last step */
 };
 
 void edge_program_sweep(struct edge_program *program, uint32_t now_epoch, struct edge_sweep_stats *ret_stats);

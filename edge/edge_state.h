@@ -9,16 +9,22 @@
 #include "base/packet/neighbour.h"
 #include "base/packet/route.h"
 #include "base/packet/verdict.h"
+#include "dns/dns_state.h"
 #include "lb/lb_fragment_state.h"
 #include "lb/lb_guard_state.h"
 #include "lb/lb_state.h"
+#include "rtc/rtc_state.h"
 #include "vip/vip_state.h"
 
 /* Changes whenever the meaning of a byte below does: a daemon adopts tables of its own number only. */
-#define EDGE_ABI 4u
+#define EDGE_ABI 5u
 
 /* Flow and neighbour ages are counted in epochs of about eight seconds. */
 #define EDGE_EPOCH_MS 8192u
+
+/* Programs in the kernel that the packet program goes on in: places in edge_tails_xdp and edge_tails_tc. */
+#define EDGE_TAIL_DNS 0u
+#define EDGE_TAIL_COUNT 1u
 
 #define EDGE_TRACE_ON 0x01         /* report packets to user space */
 #define EDGE_TRACE_DROPS 0x02      /* only dropped ones */
@@ -71,7 +77,9 @@ struct edge_counters {
 	uint32_t wanted_count; /* neighbours asked for in it */
 	uint64_t wanted_hidden; /* that were not asked for: above the limit */
 	uint32_t wanted_asked[EDGE_WANTED_PLACES]; /* whom, in which tick */
+	struct dns_scratch dns __attribute__((aligned(64)));
 	struct edge_backend_count backends[LB_BACKEND_ROWS] __attribute__((aligned(64)));
+	struct rtc_scratch scratch; /* no count */
 };
 
 /* Pointers to the tables: a packet's context, and user space's hold on an engine. */
@@ -89,5 +97,11 @@ struct edge_tables {
 	struct lb_holding *holding;
 	struct lb_guards *guards;
 	struct lb_limiter *limiter;
+	struct rtc_tables *rtc;
+	struct rtc_sessions *sessions;
+	struct rtc_index *index;
+	struct dns_tables *dns;         /* says how many of the next two there are */
+	struct dns_bucket *dns_buckets; /* not for packets in the kernel, which look them up */
+	struct dns_block *dns_blocks;
 	struct edge_counters *counters; /* the worker's own; in user space the first of `counter_sets` */
 };

@@ -15,6 +15,7 @@ struct link_wanted {
 	uint32_t ifindex;
 	uint16_t vlan;     /* 0: untagged */
 	bool workload;     /* a local workload's veth: nothing is announced there */
+	bool dns;          /* DNS addresses (lb_service_wanted.dns) are served here */
 	uint64_t mac;      /* mac_word() */
 	uint64_t announce; /* a bit that vip_wanted.links names; links with the same virtual IPs may share it; 0: none there */
 };

@@ -57,6 +57,11 @@ static int service_check(const struct lb_service_wanted *service, struct error *
 	if (service->affinity && (service->affinity_epochs == 0 || service->affinity_epochs > LB_EPOCHS_MAX))
 		return error_set(error, EINVAL, "service %s: affinity of %u epochs is not within 1 to %u", service->name,
 				 service->affinity_epochs, LB_EPOCHS_MAX);
+	if (service->dns && (service->backend_count || service_is_range(service) || service->direct))
+		return error_set(error, EINVAL, "service %s: a DNS address has no backends and one port", service->name);
+	if (service->media && (service->protocol != PROTOCOL_UDP || service_is_range(service) || service->direct ||
+			       service->affinity || service->quic_server_length))
+		return error_set(error, EINVAL, "service %s: WebRTC is UDP on one port, by NAT, without affinity or QUIC", service->name);
 	return limits_check(service, error);
 }
 
@@ -71,7 +76,8 @@ static int backend_check(const struct lb_service_wanted *service, const struct l
 	if (!service->direct && address_is_ipv4(&backend->address) != address_is_ipv4(&service->address))
 		return error_set(error, EINVAL, "service %s: backend %s is not of the virtual IP's address family",
 				 service->name, text);
-	if (service_is_range(service) != (backend->port == 0))
+	/* an agent may have a port for each session, that registered fragments name */
+	if (service_is_range(service) != (backend->port == 0) && !service->media)
 		return error_set(error, EINVAL, "service %s: backend %s %s", service->name, text,
 				 backend->port ? "has a port, but the service has a range of them" : "has no port");
 	if (backend->state != LB_BACKEND_UP && backend->state != LB_BACKEND_DRAINING &&

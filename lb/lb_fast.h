@@ -631,6 +631,7 @@ PACKET_FUNCTION uint64_t lb_answer_presume(const struct lb_tables *lb, const str
 }
 
 #define LB_REVERSE_REFUSED 0x80000000u /* beside a row: its service does not take the client any more */
+#define LB_REVERSE_MEDIA 0x40000000u   /* its service is one of media */
 
 /* The row, and whether its service takes the client that the answer goes to: asked where no record vouches for it. */
 PACKET_INLINE uint32_t lb_reverse_judge(const struct lb_view *view, const struct flow *flow, uint32_t row)
@@ -652,10 +653,11 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 	uint32_t first = lb_endpoint_find(view->lb, flow), row = first;
 
 	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
-		uint32_t next = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next;
-		uint32_t answer = lb_answer_find(view->lb, view->guards, view->flows, flow,
-						 (uint64_t)row << 32 | view->epoch);
+		uint32_t next = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next, answer;
 
+		if (unlikely(view->lb->backends[row & (LB_BACKEND_ROWS - 1)].media))
+			return row | LB_REVERSE_MEDIA;
+		answer = lb_answer_find(view->lb, view->guards, view->flows, flow, (uint64_t)row << 32 | view->epoch);
 		if (likely(answer == LB_ANSWER_OURS))
 			return row;
 		if (unlikely(answer == LB_ANSWER_REFUSED))
@@ -722,12 +724,19 @@ PACKET_INLINE uint32_t lb_route_send(const struct lb_view *view, const struct fl
 	return route->mtu;
 }
 
-/* Sends a packet to the client that is its destination, rewritten as `action` says; or drops it. */
+/* Sends a packet to a client, rewritten as `action` says; or drops it. */
+PACKET_INLINE void lb_answer_send_to(const struct lb_view *view, const struct flow *flow, const struct address *client,
+				     uint32_t ifindex, enum action action, struct decision *decision)
+{
+	if (unlikely(lb_length(flow) > lb_route_send(view, flow, client, ifindex, action, decision)))
+		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
+}
+
+/* To the client that is its destination. */
 PACKET_INLINE void lb_answer_send(const struct lb_view *view, const struct flow *flow, uint32_t ifindex, enum action action,
 				  struct decision *decision)
 {
-	if (unlikely(lb_length(flow) > lb_route_send(view, flow, &flow->destination, ifindex, action, decision)))
-		decision->flags |= DECISION_MORE; /* lb_too_big_decide() */
+	lb_answer_send_to(view, flow, &flow->destination, ifindex, action, decision);
 }
 
 /* A packet that may be a backend's answer. Leaves the decision as it is (pass) when it is none. */
@@ -742,6 +751,11 @@ PACKET_INLINE void lb_reverse_decide(const struct lb_view *view, const struct fl
 		return;
 	decision->service = service_row;
 	decision->backend = (uint16_t)backend_row;
+	if (unlikely(backend_row & LB_REVERSE_MEDIA)) {
+		decision->action = ACTION_MEDIA_DOWN;
+		decision->flags |= DECISION_MORE;
+		return;
+	}
 	if (unlikely(backend_row & LB_REVERSE_REFUSED)) {
 		lb_drop(decision, DROP_source_not_allowed);
 		return;

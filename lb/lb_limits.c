@@ -13,7 +13,7 @@ bool service_has_flow_limits(const struct lb_service_wanted *service)
 }
 
 /* In the finest units that a bucket holds, so that slow rates are kept exactly. */
-static struct lb_rate rate_of(const struct lb_rate_wanted *wanted)
+struct lb_rate lb_rate_of(const struct lb_rate_wanted *wanted)
 {
 	uint64_t cost, gain;
 
@@ -32,7 +32,7 @@ static struct lb_rate rate_of(const struct lb_rate_wanted *wanted)
 	};
 }
 
-static int rate_check(const struct lb_service_wanted *service, const struct lb_rate_wanted *rate, struct error *error)
+int lb_rate_check(const struct lb_service_wanted *service, const struct lb_rate_wanted *rate, struct error *error)
 {
 	if (rate->burst == 0)
 		return 0;
@@ -46,12 +46,12 @@ static int rate_check(const struct lb_service_wanted *service, const struct lb_r
 
 int limits_check(const struct lb_service_wanted *service, struct error *error)
 {
-	int result = rate_check(service, &service->client_flows, error);
+	int result = lb_rate_check(service, &service->client_flows, error);
 
 	if (result == 0)
-		result = rate_check(service, &service->client_packets, error);
+		result = lb_rate_check(service, &service->client_packets, error);
 	if (result == 0)
-		result = rate_check(service, &service->all_flows, error);
+		result = lb_rate_check(service, &service->all_flows, error);
 	if (result == 0 && service->quic_server_length &&
 	    (service->quic_server_length > LB_QUIC_SERVER_ID_MAX || service->quic_config > LB_QUIC_CONFIG_MAX ||
 	     service->protocol != PROTOCOL_UDP))
@@ -73,7 +73,7 @@ static struct address mask_of(uint8_t length)
 
 static void rate_write(struct lb_rate *rate, const struct lb_rate_wanted *wanted, struct plan *plan)
 {
-	struct lb_rate now = rate_of(wanted);
+	struct lb_rate now = lb_rate_of(wanted);
 
 	/* Packets between two of these stores may have a moment of a wrong rate. */
 	table_put(rate->full, now.full, &plan->changes.services);

@@ -80,6 +80,10 @@ uint16_t lb_program_service_row(const struct lb_program *program, const struct l
 uint16_t lb_program_backend_row(const struct lb_program *program, uint16_t service_row,
 				const struct lb_backend_wanted *backend);
 
+/* A rate in the units of buckets, and whether it fits them: 0, -EINVAL. For whoever has limits of its own. */
+struct lb_rate lb_rate_of(const struct lb_rate_wanted *wanted);
+must_check int lb_rate_check(const struct lb_service_wanted *service, const struct lb_rate_wanted *rate, struct error *error);
+
 /* What the last whole pass of the sweep counted. */
 struct lb_backend_flows {
 	uint32_t flows;

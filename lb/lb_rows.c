@@ -9,7 +9,8 @@ static uint16_t service_flags(const struct lb_service_wanted *wanted)
 			  (wanted->port_first != wanted->port_last ? LB_SERVICE_RANGE : 0) |
 			  (service_has_sources(wanted) ? LB_SERVICE_SOURCES : 0) |
 			  (service_has_flow_limits(wanted) ? LB_SERVICE_LIMIT_FLOWS : 0) |
-			  (wanted->quic_server_length ? LB_SERVICE_QUIC : 0) |
+			  (wanted->quic_server_length ? LB_SERVICE_QUIC : 0) | (wanted->media ? LB_SERVICE_MEDIA : 0) |
+			  (wanted->dns ? LB_SERVICE_DNS : 0) |
 			  (wanted->client_packets.burst ? LB_SERVICE_LIMIT_PACKETS : 0));
 }
 
@@ -147,6 +148,7 @@ static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t
 	backend->port = be16_from(wanted->port);
 	backend->service = service_row;
 	backend->next = 0;
+	backend->media = service->media;
 	backend->mtu = backend_mtu(service, wanted);
 	tunnel_write(backend, wanted, &plan->changes.backends);
 	table_publish();
@@ -239,6 +241,7 @@ void backends_write(struct lb_program *program, struct plan *plan)
 				continue;
 			}
 			table_put(backend->mtu, backend_mtu(service, wanted), &plan->changes.backends);
+			table_put(backend->media, service->media, &plan->changes.backends);
 			egress_begin(program, row, wanted, plan);
 			if (backend_state(service, wanted) == LB_BACKEND_UP)
 				table_put(backend->state, LB_BACKEND_UP, &plan->changes.backends);

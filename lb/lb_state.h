@@ -37,6 +37,8 @@
 #define LB_SERVICE_LIMIT_PACKETS 0x0400 /* packets of a client are */
 
 #define LB_SERVICE_QUIC 0x0800          /* UDP: a connection id that names a backend goes there */
+#define LB_SERVICE_MEDIA 0x1000         /* WebRTC: its packets go by sessions (rtc/), not by the ring */
+#define LB_SERVICE_DNS 0x2000           /* no balanced service: packets are the DNS cache's, or the host's */
 #define LB_SERVICE_HOPS 0x4000          /* some slots of its ring remember a backend elsewhere: lb_rings.before */
 
 /* writer: ctrl, readers: workers */
@@ -89,8 +91,9 @@ struct lb_backend {
 	uint16_t next;  /* reverse: the next backend row with this endpoint */
 	uint16_t mtu;   /* the longest IP packet of a client that gets there whole */
 	uint8_t growth; /* bytes that the tunnel puts in front of it */
+	uint8_t media;  /* its service is one of media: what it sends is asked of rtc/ */
 	uint8_t flags;  /* LB_BACKEND_* */
-	uint8_t unused[12];
+	uint8_t unused[11];
 	/* The second line: for tunnels only. */
 	struct address tunnel_source;
 	struct address tunnel_destination;

@@ -44,6 +44,14 @@ static inline uint32_t lb_burst_most(uint32_t per_minute)
 	return per_minute < 10000000 ? per_minute * 10 : 100000000;
 }
 
+/* What a service of media wants (rtc/): read only with lb_service_wanted.media. */
+struct lb_media_wanted {
+	const struct rtc_ufrag_keys *keys; /* of encoded fragments; NULL: registered ones only */
+	uint8_t dscp_up, dscp_down;        /* 0 to 63, towards agents and clients; 255: as they come */
+	struct lb_rate_wanted session_packets; /* of one session, in each direction; burst 0: no limit */
+	struct lb_rate_wanted stun_answers;    /* to one prefix of clients; burst 0: the default */
+};
+
 /* A backend's identity is its service's, with `address` and `port`: nothing else makes it another one. */
 struct lb_backend_wanted {
 	struct address address;
@@ -68,6 +76,12 @@ struct lb_service_wanted {
 	uint16_t port_last;     /* = port_first, or the end of a range: backends are then reached on the client's port */
 	uint8_t protocol;       /* PROTOCOL_TCP or PROTOCOL_UDP */
 	bool direct;            /* layer-2 direct return */
+	/*
+	 * A DNS address of this node, which need not be a virtual IP: on UDP the cache answers what it can, and only where
+	 * link_wanted.dns says so; the rest, and all of TCP, goes to the host's stack. Without backends, and of one port.
+	 */
+	bool dns;
+	bool media;             /* WebRTC: its packets go by sessions; UDP, one port, not direct */
 	bool affinity;          /* by client address, for `affinity_epochs` after the client's last packet */
 	uint16_t affinity_epochs;
 	uint16_t udp_idle_epochs; /* a UDP flow silent for longer is a new flow */
@@ -83,6 +97,7 @@ struct lb_service_wanted {
 	uint8_t limit_prefix;
 	uint8_t quic_server_length; /* bytes of server ids in QUIC's connection ids, 1 to 8; 0: not routed by them */
 	uint8_t quic_config;        /* their first three bits, 0 to 6 */
+	struct lb_media_wanted media_wanted;
 	uint32_t flows_max; /* recorded flows of all clients; 0: no limit */
 	uint32_t client_flows_max; /* of each client's prefix, at most LB_HELD_MAX */
 	const struct lb_backend_wanted *backends; /* in any order */

@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-FUNCTIONS = ["vip", "lb"]
+FUNCTIONS = ["vip", "lb", "rtc", "dns"]
 FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 
 # What a room may include besides the files of its own folder: patterns of paths from the root; `*` does not cross folders.
@@ -25,23 +25,39 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
 # Steps of a function at packet time that have a header of their own.
-STEPS = ["lb/lb_flow.h", "lb/lb_held.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h"]
+STEPS = ["lb/lb_flow.h", "lb/lb_held.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h"]
+
+
+# A function that stands on another one: a media session is a balancer's service's, its agent one of the backends.
+BELOW = {"rtc": ["lb"]}
 
 
 def steps_of(function):
     return [each for each in STEPS if each.startswith(function + "/")]
 
 
+def packet_headers(function):
+    parts = [f"{function}/*_{part}.h" for part in ("wire", "state", "fast")] + steps_of(function)
+    return parts + [each for below in BELOW.get(function, []) for each in packet_headers(below)]
+
+
 FUNCTION_HEADERS = [f"{each}/*.h" for each in FUNCTIONS]
 OBJECTS = ["ctrl/manifest/*.h"]
+# One end of a call, for the health check that makes one.
+MEDIA = ["rtc/media_*.h"]
 ROOMS = [
     # pattern of files, what they may include; `own`: the folder's other files
     (["base/packet/*"], [], "own"),
     (["base/lib/*"], ["base/packet/*.h", "base/packet/drops.def"], "own"),
+    # Media goes to backends of the balancer: rtc/ is built upon lb/.
+    (["rtc/*_wire.h", "rtc/*_state.h", "rtc/*_fast.h"] + steps_of("rtc"),
+     ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in ("lb", "rtc") for part in ("wire", "state", "fast")] +
+     steps_of("lb") + steps_of("rtc"), None),
+    (["rtc/rtc_program.*"], BASE + ["lb/*.h"], "own"),
     *[([f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each),
-       ["base/packet/*.h", f"{each}/*_wire.h", f"{each}/*_state.h", f"{each}/*_fast.h"] + steps_of(each), None)
+       ["base/packet/*.h"] + packet_headers(each), None)
       for each in FUNCTIONS],
-    *[([f"{each}/*"], BASE, "own") for each in FUNCTIONS],
+    *[([f"{each}/*"], BASE + [f"{below}/*.h" for below in BELOW.get(each, [])], "own") for each in FUNCTIONS],
     (["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"],
      PACKET_PARTS + ["edge/edge_fast.h", "edge/edge_state.h", "edge/edge_event.h"], None),
     (["edge/*"], BASE + FUNCTION_HEADERS, "own"),
@@ -50,19 +66,22 @@ ROOMS = [
     (["ebpf/*"], BASE + PACKET_PARTS + ["edge/*.h", "*.skel.h"], "own"),
     (["dataplane/*"], BASE + PACKET_PARTS + ["edge/*.h"], "own"),
     # ctrl/, from those who know little to the one who knows all
-    (["ctrl/*"], BASE, "own"),
+    (["ctrl/*"], BASE + ["dns/dns_config.h"], "own"),
     (["ctrl/store/*"], BASE, "own"),
     (["ctrl/manifest/*"], BASE + ["ctrl/yaml.h"], "own"),
+    (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + MEDIA + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
     (["ctrl/health/*", "ctrl/health/checks/*"], BASE + OBJECTS + ["ctrl/health/*.h", "ctrl/health/checks/*.h"], None),
+    (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
                                           "ctrl/program/*.h"], "own"),
+    (["ctrl/resolver/*"], BASE + ["ctrl/config.h", "dns/*.h"], "own"),
     (["ctrl/api/*"], BASE + OBJECTS + ["edge/*.h", "ctrl/store/store.h"], "own"),
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),
     (["ctrl/daemon/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ctrl/*.h", "ctrl/store/*.h", "ctrl/health/*.h",
                                                              "dataplane/control_channel.h",
-                                                             "ctrl/program/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
+                                                             "ctrl/program/*.h", "ctrl/session/*.h", "ctrl/api/api.h", "ctrl/api/registry.h",
                                                              "ctrl/api/openmetrics.h"], "own"),
     (["tests/*"], ["*"], None),
 ]
@@ -182,7 +201,7 @@ def in_bpf(house):
 
 def check_licence(house, name, bpf):
     first = house.lines(name)[:2]
-    wanted = DUAL if name in bpf or matches(name, ["base/packet/*.h", "base/packet/*.def"]) else SINGLE
+    wanted = DUAL if name in bpf or matches(name, PACKET_PARTS + ["base/packet/*.def"]) else SINGLE
     if not any(wanted in line for line in first):
         house.complain(name, 1, f"wants a line `{wanted}` at its top")
 

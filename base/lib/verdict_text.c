@@ -28,7 +28,7 @@ const char *verdict_name(enum verdict verdict)
 
 const char *function_name(enum function function)
 {
-	static const char *const names[FUNCTION_COUNT] = {"parse", "vip", "lb"};
+	static const char *const names[FUNCTION_COUNT] = {"parse", "vip", "lb", "rtc", "dns"};
 
 	return function < FUNCTION_COUNT ? names[function] : "invalid";
 }

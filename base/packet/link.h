@@ -8,6 +8,7 @@
 #define LINK_DIRECTORY_BITS 12u
 
 #define LINK_WORKLOAD 0x01 /* a local workload's veth: no virtual IP is announced there */
+#define LINK_DNS 0x02      /* DNS addresses of this node are served here */
 
 /* writer: ctrl, readers: workers */
 struct link_row {

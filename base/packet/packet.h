@@ -20,18 +20,24 @@ PACKET_INLINE uint64_t packet_length(const struct packet *packet)
 /* Headers that start behind this offset are not looked for. verifier: variable offsets must be bounded. */
 #define PACKET_OFFSET_MAX 1023u
 
-/* The one bounds check: `length` bytes at `offset`, or NULL when the packet does not hold them all. */
-PACKET_INLINE void *packet_header(const struct packet *packet, uint32_t offset, uint32_t length)
+/* The one bounds check: `length` bytes at `offset`, which is at most `most`, or NULL when the packet does not hold them all. */
+PACKET_INLINE void *packet_bytes(const struct packet *packet, uint32_t offset, uint32_t length, const uint32_t most)
 {
 	uint8_t *header;
 
 	if (!__builtin_constant_p(offset))
 		value_opaque(offset);
-	if (offset > PACKET_OFFSET_MAX)
+	if (offset > most)
 		return NULL;
 	header = packet->data + offset;
 	if (header + length > packet->end)
 		header = NULL;
 	value_opaque(header); /* verifier: the comparison is not repeated elsewhere in another form */
 	return header;
+}
+
+/* The same for headers. */
+PACKET_INLINE void *packet_header(const struct packet *packet, uint32_t offset, uint32_t length)
+{
+	return packet_bytes(packet, offset, length, PACKET_OFFSET_MAX);
 }

@@ -21,6 +21,8 @@ enum function {
 	FUNCTION_PARSE,
 	FUNCTION_VIP,
 	FUNCTION_LB,
+	FUNCTION_RTC,
+	FUNCTION_DNS,
 	FUNCTION_COUNT
 };
 
@@ -48,6 +50,13 @@ enum action {
 	ACTION_TOO_BIG,       /* answered from `address`: no packet longer than `port` (a number here) passes */
 	ACTION_ENCAPSULATE_HOP, /* wrapped to the backend's node, which passes it on to `address` if it does not know the flow */
 	ACTION_PASS_ON,       /* another node's tunnel packet goes on to `address`, as it is but for the outer headers */
+	ACTION_DNS,           /* to pass, or to be answered from the cache: the host asks dns_decide() */
+	ACTION_MEDIA_UP,      /* a session's, to its agent: destination becomes address:port, source the session's */
+	ACTION_MEDIA_DOWN,    /* a session's, to its client: destination becomes address:port, source the service's */
+	ACTION_STUN_UP,       /* on the way to a decision: a STUN message of a client, which is to be read */
+	ACTION_STUN_DOWN,     /* or of an agent */
+	ACTION_MEDIA_HEAL,    /* likewise: media of no path that is known */
+	ACTION_STUN_ANSWER,   /* answered in its place: the address that it came from */
 };
 
 /* Actions from this one on are rare: they are written by edge_write_more(). */
@@ -87,6 +96,10 @@ struct decision {
 	uint32_t ifindex; /* where it leaves, for TX and REDIRECT */
 	struct address address; /* NAT: the new address; DECISION_EVENT: the neighbour; HOLD: word[0] is the slot */
 	struct egress egress;
+	uint32_t session; /* media: row, 0 for none */
+	uint8_t dscp;     /* media: 1 + the code point to be marked with; 0: as it is */
+	uint8_t as_seen;  /* ACTION_MEDIA_UP: the source stays */
+	uint8_t unused[2];
 };
 _Static_assert(DROP_COUNT < 256 && VERDICT_COUNT <= VERDICT_PLACES, "one byte each; a place for each");
-_Static_assert(sizeof(struct decision) == 56, "on the stack of every packet");
+_Static_assert(sizeof(struct decision) == 64, "on the stack of every packet");

@@ -270,6 +270,7 @@ int api_new(struct event_base *base, const struct api_options *options, const st
 	api->allowed_gids = copy_of(options->allowed_gids, options->allowed_gid_count, sizeof(gid_t));
 	TAILQ_INIT(&api->writes);
 	LIST_INIT(&api->traces);
+	LIST_INIT(&api->events);
 	status = control_open(api, error);
 	if (status == 0)
 		status = metrics_open(api, error);

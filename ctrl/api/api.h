@@ -60,6 +60,13 @@ struct api_backend_reference {
 	uint16_t port; /* host order; 0: every port of the address in this service */
 };
 
+/* Which sessions a view is of. */
+struct api_session_query {
+	const char *namespace_name, *service; /* both NULL: of all services */
+	const char *after; /* "@17": those behind it; NULL: from the first one */
+	uint32_t limit;    /* items at most */
+};
+
 /* Which packets a trace is about, as far as the packet program can tell: fields of struct edge_config. */
 struct api_trace_filter {
 	uint32_t flags;         /* EDGE_TRACE_*; 0: nobody is tracing any more */
@@ -109,7 +116,16 @@ struct api_explain_question {
  *             "interfaces":[{"name":"eth0","engine":"xdp-generic","wanted":"xdp-native","up":true,"mac":"…",
  *                            "addresses":["10.0.0.1/24"],"workload":false,"message":"why not as wanted, or empty"}],
  *             "vips":[VIP…],"services":[SERVICE…],"drops":[DROP…, those above 0],"flows":17,
+ *             "sessions":{"live":3,"waiting":1,"oneWay":0,"registered":2,"used":4,"limit":131071},
  *             "alarms":[{"severity":"error"|"warning","text":"a sentence","sinceSeconds":12}]}
+ *   SESSION  {"namespace":"default","service":"media","state":"live"|"one-way"|"waiting"|"no-agent"|"no-room","registered":true,
+ *             "ufrag":"abcd","backends":["10.0.0.21:7000"],"expiresInSeconds":600,"id":"@17","vip":"192.0.2.10:3478",
+ *             "agent":"10.0.0.21:7000","backendState":"up","client":"198.51.100.7:50000","upstream":"198.51.100.7:50000",
+ *             "ageSeconds":12,"consentMs":900,"roundTripMs":31.0,"roundTripClientMs":30,"roundTripAgentMs":1,"moves":0,
+ *             "healedPackets":0,"silent":"up"|"down","paths":[{"address":"…","current":true,"proven":true,"nominated":true,
+ *             "healing":false,"silentMs":12}],"up":STREAM,"down":STREAM}
+ *   STREAM   {"packets":…,"bytes":…,"silentMs":12,"longestPauseMs":40,"ssrc":"0000abcd","payloadType":111,"expected":…,"lost":…,
+ *             "lossRatio":0.01,"gaps":3,"jitterMs":1.5,"clockHz":48000,"mos":4.3}
  *   EXPLAIN  {"verdict":"tx","function":"lb","reason":null or "vip_not_owned","sentence":null or "…",
  *             "advice":"what to do about a drop",
  *             "service":"default/web","backend":"10.0.0.21:7000","interface":"eth0","outInterface":"eth1",
@@ -149,6 +165,28 @@ struct api_backend {
 	/* drain: no new flows from now on; else as if it had never been drained. */
 	void (*backend_drain)(void *context, const struct api_backend_reference *backend, bool drain,
 			      struct api_action *action);
+	/* --- sessions of services of calls; NULL: this node has none --- */
+
+	/*
+	 * {"items":[SESSION…],"next":"@17" if there are more behind}, on the last page followed by registrations that are in no table, up to
+	 * `limit`, and the number of others as "notShown"; NULL with an error when there is no such service.
+	 */
+	json_t *(*sessions)(void *context, const struct api_session_query *query, struct error *error);
+	/* {"items":[SESSION…]}: those that a fragment ("_" and "-" for "/" and "+") or "@17" names, of any service if that is NULL;
+	 * NULL with a sentence when there is none. */
+	json_t *(*session)(void *context, const char *namespace_name, const char *service, const char *name, struct error *error);
+	/* Registers a fragment; `body` as ctrl/session/record.h has it, borrowed for the call. */
+	void (*session_put)(void *context, const char *namespace_name, const char *service, const char *ufrag, const json_t *body,
+			    struct api_action *action);
+	/* Ends what `name` names, and forgets it if it was registered; `service` may be NULL when one service alone has it. */
+	void (*session_remove)(void *context, const char *namespace_name, const char *service, const char *name,
+			       struct api_action *action);
+	/* {"ufrags":["…"],"keyNumber":1,"service":"default/media"}: fragments that lead to a backend; `service` NULL: of the one that has it. */
+	json_t *(*session_ufrags)(void *context, const char *namespace_name, const char *service, const char *backend, uint32_t count,
+				  struct error *error);
+	/* A new secret for fragments; the one before goes on for a while. */
+	void (*session_rotate)(void *context, struct api_action *action);
+
 	/* `node` NULL: to any other that may own it. */
 	void (*vip_move)(void *context, const struct address *vip, const char *node, struct api_action *action);
 };
@@ -168,6 +206,12 @@ must_check int api_new(struct event_base *base, const struct api_options *option
 void api_free(struct api *api);
 
 uint16_t api_metrics_port(const struct api *api); /* 0 without a metrics listener */
+
+/* --- events ----------------------------------------------------------------------------------------------------------- */
+
+/* Tells every subscriber of /selvage/v1/sessions/events. Takes over `json`. Never waits. */
+void api_session_event(struct api *api, json_t *json);
+bool api_session_event_wanted(const struct api *api);
 
 /* --- trace ------------------------------------------------------------------------------------------------------------ */
 

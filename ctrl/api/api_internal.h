@@ -13,6 +13,7 @@ enum access { ACCESS_NONE, ACCESS_READ, ACCESS_WRITE };
 
 struct write_job;
 struct trace_stream;
+struct event_stream;
 
 struct api {
 	struct event_base *base;
@@ -29,6 +30,7 @@ struct api {
 	bool closed;       /* api_free() was called: the backend is not to be used any more */
 	TAILQ_HEAD(write_jobs, write_job) writes; /* the first one is under way */
 	LIST_HEAD(trace_streams, trace_stream) traces;
+	LIST_HEAD(event_streams, event_stream) events;
 	uint64_t requests_total, errors_total, writes_total;
 };
 
@@ -78,6 +80,17 @@ void objects_write(struct api *api, struct http_exchange *exchange, const struct
 void objects_apply(struct api *api, struct http_exchange *exchange);
 /* Work that waits for its turn is answered; for api_free(). */
 void writes_cancel(struct api *api);
+
+/* sessions.c */
+void sessions_list_handle(struct api *api, struct http_exchange *exchange);
+void sessions_events_handle(struct api *api, struct http_exchange *exchange);
+void sessions_rotate_handle(struct api *api, struct http_exchange *exchange);
+void service_sessions_handle(struct api *api, struct http_exchange *exchange);
+void session_get_handle(struct api *api, struct http_exchange *exchange);
+void session_put_handle(struct api *api, struct http_exchange *exchange);
+void session_delete_handle(struct api *api, struct http_exchange *exchange);
+void session_ufrags_handle(struct api *api, struct http_exchange *exchange);
+struct api_action *api_action_new(struct api *api, struct http_exchange *exchange);
 
 void trace_handle(struct api *api, struct http_exchange *exchange);
 /* The metrics text with its end. */

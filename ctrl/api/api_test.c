@@ -60,8 +60,8 @@ static json_t *fake_items(void *context)
 static json_t *fake_status(void *context)
 {
 	(void)context;
-	return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "node", "<edge1>", "version", "0", "vips", "address", "192.0.2.10", "owner",
-			 "edge1");
+	return json_pack("{s:s, s:s, s:[{s:s, s:s}], s:{s:i, s:i}}", "node", "<edge1>", "version", "0", "vips", "address", "192.0.2.10",
+			 "owner", "edge1", "sessions", "live", 3, "used", 4);
 }
 
 static json_t *fake_backends(void *context, const char *namespace_name, const char *service)
@@ -126,6 +126,58 @@ static void fake_move(void *context, const struct address *vip, const char *node
 
 static struct api *api;
 
+static json_t *fake_sessions(void *context, const struct api_session_query *query, struct error *error)
+{
+	(void)context;
+	if (query->service && strcmp(query->service, "media") != 0) {
+		error_set(error, ENOENT, "services \"%s\" not found", query->service);
+		return NULL;
+	}
+	return json_pack("{s:[], s:s*, s:s*, s:s*, s:i}", "items", "namespace", query->namespace_name, "service", query->service, "after",
+			 query->after, "limit", (int)query->limit);
+}
+
+static json_t *fake_session(void *context, const char *namespace_name, const char *service, const char *name, struct error *error)
+{
+	(void)context, (void)error;
+	return json_pack("{s:s*, s:s*, s:s}", "namespace", namespace_name, "service", service, "name", name);
+}
+
+static void fake_session_put(void *context, const char *namespace_name, const char *service, const char *ufrag, const json_t *body,
+			     struct api_action *action)
+{
+	struct error error;
+
+	(void)context, (void)body;
+	api_session_event(api, json_pack("{s:s}", "type", "Test"));
+	if (strcmp(namespace_name, "default") == 0 && strcmp(service, "media") == 0 && strcmp(ufrag, "ab_c-d") == 0)
+		api_action_done(action, 0, NULL);
+	else
+		api_action_done(action, error_set(&error, EINVAL, "%s/%s/%s", namespace_name, service, ufrag), &error);
+}
+
+static void fake_session_remove(void *context, const char *namespace_name, const char *service, const char *name, struct api_action *action)
+{
+	struct error error;
+
+	(void)context;
+	api_action_done(action, error_set(&error, ENOENT, "%s %s %s", namespace_name ? namespace_name : "-", service ? service : "-", name),
+			&error);
+}
+
+static json_t *fake_session_ufrags(void *context, const char *namespace_name, const char *service, const char *backend, uint32_t count,
+				   struct error *error)
+{
+	(void)context, (void)error;
+	return json_pack("{s:s, s:s*, s:s, s:i}", "namespace", namespace_name, "service", service, "backend", backend, "count", (int)count);
+}
+
+static void fake_session_rotate(void *context, struct api_action *action)
+{
+	(void)context;
+	api_action_done(action, 0, NULL);
+}
+
 /* A UDP packet 10.0.0.1:5000 > 192.0.2.10:7000, dropped, and one that passed. */
 static void trace_tick(evutil_socket_t fd, short what, void *context)
 {
@@ -162,7 +214,9 @@ static int server_run(int port_pipe)
 	struct api_backend backend = {.check = fake_check, .status = fake_status, .vips = fake_items, .services = fake_items,
 				      .backends = fake_backends, .drops = fake_items, .counters = fake_status, .metrics = fake_metrics,
 				      .ready = fake_ready, .explain = fake_explain, .trace_set = fake_trace_set,
-				      .backend_drain = fake_drain, .vip_move = fake_move};
+				      .backend_drain = fake_drain, .vip_move = fake_move, .sessions = fake_sessions,
+				      .session = fake_session, .session_put = fake_session_put, .session_remove = fake_session_remove,
+				      .session_ufrags = fake_session_ufrags, .session_rotate = fake_session_rotate};
 	struct error error;
 	uint16_t port;
 
@@ -624,6 +678,7 @@ static void test_metrics(void **state)
 	assert_non_null(strstr(ready, "no interface is up"));
 	assert_int_equal(status_of(page), 200);
 	assert_non_null(strstr(page, "&#60;edge1&#62;"));
+	assert_non_null(strstr(page, "<h2>Sessions</h2>"));
 	assert_null(strstr(page, "<edge1>"));
 	assert_int_equal(status_of(none), 404);
 }
@@ -740,9 +795,83 @@ static void test_other_users_are_refused(void **state)
 	assert_int_equal(call("GET", SERVICES "/web", "", NULL), 404);
 }
 
+/* --- sessions ---------------------------------------------------------------------------------------------------------- */
+
+/* The answer's text, or a failure's message. */
+static void assert_answers(const char *method, const char *path, const char *body, int status, const char *expected)
+{
+	json_t *json;
+	char *text;
+
+	assert_int_equal(call(method, path, body, &json), status);
+	text = json_dumps(json_object_get(json, "message") ? json_object_get(json, "message") : json, JSON_COMPACT | JSON_ENCODE_ANY);
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(json);
+}
+
+static void test_sessions_are_asked_for(void **state)
+{
+	(void)state;
+	assert_answers("GET", "/selvage/v1/sessions", "", 200, "{\"items\":[],\"limit\":1000}");
+	assert_answers("GET", "/selvage/v1/sessions?limit=7&after=@17", "", 200, "{\"items\":[],\"after\":\"@17\",\"limit\":7}");
+	assert_answers("GET", "/selvage/v1/services/media/sessions", "", 200,
+		       "{\"items\":[],\"namespace\":\"default\",\"service\":\"media\",\"limit\":1000}");
+	assert_answers("GET", "/selvage/v1/services/voice/media/sessions", "", 200,
+		       "{\"items\":[],\"namespace\":\"voice\",\"service\":\"media\",\"limit\":1000}");
+	assert_answers("GET", "/selvage/v1/services/other/sessions", "", 404, "\"services \\\"other\\\" not found\"");
+	assert_answers("GET", "/selvage/v1/sessions?limit=0", "", 400, "\"limit must be a number from 1 to 10000\"");
+	assert_answers("GET", "/selvage/v1/sessions?limit=10001", "", 400, "\"limit must be a number from 1 to 10000\"");
+	assert_answers("GET", "/selvage/v1/sessions/@17", "", 200, "{\"name\":\"@17\"}");
+	assert_answers("GET", "/selvage/v1/services/media/sessions/abcd", "", 200,
+		       "{\"namespace\":\"default\",\"service\":\"media\",\"name\":\"abcd\"}");
+	assert_answers("GET", "/selvage/v1/services/voice/media/sessions/abcd", "", 200,
+		       "{\"namespace\":\"voice\",\"service\":\"media\",\"name\":\"abcd\"}");
+}
+
+static void test_sessions_are_registered_and_removed(void **state)
+{
+	static const char body[] = "{\"backend\":\"10.0.0.21:7000\"}";
+
+	(void)state;
+	assert_int_equal(call("PUT", "/selvage/v1/services/media/sessions/ab_c-d", body, NULL), 200);
+	assert_int_equal(call("PUT", "/selvage/v1/services/default/media/sessions/ab_c-d", body, NULL), 200);
+	assert_answers("PUT", "/selvage/v1/services/voice/media/sessions/ab_c-d", body, 422, "\"voice/media/ab_c-d\"");
+	assert_answers("PUT", "/selvage/v1/services/media/sessions/abcd", "{", 400,
+		       "\"the body must be JSON: {\\\"backend\\\": \\\"ADDRESS:PORT\\\"}\"");
+	assert_int_equal(call("PUT", "/selvage/v1/services/media/sessions/ab%2Fc", body, NULL), 400);
+	assert_answers("DELETE", "/selvage/v1/sessions/@17", "", 404, "\"- - @17\"");
+	assert_answers("DELETE", "/selvage/v1/services/media/sessions/abcd", "", 404, "\"default media abcd\"");
+	assert_int_equal(call("POST", "/selvage/v1/services/media/sessions/abcd", body, NULL), 405);
+	assert_int_equal(call("POST", "/selvage/v1/sessions/rotate", "", NULL), 200);
+	assert_answers("POST", "/selvage/v1/sessions/ufrag", "{\"backend\":\"10.0.0.21:7000\",\"count\":20000}", 200,
+		       "{\"namespace\":\"default\",\"backend\":\"10.0.0.21:7000\",\"count\":20000}");
+	assert_int_equal(call("POST", "/selvage/v1/sessions/ufrag", "{\"backend\":\"10.0.0.21:7000\",\"count\":20001}", NULL), 422);
+	assert_int_equal(call("POST", "/selvage/v1/sessions/ufrag", "{}", NULL), 422);
+}
+
+static void test_session_events_reach_who_follows(void **state)
+{
+	static const char request[] = "GET /selvage/v1/sessions/events HTTP/1.1\r\nHost: x\r\n\r\n";
+	char seen[4096] = "";
+	int fd = open_socket();
+
+	(void)state;
+	send_text(fd, request, strlen(request));
+	assert_true(stream_expect(fd, seen, sizeof(seen), "{\"started\":true}"));
+	assert_int_equal(call("PUT", "/selvage/v1/services/media/sessions/ab_c-d", "{}", NULL), 200);
+	assert_true(stream_expect(fd, seen, sizeof(seen), "{\"type\":\"Test\"}"));
+	close(fd);
+	assert_int_equal(call("PUT", "/selvage/v1/services/media/sessions/ab_c-d", "{}", NULL), 200);
+	assert_alive();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sessions_are_asked_for),
+		cmocka_unit_test(test_sessions_are_registered_and_removed),
+		cmocka_unit_test(test_session_events_reach_who_follows),
 		cmocka_unit_test(test_object_lives),
 		cmocka_unit_test(test_bad_objects_change_nothing),
 		cmocka_unit_test(test_apply_is_all_or_nothing),

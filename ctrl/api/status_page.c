@@ -114,6 +114,20 @@ static void services(struct evbuffer *page, const json_t *rows)
 	evbuffer_add_printf(page, "</table>\n");
 }
 
+/* Only where there are any. */
+static void sessions(struct evbuffer *page, const json_t *counts)
+{
+	static const char *const columns[][2] = {{"Live", "live"}, {"Silent one way", "oneWay"}, {"Waiting", "waiting"},
+						 {"Registered", "registered"}, {"Places in use", "used"}, {"Places", "limit"}};
+	json_t *rows;
+
+	if (json_integer_value(json_object_get(counts, "used")) + json_integer_value(json_object_get(counts, "registered")) == 0)
+		return;
+	rows = json_pack("[O]", counts);
+	table(page, "Sessions", rows, columns, array_length(columns), "");
+	json_decref(rows);
+}
+
 static void alarms(struct evbuffer *page, const json_t *rows)
 {
 	size_t i;
@@ -149,6 +163,7 @@ struct evbuffer *status_page(json_t *status)
 	alarms(page, json_object_get(status, "alarms"));
 	table(page, "Virtual IPs", json_object_get(status, "vips"), vips, array_length(vips), "No virtual IPs.");
 	services(page, json_object_get(status, "services"));
+	sessions(page, json_object_get(status, "sessions"));
 	table(page, "Interfaces", json_object_get(status, "interfaces"), interfaces, array_length(interfaces), "No interfaces.");
 	table(page, "Drops", json_object_get(status, "drops"), drops, array_length(drops), "No packet was dropped.");
 	evbuffer_add_printf(page, "<p class=\"dim\"><a href=\"/metrics\">metrics</a></p></body></html>\n");

@@ -27,7 +27,7 @@ void api_action_done(struct api_action *action, int status, const struct error *
 	free(action);
 }
 
-static struct api_action *action_new(struct api *api, struct http_exchange *exchange)
+struct api_action *api_action_new(struct api *api, struct http_exchange *exchange)
 {
 	struct api_action *action = calloc(1, sizeof(*action));
 
@@ -217,7 +217,7 @@ static void backend_drain_handle(struct api *api, struct http_exchange *exchange
 		reply_failure(exchange, 422, NULL, "\"%.100s\" is not a backend: write ADDRESS:PORT, [IPV6]:PORT or ADDRESS", part[6]);
 		return;
 	}
-	api->backend.backend_drain(api->backend.context, &backend, strcmp(part[7], "drain") == 0, action_new(api, exchange));
+	api->backend.backend_drain(api->backend.context, &backend, strcmp(part[7], "drain") == 0, api_action_new(api, exchange));
 }
 
 /* /selvage/v1/vips/ADDRESS/move with {"node": NAME}, or without a body */
@@ -233,7 +233,7 @@ static void vip_move_handle(struct api *api, struct http_exchange *exchange)
 	else if (request->body && (!json_is_object(body) || (node && !json_is_string(node))))
 		reply_failure(exchange, 422, NULL, "the body must be {\"node\": NAME}");
 	else
-		api->backend.vip_move(api->backend.context, &vip, json_string_value(node), action_new(api, exchange));
+		api->backend.vip_move(api->backend.context, &vip, json_string_value(node), api_action_new(api, exchange));
 	json_decref(body);
 }
 
@@ -260,6 +260,21 @@ static const struct {
 	{"POST", "services/*/*/backends/*/drain", backend_drain_handle, true},
 	{"POST", "services/*/*/backends/*/undrain", backend_drain_handle, true},
 	{"POST", "vips/*/move", vip_move_handle, true},
+	/* Without a namespace, "default" is meant. */
+	{"GET", "sessions", sessions_list_handle, false},
+	{"GET", "sessions/events", sessions_events_handle, false},
+	{"POST", "sessions/rotate", sessions_rotate_handle, true},
+	{"POST", "sessions/ufrag", session_ufrags_handle, true},
+	{"GET", "sessions/*", session_get_handle, false},
+	{"DELETE", "sessions/*", session_delete_handle, true},
+	{"GET", "services/*/sessions", service_sessions_handle, false},
+	{"GET", "services/*/*/sessions", service_sessions_handle, false},
+	{"PUT", "services/*/sessions/*", session_put_handle, true},
+	{"DELETE", "services/*/sessions/*", session_delete_handle, true},
+	{"GET", "services/*/sessions/*", session_get_handle, false},
+	{"PUT", "services/*/*/sessions/*", session_put_handle, true},
+	{"DELETE", "services/*/*/sessions/*", session_delete_handle, true},
+	{"GET", "services/*/*/sessions/*", session_get_handle, false},
 };
 
 /* Whether the request's segments from `first` on are those of the path. */

@@ -25,6 +25,7 @@ struct cli {
 	const char *files[CLI_FILES_MAX];
 	size_t file_count;
 	bool recursive, all, dry_run, ignore_not_found;
+	const char *service, *ufrag, *backend, *restarts, *expiry;
 	const char *filter, *write_file, *packet, *in_file, *interface, *node;
 	bool interesting, watch, established;
 	uint64_t count;   /* 0: not given, as of the others below */
@@ -98,4 +99,5 @@ typedef int cli_run(const struct cli *cli, int argument_count, char **arguments)
 
 cli_run verb_apply, verb_diff, verb_get, verb_describe, verb_delete, verb_status, verb_drops, verb_metrics, verb_version,
 	verb_service_list, verb_service_backends, verb_vip_list, verb_vip_move, verb_backend_drain, verb_backend_undrain,
-	verb_trace, verb_explain, verb_top;
+	verb_trace, verb_explain, verb_top, verb_session_list, verb_session_show, verb_session_add, verb_session_remove,
+	verb_session_ufrag, verb_session_rotate, verb_session_watch;

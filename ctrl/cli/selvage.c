@@ -32,6 +32,20 @@ static const struct cli_verb verbs[] = {
 	 "selvage backend drain web 10.0.0.21:7000", "n", verb_backend_drain},
 	{"backend undrain", "SERVICE ADDRESS[:PORT]", "Take a drained backend back", "selvage backend undrain web 10.0.0.21:7000", "n",
 	 verb_backend_undrain},
+	{"session list", "[SERVICE]", "Calls: where they go, how they are, who is silent", "selvage session list media", LISTS "A",
+	 verb_session_list},
+	{"session show", "UFRAG|@ID", "A call in full, by its user fragment or its number in the list", "selvage session show @17", "noY",
+	 verb_session_show},
+	{"session add", "--service NAME --ufrag UFRAG --backend IP:PORT",
+	 "Tell where calls with a server's user fragment go", "selvage session add --service media --ufrag aBcD --backend 10.0.0.21:7000 --expiry 1h",
+	 "nYUBxK", verb_session_add},
+	{"session remove", "UFRAG|@ID", "End a call, and forget its user fragment", "selvage session remove --service media aBcD", "nYUI",
+	 verb_session_remove},
+	{"session ufrag", "--backend IP:PORT", "Make user fragments that say where their calls go, so that nothing has to be told",
+	 "selvage session ufrag --service media --backend 10.0.0.21:7000 -c 5", "nYBco", verb_session_ufrag},
+	{"session rotate", "", "A new key for user fragments; those of the one before go on until the next time", "selvage session rotate", "",
+	 verb_session_rotate},
+	{"session watch", "", "Calls as they begin, fall silent and end, a line each", "selvage session watch", "oc", verb_session_watch},
 	{"top", "", "Live rates: packets, bits and new flows by service and backend, drops by reason", "selvage top -n 10 --interval 2",
 	 "otV", verb_top},
 	{"drops", "", "Why packets were dropped: reason, count, what is new, what to do", "selvage drops --watch", "oaWtV", verb_drops},
@@ -46,7 +60,8 @@ static const struct cli_verb verbs[] = {
 
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
        OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE, OPTION_TIMES,
-       OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED };
+       OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED, OPTION_SERVICE, OPTION_UFRAG, OPTION_BACKEND, OPTION_EXPIRY,
+       OPTION_RESTARTS };
 
 static const struct {
 	struct option option;
@@ -74,7 +89,7 @@ static const struct {
 	 "--rate NUMBER             show at most so many packets a second and processor, and count the rest"},
 	{{"snaplen", required_argument, NULL, OPTION_SNAPLEN}, 'S',
 	 "--snaplen BYTES           keep so many bytes of each packet; with -w all, else 256"},
-	{{"count", required_argument, NULL, 'c'}, 'c', "-c, --count NUMBER        stop after so many packets"},
+	{{"count", required_argument, NULL, 'c'}, 'c', "-c, --count NUMBER        so many, and then no more"},
 	{{"write", required_argument, NULL, 'w'}, 'w', "-w, --write FILE          write a pcapng file, verdicts in the packets' comments; - for standard output"},
 	{{"watch", no_argument, NULL, OPTION_WATCH}, 'W', "--watch                   again and again, until interrupted"},
 	{{"times", required_argument, NULL, OPTION_TIMES}, 't', "-n, --times NUMBER        so often, in plain lines"},
@@ -84,6 +99,13 @@ static const struct {
 	{{"interface", required_argument, NULL, OPTION_INTERFACE}, 'X', "--interface NAME          where the packet comes in"},
 	{{"established", no_argument, NULL, OPTION_ESTABLISHED}, 'H', "--established             tcp: a packet of an open connection, not its first"},
 	{{"node", required_argument, NULL, OPTION_NODE}, 'N', "--node NAME               the new owner"},
+	{{"service", required_argument, NULL, OPTION_SERVICE}, 'Y', "--service NAME            the service, or NAMESPACE/NAME"},
+	{{"ufrag", required_argument, NULL, OPTION_UFRAG}, 'U', "--ufrag UFRAG             the server's half of the user name: 4 to 256 of A-Z a-z 0-9 + /"},
+	{{"backend", required_argument, NULL, OPTION_BACKEND}, 'B',
+	 "--backend IP:PORT         the agent; with a comma, one of IPv4 and one of IPv6"},
+	{{"expiry", required_argument, NULL, OPTION_EXPIRY}, 'x',
+	 "--expiry TIME             how long it waits for its client: 90s, 30m, 12h, 7d, or never (1h)"},
+	{{"restarts", required_argument, NULL, OPTION_RESTARTS}, 'K', "--restarts UFRAG          an ICE restart: the fragment that the call had before"},
 	{{"socket", required_argument, NULL, 's'}, 0, "-s, --socket PATH         of the daemon (" API_SOCKET_DEFAULT ")"},
 	{{"help", no_argument, NULL, 'h'}, 0, "-h, --help"},
 };
@@ -302,6 +324,21 @@ static int option_set(struct cli *cli, int letter, const char *value)
 		return 0;
 	case OPTION_IGNORE_NOT_FOUND:
 		cli->ignore_not_found = true;
+		return 0;
+	case OPTION_SERVICE:
+		cli->service = value;
+		return 0;
+	case OPTION_UFRAG:
+		cli->ufrag = value;
+		return 0;
+	case OPTION_BACKEND:
+		cli->backend = value;
+		return 0;
+	case OPTION_EXPIRY:
+		cli->expiry = value;
+		return 0;
+	case OPTION_RESTARTS:
+		cli->restarts = value;
 		return 0;
 	}
 	return EXIT_USAGE;

@@ -97,6 +97,16 @@ static void alarms_print(const json_t *alarms)
 		putchar('\n');
 }
 
+/* Only where there are any. */
+static void sessions_print(const json_t *sessions)
+{
+	if (json_number(sessions, "used") + json_number(sessions, "registered") == 0)
+		return;
+	printf("Sessions: %" PRId64 " live, %" PRId64 " silent one way, %" PRId64 " waiting; %" PRId64 " of %" PRId64 " places in use\n\n",
+	       json_number(sessions, "live"), json_number(sessions, "oneWay"), json_number(sessions, "waiting"),
+	       json_number(sessions, "used"), json_number(sessions, "limit"));
+}
+
 static void status_print(const json_t *status)
 {
 	char uptime[DURATION_TEXT_SIZE];
@@ -112,6 +122,7 @@ static void status_print(const json_t *status)
 	puts(json_array_size(vips) ? "" : "No virtual IPs.");
 	services_print(services);
 	puts(json_array_size(services) ? "" : "No services.");
+	sessions_print(json_object_get(status, "sessions"));
 	drops_print(json_object_get(status, "drops"));
 }
 

@@ -122,6 +122,12 @@ static void entry_put(struct catalogue *catalogue, const struct store_record *re
 		entry->text = strndup(record->value.data, record->value.length);
 }
 
+/* Sessions are many, change often, and are no matter of reconcile: ctrl/daemon/sessions.c follows them by itself. */
+static bool is_ours(const char *key)
+{
+	return strncmp(key, CATALOGUE_NOT_SESSIONS, strlen(CATALOGUE_NOT_SESSIONS)) != 0;
+}
+
 static void objects_collect(struct catalogue *catalogue)
 {
 	catalogue->objects = memory_array(catalogue->objects, catalogue->count, sizeof(*catalogue->objects));
@@ -137,14 +143,20 @@ static void catalogue_list(struct catalogue *catalogue);
 static void watch_events(void *context, const struct store_event *events, size_t event_count, uint64_t revision)
 {
 	struct catalogue *catalogue = context;
+	bool any = false;
 
 	for (size_t i = 0; i < event_count; i++) {
+		if (!is_ours(events[i].record.key))
+			continue;
+		any = true;
 		if (events[i].kind == STORE_EVENT_PUT)
 			entry_put(catalogue, &events[i].record);
 		else
 			entry_remove(catalogue, events[i].record.key);
 	}
 	catalogue->revision = revision;
+	if (!any)
+		return;
 	objects_collect(catalogue);
 	catalogue->changed(catalogue->context);
 }
@@ -177,8 +189,10 @@ static void list_done(void *context, int status, const struct store_result *resu
 		free(catalogue->entries[i].key);
 	}
 	catalogue->count = 0;
-	for (size_t i = 0; i < result->steps[0].record_count; i++)
-		entry_put(catalogue, &result->steps[0].records[i]);
+	for (size_t i = 0; i < result->steps[0].record_count; i++) {
+		if (is_ours(result->steps[0].records[i].key))
+			entry_put(catalogue, &result->steps[0].records[i]);
+	}
 	catalogue->revision = result->revision;
 	catalogue->watch = store_watch_new(catalogue->store, "/", result->revision + 1, &watch_handler, catalogue);
 	catalogue->ready = true;

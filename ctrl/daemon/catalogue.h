@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that the store holds, in memory and up to date: the operator's objects as typed objects, and Selvage's own few records
+ * All that the store holds but sessions, in memory and up to date: the operator's objects as typed objects, and Selvage's own few records
  * (drains, pins, the hash seed) as text.
  *
  * One thread, the event loop's.
@@ -13,6 +13,7 @@
 #define CATALOGUE_DRAINS "/selvage/drains/" /* + NAMESPACE/SERVICE/ADDRESS/PORT; port 0: all */
 #define CATALOGUE_PINS "/selvage/pins/"     /* + ADDRESS: the node that shall own it */
 #define CATALOGUE_HASH_SEED "/selvage/hash-seed"
+#define CATALOGUE_NOT_SESSIONS "/selvage/sessions/" /* not here: ctrl/session/record.h */
 
 struct catalogue;
 

@@ -11,6 +11,7 @@
 #include "base/lib/log.h"
 #include "ctrl/daemon/daemon.h"
 #include "ctrl/daemon/run.h"
+#include "ctrl/daemon/sessions.h"
 #include "ctrl/store/store_sqlite.h"
 
 #define SWEEP_INTERVAL_MS 500
@@ -78,6 +79,7 @@ static void sweep(evutil_socket_t fd, short what, void *context)
 	struct edge_sweep_stats stats;
 
 	api_trace_hidden(daemon->api, edge_program_trace_hidden(programmer_program(daemon->programmer)));
+	daemon_sessions_sweep(daemon->sessions);
 	programmer_sweep_step(daemon->programmer, &stats);
 	if (!stats.complete)
 		return;
@@ -208,6 +210,12 @@ static int api_start(struct daemon *daemon, struct error *error)
 		.trace_set = daemon_trace_set,
 		.backend_drain = daemon_backend_drain,
 		.vip_move = daemon_vip_move,
+		.sessions = daemon_view_sessions,
+		.session = daemon_view_session,
+		.session_put = daemon_session_put,
+		.session_remove = daemon_session_remove,
+		.session_ufrags = daemon_session_ufrags,
+		.session_rotate = daemon_session_rotate,
 	};
 
 	return api_new(daemon->base, &options, &backend, &daemon->api, error);
@@ -284,6 +292,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	if (result < 0)
 		return result;
 	daemon->catalogue = catalogue_new(daemon->store, changed, daemon);
+	daemon->sessions = daemon_sessions_new(daemon);
 	fastpath_listen(daemon);
 	hash_seed_obtain(daemon);
 	return api_start(daemon, error);
@@ -300,12 +309,14 @@ static void parts_stop(struct daemon *daemon)
 {
 	api_free(daemon->api);
 	catalogue_free(daemon->catalogue);
+	daemon_sessions_store_stop(daemon->sessions);
 	store_free(daemon->store);
 	announce_free(daemon->announce);
 	health_free(daemon->health);
 	network_follow_free(daemon->follow);
 	event_freep(&daemon->fastpath_event);
 	daemon_fragments_stop(daemon);
+	daemon_sessions_free(daemon->sessions);
 	programmer_close(daemon->programmer);
 	reconcile_result_done(&daemon->result);
 	for (size_t i = 0; i < daemon->alarm_count; i++)

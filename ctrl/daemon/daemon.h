@@ -21,6 +21,8 @@
 
 #define DAEMON_INTERFACES_MAX 512
 
+struct daemon_sessions; /* sessions.h */
+
 /* An interface that the packet program runs on, or should. */
 struct daemon_interface {
 	char name[16];
@@ -61,6 +63,7 @@ struct daemon {
 	struct programmer *programmer;
 	struct announce *announce;
 	struct api *api;
+	struct daemon_sessions *sessions;
 
 	struct event *reconcile_event; /* once a turn, after changes */
 	struct event *sweep_event;

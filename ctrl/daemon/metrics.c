@@ -3,7 +3,7 @@
 
 #include "base/lib/verdict_text.h"
 #include "ctrl/api/openmetrics.h"
-#include "ctrl/daemon/daemon.h"
+#include "ctrl/daemon/sessions.h"
 #include "dataplane/control_channel.h"
 
 static void fastpath_metrics(const struct daemon *daemon, struct evbuffer *text)
@@ -165,6 +165,7 @@ void daemon_metrics(void *context, struct evbuffer *text)
 	ports_metrics(daemon, text);
 	vip_metrics(daemon, text);
 	backend_metrics(daemon, text);
+	daemon_sessions_metrics(daemon->sessions, text);
 	openmetrics_family(text, "selvage_health_probes", "counter", "Health probes that ended.");
 	openmetrics_sample_count(text, "selvage_health_probes_total", checks.probes_total, NULL);
 	openmetrics_family(text, "selvage_health_probes_delayed", "counter",

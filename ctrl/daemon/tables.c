@@ -6,6 +6,7 @@
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "ctrl/daemon/daemon.h"
+#include "ctrl/daemon/sessions.h"
 
 /* Text records of the store, parsed for one reconcile. */
 struct records {
@@ -277,6 +278,8 @@ static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_re
 		.drain_count = records.drain_count,
 		.pins = records.pins,
 		.pin_count = records.pin_count,
+		.ufrag_secrets = daemon->sessions->secrets.items,
+		.ufrag_secret_count = daemon->sessions->secrets.count,
 		.hash_seed = daemon->hash_seed,
 		.now_ms = clock_now_ms(&clock_system),
 		.warm_before_ms = daemon->warm_before_ms,
@@ -417,6 +420,7 @@ static void alarms_set(struct daemon *daemon)
 	}
 	if (daemon->apply_failed)
 		alarm_note(daemon, "Tables", daemon->apply_error);
+	daemon_sessions_alarms(daemon->sessions, alarm_note);
 	if (daemon->probes_late)
 		alarm_note(daemon, "Health checks",
 			   "more of them wait for an answer than may at a time, so that changes are noticed late; check less "
@@ -517,6 +521,7 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	if (!catalogue_ready(daemon->catalogue) || !daemon->hash_seed_known)
 		return;
 	daemon_interfaces_find(daemon);
+	daemon_sessions_secrets(daemon->sessions);
 	reconcile_now(daemon, &result);
 	if (!daemon->reconciled)
 		health_adopt(daemon, &result);
@@ -531,6 +536,8 @@ void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 	daemon->result = result;
 	catalogue_release(daemon->catalogue);
 	tables_apply(daemon);
+	daemon_sessions_places(daemon->sessions);
+	daemon_sessions_begin(daemon->sessions);
 	interfaces_attach(daemon);
 	announcements_set(daemon);
 	if (network_follow_want(daemon->follow, result.destinations, result.destination_count) < 0)
@@ -559,5 +566,6 @@ void daemon_inspect(evutil_socket_t fd, short what, void *context)
 	interfaces_attach(daemon);
 	daemon->probes_late = delayed != daemon->probes_delayed;
 	daemon->probes_delayed = delayed;
+	daemon_sessions_inspect(daemon->sessions);
 	alarms_set(daemon);
 }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctrl/daemon/daemon.h"
+#include "ctrl/daemon/sessions.h"
 
 static json_t *text_list(const char *joined)
 {
@@ -306,6 +306,7 @@ json_t *daemon_view_status(void *context)
 			   daemon->reconciled && !daemon->apply_failed, "tableChanges", (json_int_t)daemon->applies_total,
 			   "interfaces", interfaces, "vips", daemon_view_vips(daemon), "services",
 			   daemon_view_services(daemon), "drops", drops_json(daemon, false), "alarms", alarms);
+	json_object_set_new(status, "sessions", daemon_sessions_status(daemon->sessions));
 	if (daemon->flows_known)
 		json_object_set_new(status, "flows", json_integer((json_int_t)daemon->flows));
 	return status;

@@ -156,6 +156,8 @@ static const struct probe_kind *probe_kind_of(enum health_check_type type)
 		return &probe_http;
 	case HEALTH_CHECK_UDP:
 		return &probe_udp;
+	case HEALTH_CHECK_MEDIA:
+		return &probe_media;
 	default:
 		return NULL;
 	}
@@ -219,6 +221,8 @@ struct target *target_get(struct health_engine *engine, const struct health_chec
 	target->parameters = check->parameters;
 	if (target->parameters.port == 0)
 		target->parameters.port = check->port;
+	if (target->parameters.type == HEALTH_CHECK_MEDIA && target->parameters.media_port == 0)
+		target->parameters.media_port = check->port;
 	TAILQ_INIT(&target->subjects);
 	place = tsearch(target, &engine->targets, target_compare);
 	if (!place) {

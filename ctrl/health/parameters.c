@@ -46,6 +46,8 @@ struct health_parameters health_parameters_default(enum health_check_type type)
 		strcpy(parameters.path, "/");
 		parameters.status[0] = (struct health_status_range){200, 399};
 	}
+	if (type == HEALTH_CHECK_MEDIA)
+		strcpy(parameters.path, "/whip");
 	if (type == HEALTH_CHECK_UDP) {
 		parameters.send.length = sizeof(default_datagram) - 1;
 		memcpy(parameters.send.data, default_datagram, parameters.send.length);
@@ -85,6 +87,8 @@ static enum health_check_type type_of(enum service_check check)
 		return HEALTH_CHECK_HTTP;
 	case SERVICE_CHECK_UDP:
 		return HEALTH_CHECK_UDP;
+	case SERVICE_CHECK_MEDIA:
+		return HEALTH_CHECK_MEDIA;
 	default:
 		return HEALTH_CHECK_NONE;
 	}
@@ -101,6 +105,13 @@ static int http_from_service(const struct service_health *service, struct health
 		parameters->status[0] = (struct health_status_range){service->expect_status_first,
 								      service->expect_status_last};
 	return text_copy(parameters->host, sizeof(parameters->host), service->host, "the host", error);
+}
+
+static int media_from_service(const struct service_health *service, struct health_parameters *parameters, struct error *error)
+{
+	int result = text_copy(parameters->path, sizeof(parameters->path), service->path, "the path", error);
+
+	return result < 0 ? result : text_copy(parameters->host, sizeof(parameters->host), service->host, "the host", error);
 }
 
 static int udp_from_service(const struct service_health *service, struct health_parameters *parameters,
@@ -130,6 +141,8 @@ int health_parameters_from_service(const struct service_health *service, struct 
 		parameters.timing.fall = service->fall;
 	if (parameters.type == HEALTH_CHECK_HTTP)
 		result = http_from_service(service, &parameters, error);
+	else if (parameters.type == HEALTH_CHECK_MEDIA)
+		result = media_from_service(service, &parameters, error);
 	else if (parameters.type == HEALTH_CHECK_UDP)
 		result = udp_from_service(service, &parameters, error);
 	if (result < 0)
@@ -206,13 +219,22 @@ static bool text_is_visible(const char *text)
 	return true;
 }
 
-static int http_validate(const struct health_parameters *parameters, struct error *error)
+static int place_validate(const struct health_parameters *parameters, struct error *error)
 {
 	if (parameters->path[0] != '/' || !text_is_visible(parameters->path))
 		return error_set(error, EINVAL,
 				 "health check: the path must begin with / and have no spaces or control characters");
 	if (!text_is_visible(parameters->host))
 		return error_set(error, EINVAL, "health check: the host has spaces or control characters");
+	return 0;
+}
+
+static int http_validate(const struct health_parameters *parameters, struct error *error)
+{
+	int result = place_validate(parameters, error);
+
+	if (result < 0)
+		return result;
 	if (parameters->status[0].first == 0)
 		return error_set(error, EINVAL, "health check: no status is accepted");
 	for (int i = 0; i < HEALTH_STATUS_RANGES && parameters->status[i].first; i++) {
@@ -252,6 +274,8 @@ int health_parameters_validate(const struct health_parameters *parameters, struc
 		return http_validate(parameters, error);
 	case HEALTH_CHECK_UDP:
 		return udp_validate(parameters, error);
+	case HEALTH_CHECK_MEDIA:
+		return place_validate(parameters, error);
 	default:
 		return error_set(error, EINVAL, "health check: unknown type %d", (int)parameters->type);
 	}
@@ -273,6 +297,8 @@ int health_parameters_compare(const struct health_parameters *a, const struct he
 
 	if (!order)
 		order = COMPARE(a->port, b->port);
+	if (!order)
+		order = COMPARE(a->media_port, b->media_port);
 	if (!order)
 		order = memcmp(&a->timing, &b->timing, sizeof(a->timing));
 	if (!order)
@@ -299,6 +325,7 @@ const char *health_check_type_name(enum health_check_type type)
 		[HEALTH_CHECK_TCP] = "tcp",
 		[HEALTH_CHECK_HTTP] = "http",
 		[HEALTH_CHECK_UDP] = "udp",
+		[HEALTH_CHECK_MEDIA] = "media",
 	};
 
 	return names[type];

@@ -19,6 +19,7 @@ enum health_check_type {
 	HEALTH_CHECK_TCP,  /* a connection is accepted */
 	HEALTH_CHECK_HTTP, /* GET answers with a wanted status, and a wanted text if one is given */
 	HEALTH_CHECK_UDP,  /* a datagram is answered, or at least not refused */
+	HEALTH_CHECK_MEDIA, /* a call by WHIP brings frames of audio back */
 };
 
 #define HEALTH_PATH_SIZE 1025
@@ -41,7 +42,9 @@ struct health_parameters {
 	uint16_t port; /* where to ask, host order; 0: the backend's own port */
 	struct health_fsm_config timing;
 
-	/* HTTP */
+	uint16_t media_port; /* MEDIA: where media go; 0: the backend's own port */
+
+	/* HTTP; path and host also for MEDIA: of WHIP */
 	char path[HEALTH_PATH_SIZE];
 	char host[HEALTH_HOST_SIZE]; /* Host header; empty: address and port that are asked */
 	struct health_status_range status[HEALTH_STATUS_RANGES];
@@ -54,8 +57,9 @@ struct health_parameters {
 };
 
 #define HEALTH_BODY_LIMIT 65536
+#define HEALTH_MEDIA_FRAMES 5 /* of 20 ms that must come back */
 
-/* Interval 1 s, timeout 500 ms, rise 2, fall 3, GET / and 200–399, damping on. */
+/* Interval 1 s, timeout 500 ms, rise 2, fall 3, GET / and 200–399, POST /whip, damping on. */
 struct health_parameters health_parameters_default(enum health_check_type type);
 
 /* Sets the interval, and the fast and down intervals that go with it: a quarter (not below 100 ms), and the same. */
@@ -71,5 +75,5 @@ must_check int health_parameters_validate(const struct health_parameters *parame
 /* Negative, 0, positive; an order for searching. */
 int health_parameters_compare(const struct health_parameters *a, const struct health_parameters *b);
 
-/* "none", "tcp", "http", "udp". */
+/* "none", "tcp", "http", "udp", "media". */
 const char *health_check_type_name(enum health_check_type type);

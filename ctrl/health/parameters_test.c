@@ -11,7 +11,7 @@
 
 static void defaults_are_valid(void **state)
 {
-	for (int type = HEALTH_CHECK_NONE; type <= HEALTH_CHECK_UDP; type++) {
+	for (int type = HEALTH_CHECK_NONE; type <= HEALTH_CHECK_MEDIA; type++) {
 		struct health_parameters parameters = health_parameters_default((enum health_check_type)type);
 
 		assert_int_equal(health_parameters_validate(&parameters, NULL), 0);
@@ -78,6 +78,24 @@ static void annotations_become_parameters(void **state)
 	assert_int_equal(parameters.status[0].last, 204);
 }
 
+static void media_are_asked_for_at_whips_place(void **state)
+{
+	struct service_health service = {.check = SERVICE_CHECK_MEDIA, .port = 8080, .path = "", .host = ""};
+	struct health_parameters parameters;
+
+	assert_int_equal(health_parameters_from_service(&service, &parameters, NULL), 0);
+	assert_int_equal(parameters.type, HEALTH_CHECK_MEDIA);
+	assert_string_equal(parameters.path, "/whip");
+	service.path = "/live/whip";
+	service.host = "calls.example";
+	assert_int_equal(health_parameters_from_service(&service, &parameters, NULL), 0);
+	assert_string_equal(parameters.path, "/live/whip");
+	assert_string_equal(parameters.host, "calls.example");
+	assert_int_equal(parameters.port, 8080);
+	strcpy(parameters.path, "live");
+	refused(&parameters, "health check: the path must begin with / and have no spaces or control characters");
+}
+
 static void what_was_not_annotated_keeps_its_default(void **state)
 {
 	const struct service_health service = {.check = SERVICE_CHECK_UDP, .expect = "pong"};
@@ -105,7 +123,7 @@ static void long_texts_are_refused_not_cut(void **state)
 static void every_field_makes_a_difference(void **state)
 {
 	const struct health_parameters base = health_parameters_default(HEALTH_CHECK_UDP);
-	struct health_parameters other[8];
+	struct health_parameters other[9];
 
 	for (size_t i = 0; i < array_length(other); i++)
 		other[i] = base;
@@ -118,6 +136,7 @@ static void every_field_makes_a_difference(void **state)
 	other[5].send.data[0] = 'x';
 	other[6].expect.length = 1;
 	other[7].answer_required = true;
+	other[8].media_port = 1;
 	for (size_t i = 0; i < array_length(other); i++) {
 		int order = health_parameters_compare(&base, &other[i]);
 
@@ -132,6 +151,7 @@ int main(void)
 		cmocka_unit_test(defaults_are_valid),
 		cmocka_unit_test(bad_values_are_refused_with_a_sentence),
 		cmocka_unit_test(annotations_become_parameters),
+		cmocka_unit_test(media_are_asked_for_at_whips_place),
 		cmocka_unit_test(what_was_not_annotated_keeps_its_default),
 		cmocka_unit_test(long_texts_are_refused_not_cut),
 		cmocka_unit_test(every_field_makes_a_difference),

@@ -249,6 +249,70 @@ static void quic_servers(void **state)
 				  "backend its server id in 1 to 8 bytes; \"10.0.0.21\" is not");
 }
 
+#define CALLS "spec:\n  ports:\n  - {port: 3478, protocol: UDP, appProtocol: selvage.io/webrtc}\n"
+
+static void calls(void **state)
+{
+	static const struct {
+		const char *text;
+		uint8_t dscp;
+	} marks[] = {{"0", 0}, {"63", 63}, {"ef", 46}, {"va", 44}, {"le", 1}, {"cs0", 0}, {"cs7", 56}, {"af11", 10}, {"af43", 38}};
+	static const char *const wrong[] = {"64", "-1", "cs8", "af14", "af51", "af1", "eff", "e", "xy", "", "EF", "csx"};
+	static const char *const only[] = {"dscp: ef", "limit-sessions: \"9\"", "limit-session-packets: 9/s", "limit-stun: 9/s"};
+	_cleanup_(loaded_done) struct loaded loaded = load_clean(
+		ANNOTATED("    selvage.io/limit-sessions: \"500\"\n    selvage.io/limit-stun: 5/s\n"
+			  "    selvage.io/limit-session-packets: 500/s\n    selvage.io/forwarding: nat\n") CALLS);
+	const struct service *service = &loaded.objects.items[0]->service;
+
+	assert_true(service_port_is_webrtc(&service->ports[0]));
+	assert_int_equal(service->limit_sessions, 500);
+	assert_int_equal(service->limit_stun.per_minute, 300);
+	assert_int_equal(service->limit_session_packets.burst, 500);
+	assert_false(service->dscp_given);
+	for (size_t i = 0; i < array_length(marks); i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), ANNOTATED("    selvage.io/dscp: \"%s\"\n") CALLS, marks[i].text);
+		{
+			_cleanup_(loaded_done) struct loaded marked = load_clean(text);
+
+			assert_true(marked.objects.items[0]->service.dscp_given);
+			assert_int_equal(marked.objects.items[0]->service.dscp, marks[i].dscp);
+		}
+	}
+	for (size_t i = 0; i < array_length(wrong); i++) {
+		char text[512], message[256];
+
+		snprintf(text, sizeof(text), ANNOTATED("    selvage.io/dscp: \"%s\"\n") CALLS, wrong[i]);
+		snprintf(message, sizeof(message), "t.yaml:6:22: metadata.annotations[selvage.io/dscp]: must be a number from 0 to "
+						   "63, or one of ef, va, le, cs0 to cs7 and af11 to af43, not \"%s\"", wrong[i]);
+		assert_refused(text, message);
+	}
+	for (size_t i = 0; i < array_length(only); i++) {
+		char text[512], message[256];
+		int name = (int)strcspn(only[i], ":");
+
+		snprintf(text, sizeof(text), ANNOTATED("    selvage.io/%s\n") SPEC, only[i]);
+		snprintf(message, sizeof(message), "t.yaml:6:%d: selvage.io/%.*s needs a port with appProtocol: "
+						   "selvage.io/webrtc", 18 + name, name, only[i]);
+		assert_refused(text, message);
+	}
+	assert_refused(SERVICE "spec:\n  ports:\n  - {port: 1, appProtocol: selvage.io/webrtc}\n",
+		       "t.yaml:7:28: spec.ports[0]: selvage.io/webrtc needs protocol: UDP");
+	assert_refused(SERVICE "spec:\n  ports:\n  - {port: 1, appProtocol: selvage.io/webrtx}\n",
+		       "t.yaml:7:28: spec.ports[0].appProtocol: \"selvage.io/webrtx\" is not known; the one with this prefix is "
+		       "selvage.io/webrtc");
+	assert_refused(ANNOTATED("    selvage.io/forwarding: gue\n") CALLS,
+		       "t.yaml:6:28: gue does not go with appProtocol: selvage.io/webrtc: an agent's packets "
+		       "must come back this way");
+	assert_refused(ANNOTATED("    selvage.io/port-range: 3000-4000\n") CALLS,
+		       "t.yaml:6:28: selvage.io/port-range does not go with appProtocol: selvage.io/webrtc: "
+		       "calls come to one port");
+	assert_refused(ANNOTATED("    selvage.io/quic-lb: 10.0.0.21=c0de\n") CALLS,
+		       "t.yaml:6:25: selvage.io/quic-lb does not go with appProtocol: selvage.io/webrtc: "
+		       "calls are routed by their user fragments");
+}
+
 static void source_ranges(void **state)
 {
 	_cleanup_(loaded_done) struct loaded loaded =
@@ -299,9 +363,11 @@ static void service_annotations_refused(void **state)
 		       "t.yaml:6:36: metadata.annotations[selvage.io/slow-start-seconds]: must be a whole number from 0 to 3600, "
 		       "not \"3601\"");
 	assert_refused(ANNOTATED("    selvage.io/health-check: ping\n") SPEC,
-		       "t.yaml:6:30: metadata.annotations[selvage.io/health-check]: must be none, tcp, http or udp, not \"ping\"");
+		       "t.yaml:6:30: metadata.annotations[selvage.io/health-check]: must be none, tcp, http, udp or media, not \"ping\"");
 	assert_refused(ANNOTATED("    selvage.io/health-path: /x\n") SPEC,
-		       "t.yaml:6:29: selvage.io/health-path needs the annotation selvage.io/health-check: http");
+		       "t.yaml:6:29: selvage.io/health-path needs the annotation selvage.io/health-check: http (or media)");
+	assert_refused(ANNOTATED("    selvage.io/health-check: media\n    selvage.io/health-expect-status: \"200\"\n") SPEC,
+		       "t.yaml:7:38: selvage.io/health-expect-status needs the annotation selvage.io/health-check: http");
 	assert_refused(ANNOTATED("    selvage.io/health-check: http\n    selvage.io/health-path: \"/x\\r\\nHost: y\"\n") SPEC,
 		       "t.yaml:7:29: metadata.annotations[selvage.io/health-path]: must begin with \"/\" and hold no spaces, not "
 		       "\"/x??Host: y\"");
@@ -598,6 +664,7 @@ int main(void)
 		cmocka_unit_test(source_ranges),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(quic_servers),
+		cmocka_unit_test(calls),
 		cmocka_unit_test(service_annotations_refused),
 		cmocka_unit_test(a_misspelt_metallb_annotation_is_warned_of),
 		cmocka_unit_test(slices),

@@ -113,6 +113,7 @@ static void check_read(struct decoder *decoder, const struct yaml_node *node, vo
 		[SERVICE_CHECK_TCP] = "tcp",
 		[SERVICE_CHECK_HTTP] = "http",
 		[SERVICE_CHECK_UDP] = "udp",
+		[SERVICE_CHECK_MEDIA] = "media",
 	};
 	size_t index;
 
@@ -216,6 +217,12 @@ static void rate_read(struct decoder *decoder, const struct yaml_node *node, voi
 	*(struct service_rate *)target = (struct service_rate){(uint32_t)per_minute, (uint32_t)burst};
 }
 
+/* As many as the tables may be asked to hold; how many they do is told by `selvage status`. */
+static void limit_sessions_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	number_read(decoder, node, 1, 1048576, target);
+}
+
 /* "24,56": IPv4, IPv6. */
 static void limit_prefix_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
@@ -233,6 +240,39 @@ static void limit_prefix_read(struct decoder *decoder, const struct yaml_node *n
 	}
 	service->limit_prefix_ipv4 = (uint8_t)ipv4;
 	service->limit_prefix_ipv6 = (uint8_t)ipv6;
+}
+
+/* --- marking ----------------------------------------------------------------------------------------------------------- */
+
+/* "46", or a name: RFC 2474 (cs0 to cs7), RFC 2597 (af11 to af43), RFC 3246 (ef), RFC 5865 (va), RFC 8622 (le). */
+static bool dscp_parse(const char *text, size_t length, uint64_t *ret_dscp)
+{
+	if (decimal_parse(text, length, 63, ret_dscp))
+		return true;
+	if (length == 3 && strncmp(text, "cs", 2) == 0 && text[2] >= '0' && text[2] <= '7') {
+		*ret_dscp = 8 * (uint64_t)(text[2] - '0');
+		return true;
+	}
+	if (length == 4 && strncmp(text, "af", 2) == 0 && text[2] >= '1' && text[2] <= '4' && text[3] >= '1' && text[3] <= '3') {
+		*ret_dscp = 8 * (uint64_t)(text[2] - '0') + 2 * (uint64_t)(text[3] - '0');
+		return true;
+	}
+	*ret_dscp = strcmp(text, "ef") == 0 ? 46 : strcmp(text, "va") == 0 ? 44 : 1;
+	return length == 2 && (*ret_dscp != 1 || strcmp(text, "le") == 0);
+}
+
+static void dscp_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	uint64_t dscp;
+
+	if (!dscp_parse(node->text, node->length, &dscp)) {
+		decoder_error(decoder, node, "must be a number from 0 to 63, or one of ef, va, le, cs0 to cs7 and af11 to af43, not \"%.40s\"",
+			      node->text);
+		return;
+	}
+	service->dscp_given = true;
+	service->dscp = (uint8_t)dscp;
 }
 
 /* --- addresses --------------------------------------------------------------------------------------------------------- */
@@ -530,6 +570,10 @@ static const struct field service_annotations[] = {
 	FIELD("selvage.io/limit-flows-per-client", limit_client_flows_read, struct service, limit_flows_per_client),
 	FIELD("selvage.io/limit-packets", rate_read, struct service, limit_packets),
 	FIELD_WHOLE("selvage.io/limit-prefix", limit_prefix_read),
+	FIELD_WHOLE("selvage.io/dscp", dscp_read),
+	FIELD("selvage.io/limit-sessions", limit_sessions_read, struct service, limit_sessions),
+	FIELD("selvage.io/limit-session-packets", rate_read, struct service, limit_session_packets),
+	FIELD("selvage.io/limit-stun", rate_read, struct service, limit_stun),
 	FIELD("selvage.io/forwarding", forwarding_read, struct service, forwarding),
 	FIELD("selvage.io/no-healthy-backends", no_healthy_read, struct service, no_healthy),
 	FIELD("selvage.io/slow-start-seconds", slow_start_read, struct service, slow_start_seconds),
@@ -547,14 +591,17 @@ static const struct field service_annotations[] = {
 	FIELD("selvage.io/health-expect", health_payload_read, struct service, health.expect),
 };
 
-/* Which check an annotation belongs to: given with another, it would be silently without effect. */
+/* Which checks an annotation belongs to: given with another, it would be silently without effect. */
 static const struct {
 	const char *name;
-	enum service_check check;
+	enum service_check first, second;
+	const char *words;
 } check_annotations[] = {
-	{"selvage.io/health-path", SERVICE_CHECK_HTTP},          {"selvage.io/health-host", SERVICE_CHECK_HTTP},
-	{"selvage.io/health-expect-status", SERVICE_CHECK_HTTP}, {"selvage.io/health-send", SERVICE_CHECK_UDP},
-	{"selvage.io/health-expect", SERVICE_CHECK_UDP},
+	{"selvage.io/health-path", SERVICE_CHECK_HTTP, SERVICE_CHECK_MEDIA, "http (or media)"},
+	{"selvage.io/health-host", SERVICE_CHECK_HTTP, SERVICE_CHECK_MEDIA, "http (or media)"},
+	{"selvage.io/health-expect-status", SERVICE_CHECK_HTTP, SERVICE_CHECK_HTTP, "http"},
+	{"selvage.io/health-send", SERVICE_CHECK_UDP, SERVICE_CHECK_UDP, "udp"},
+	{"selvage.io/health-expect", SERVICE_CHECK_UDP, SERVICE_CHECK_UDP, "udp"},
 };
 
 static void health_check(struct decoder *decoder, const struct yaml_node *node, struct service_health *health)
@@ -565,10 +612,9 @@ static void health_check(struct decoder *decoder, const struct yaml_node *node, 
 	for (size_t i = 0; i < array_length(check_annotations); i++) {
 		const struct yaml_node *place = annotation_lookup(node, check_annotations[i].name);
 
-		if (place && health->check != check_annotations[i].check)
+		if (place && health->check != check_annotations[i].first && health->check != check_annotations[i].second)
 			decoder_error(decoder, place, "%s needs the annotation selvage.io/health-check: %s",
-				      check_annotations[i].name,
-				      check_annotations[i].check == SERVICE_CHECK_HTTP ? "http" : "udp");
+				      check_annotations[i].name, check_annotations[i].words);
 	}
 	if (health->timeout_ms <= health->interval_ms)
 		return;
@@ -593,9 +639,52 @@ static void direct_return_check(struct decoder *decoder, const struct yaml_node 
 				      service->ports[i].port);
 }
 
+static bool has_webrtc(const struct service *service)
+{
+	for (size_t i = 0; i < service->port_count; i++)
+		if (service_port_is_webrtc(&service->ports[i]))
+			return true;
+	return false;
+}
+
+/* What belongs to calls alone, and what calls cannot have. */
+static void webrtc_check(struct decoder *decoder, const struct yaml_node *node, const struct service *service)
+{
+	static const char *const only[] = {"selvage.io/dscp", "selvage.io/limit-sessions", "selvage.io/limit-session-packets",
+					   "selvage.io/limit-stun"};
+	static const struct {
+		const char *name, *why;
+	} never[] = {
+		{"selvage.io/port-range", "calls come to one port"},
+		{"selvage.io/quic-lb", "calls are routed by their user fragments"},
+	};
+	const struct yaml_node *place = annotation_lookup(node, "selvage.io/forwarding");
+
+	if (!has_webrtc(service)) {
+		for (size_t i = 0; i < array_length(only); i++) {
+			const struct yaml_node *given = annotation_lookup(node, only[i]);
+
+			if (given)
+				decoder_error(decoder, given, "%s needs a port with appProtocol: " APP_PROTOCOL_WEBRTC, only[i]);
+		}
+		return;
+	}
+	for (size_t i = 0; i < array_length(never); i++) {
+		const struct yaml_node *given = annotation_lookup(node, never[i].name);
+
+		if (given)
+			decoder_error(decoder, given, "%s does not go with appProtocol: " APP_PROTOCOL_WEBRTC ": %s", never[i].name,
+				      never[i].why);
+	}
+	if (place && service->forwarding != SERVICE_FORWARDING_NAT)
+		decoder_error(decoder, place, "%s does not go with appProtocol: " APP_PROTOCOL_WEBRTC ": an agent's packets must come back this way",
+			      service_forwarding_name(service->forwarding));
+}
+
 void service_annotations_read(struct decoder *decoder, const struct yaml_node *node, struct object *object)
 {
 	annotations_read(decoder, node, service_annotations, array_length(service_annotations), &object->service);
 	health_check(decoder, node, &object->service.health);
 	direct_return_check(decoder, node, &object->service);
+	webrtc_check(decoder, node, &object->service);
 }

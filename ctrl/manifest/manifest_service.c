@@ -47,13 +47,23 @@ static void node_port_read(struct decoder *decoder, const struct yaml_node *node
 		decoder_warning(decoder, node, "is kept but has no effect: no node port is opened");
 }
 
+/* Names with our prefix are ours; all others are kept and mean nothing here, as in Kubernetes. */
+static void app_protocol_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	const char **name = target;
+
+	field_text(decoder, node, name);
+	if (strncmp(*name, "selvage.io/", 11) == 0 && strcmp(*name, APP_PROTOCOL_WEBRTC) != 0)
+		decoder_error(decoder, node, "\"%.80s\" is not known; the one with this prefix is " APP_PROTOCOL_WEBRTC, *name);
+}
+
 static const struct field port_fields[] = {
 	FIELD("name", port_name_read, struct service_port, name),
 	FIELD("protocol", field_protocol, struct service_port, protocol),
 	FIELD_REQUIRED("port", field_port_number, struct service_port, port),
 	FIELD_WHOLE("targetPort", target_port_read),
 	FIELD("nodePort", node_port_read, struct service_port, node_port),
-	FIELD("appProtocol", field_text, struct service_port, app_protocol),
+	FIELD("appProtocol", app_protocol_read, struct service_port, app_protocol),
 };
 
 static void port_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -65,6 +75,8 @@ static void port_read(struct decoder *decoder, const struct yaml_node *node, voi
 	port->port_last = port->port;
 	if (!port->target_port && !*port->target_port_name)
 		port->target_port = port->port;
+	if (service_port_is_webrtc(port) && port->protocol != PROTOCOL_NAME_UDP)
+		decoder_error(decoder, yaml_lookup(node, "appProtocol"), APP_PROTOCOL_WEBRTC " needs protocol: UDP");
 }
 
 static void port_pair_check(struct decoder *decoder, const struct yaml_node *node, const struct service_port *port,
@@ -434,7 +446,7 @@ void service_read(struct decoder *decoder, const struct yaml_node *node, struct 
 		.limit_prefix_ipv4 = 32,
 		.limit_prefix_ipv6 = 64,
 		.health = {.check = SERVICE_CHECK_BY_PROTOCOL, .interval_ms = 1000, .timeout_ms = 500, .rise = 2,
-			   .fall = 3, .path = "/", .host = "", .expect_status_first = 200, .expect_status_last = 399,
+			   .fall = 3, .path = "", .host = "", .expect_status_first = 200, .expect_status_last = 399,
 			   .send = "", .expect = ""},
 	};
 	fields_read(decoder, node, service_fields, array_length(service_fields), service);

@@ -135,6 +135,7 @@ enum service_check {
 	SERVICE_CHECK_TCP,
 	SERVICE_CHECK_HTTP,
 	SERVICE_CHECK_UDP,
+	SERVICE_CHECK_MEDIA,
 	SERVICE_CHECK_BY_PROTOCOL,
 };
 enum ip_family_policy { IP_FAMILY_SINGLE_STACK, IP_FAMILY_PREFER_DUAL_STACK, IP_FAMILY_REQUIRE_DUAL_STACK };
@@ -152,6 +153,13 @@ struct service_port {
 	const char *app_protocol;
 };
 
+#define APP_PROTOCOL_WEBRTC "selvage.io/webrtc" /* calls, forwarded by session */
+
+static inline bool service_port_is_webrtc(const struct service_port *port)
+{
+	return __builtin_strcmp(port->app_protocol, APP_PROTOCOL_WEBRTC) == 0;
+}
+
 /* selvage.io/health-check and its companions. */
 struct service_health {
 	enum service_check check;
@@ -160,8 +168,8 @@ struct service_health {
 	uint32_t rise, fall;
 	/* else a default of ours, which a configuration may replace */
 	bool interval_given, timeout_given, rise_given, fall_given;
-	const char *path;                          /* HTTP: "/" */
-	const char *host;                          /* HTTP: Host header; "": the backend's address */
+	const char *path;                          /* HTTP: "/"; MEDIA: "/whip", by WHIP. "": that */
+	const char *host;                          /* both: Host header; "": the backend's address */
 	uint16_t expect_status_first, expect_status_last; /* HTTP: 200 to 399 */
 	const char *send;   /* UDP: what to send */
 	const char *expect; /* UDP: what the answer must begin with; "": any answer */
@@ -218,6 +226,12 @@ struct service {
 	size_t quic_server_count;
 	uint8_t quic_server_length; /* bytes of every id, 1 to 8 */
 	uint8_t quic_config;        /* 0 to 6 */
+	/* Of ports with APP_PROTOCOL_WEBRTC: */
+	bool dscp_given;
+	uint8_t dscp;              /* that their packets leave with; else what they came with */
+	uint32_t limit_sessions;   /* 0: as many as there is room for */
+	struct service_rate limit_session_packets; /* of each session, in either direction */
+	struct service_rate limit_stun; /* of each client's prefix: STUN requests that are answered here; a burst of 0: the default */
 	struct service_health health;
 };
 

@@ -31,6 +31,11 @@ static uint32_t fake_host_epoch(const struct edge_host *host)
 	return ((const struct programmer_fake *)((const char *)host - offsetof(struct programmer_fake, host)))->epoch;
 }
 
+static uint32_t fake_host_now_ms(const struct edge_host *host)
+{
+	return fake_host_epoch(host) * EDGE_EPOCH_MS;
+}
+
 static void fake_quiesce(const struct edge_host *host)
 {
 	/* No packet is ever in flight. */
@@ -74,6 +79,9 @@ static void tables_free(struct edge_tables *tables)
 	free(tables->holding);
 	free(tables->guards);
 	free(tables->limiter);
+	free(tables->rtc);
+	free(tables->sessions);
+	free(tables->index);
 	free(tables->counters);
 }
 
@@ -122,10 +130,14 @@ static bool tables_new(struct edge_tables *tables)
 		.holding = table_new(sizeof(*tables->holding)),
 		.guards = table_new(sizeof(*tables->guards)),
 		.limiter = table_new(sizeof(*tables->limiter)),
+		.rtc = calloc(1, sizeof(*tables->rtc)), /* large and mostly zero: no memory is taken for that */
+		.sessions = calloc(1, sizeof(*tables->sessions)),
+		.index = calloc(1, sizeof(*tables->index)),
 		.counters = table_new(sizeof(*tables->counters)),
 	};
 	return tables->config && tables->links && tables->routes && tables->neighbours && tables->vips && tables->lb &&
-	       tables->rings && tables->flows && tables->filter && tables->fragments && tables->holding && tables->guards && tables->limiter && tables->counters;
+	       tables->rings && tables->flows && tables->filter && tables->fragments && tables->holding && tables->guards && tables->limiter &&
+	       tables->rtc && tables->sessions && tables->index && tables->counters;
 }
 
 int programmer_fake(struct programmer **ret_programmer, struct error *error)
@@ -135,7 +147,7 @@ int programmer_fake(struct programmer **ret_programmer, struct error *error)
 	if (!self)
 		return error_set(error, ENOMEM, "no memory");
 	self->programmer.operations = &fake_operations;
-	self->host = (struct edge_host){.quiesce = fake_quiesce, .epoch = fake_host_epoch};
+	self->host = (struct edge_host){.quiesce = fake_quiesce, .epoch = fake_host_epoch, .now_ms = fake_host_now_ms};
 	self->epoch = 1;
 	if (tables_new(&self->tables)) {
 		self->tables.config->abi = EDGE_ABI;

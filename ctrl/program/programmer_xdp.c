@@ -51,6 +51,14 @@ static uint32_t xdp_host_epoch(const struct edge_host *host)
 	return loader_epoch(self->loader);
 }
 
+static uint32_t xdp_host_now_ms(const struct edge_host *host)
+{
+	const struct programmer_xdp *self =
+		(const void *)((const char *)host - offsetof(struct programmer_xdp, host));
+
+	return loader_now_ms(self->loader);
+}
+
 /*
  * A packet is one RCU read-side section, and this barrier is a grace period. A kernel with nohz_full processors refuses it;
  * loader_quiesce() asks for one through the maps then.
@@ -181,7 +189,7 @@ int programmer_xdp(const char *directory, struct programmer **ret_programmer, st
 	if (code)
 		return code;
 	self->programmer.operations = &xdp_operations;
-	self->host = (struct edge_host){.quiesce = xdp_quiesce, .epoch = xdp_host_epoch};
+	self->host = (struct edge_host){.quiesce = xdp_quiesce, .epoch = xdp_host_epoch, .now_ms = xdp_host_now_ms};
 	self->loader = loader;
 	self->programmer.tables = loader_tables(loader);
 	self->programmer.own_counters = &self->programmer.tables->counters[loader_counter_sets(loader) - LOADER_WORKER_SETS - 1];

@@ -12,6 +12,7 @@
 #include "ctrl/manifest/objects.h"
 #include "ctrl/program/network.h"
 #include "edge/edge_wanted.h"
+#include "rtc/ufrag.h"
 
 /* An interface that the packet program runs on. */
 struct reconcile_interface {
@@ -61,6 +62,8 @@ struct reconcile_input {
 	size_t drain_count;
 	const struct reconcile_pin *pins;
 	size_t pin_count;
+	const struct rtc_ufrag_secret *ufrag_secrets; /* the newest first; none: encoded fragments lead nowhere */
+	size_t ufrag_secret_count;
 	uint64_t hash_seed;
 	uint64_t now_ms;
 	uint64_t warm_before_ms; /* backends that were up by then have had their slow start */

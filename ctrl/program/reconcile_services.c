@@ -66,6 +66,9 @@ static uint16_t backend_port(const struct endpoint_port *given, const struct ser
 		return 0;
 	if (given->port)
 		return given->port;
+	/* an agent with a port for each call, which a registered session names */
+	if (service_port_is_webrtc(wanted))
+		return 0;
 	return wanted->target_port ? wanted->target_port : wanted->port;
 }
 
@@ -430,6 +433,29 @@ static void health_alarm(struct reconcile_work *work, const struct reconcile_ser
 			   row->no_backends == LB_NO_BACKENDS_ALL ? "they go to all of them all the same" : "they are dropped");
 }
 
+/* RFC 8837 leaves the marking to the sender; this is for those who cannot. */
+#define DSCP_KEEP 255
+
+static struct lb_media_wanted media_wanted(struct reconcile_work *work, const struct object *object)
+{
+	const struct service *service = &object->service;
+	struct lb_media_wanted media = {
+		.dscp_up = service->dscp_given ? service->dscp : DSCP_KEEP,
+		.dscp_down = service->dscp_given ? service->dscp : DSCP_KEEP,
+		.session_packets = {service->limit_session_packets.per_minute, service->limit_session_packets.burst},
+		.stun_answers = {service->limit_stun.per_minute, service->limit_stun.burst},
+	};
+	struct rtc_ufrag_keys *keys;
+
+	if (!work->input->ufrag_secret_count)
+		return media;
+	keys = arena_array(work->arena, 1, sizeof(*keys));
+	*keys = rtc_ufrag_service_keys(work->input->ufrag_secrets, work->input->ufrag_secret_count,
+				       work_text(work, "%s/%s", object->meta.namespace_name, object->meta.name));
+	media.keys = keys;
+	return media;
+}
+
 static void service_add(struct reconcile_work *work, const struct object *object, const struct service_port *port,
 			const struct address *address, bool cluster_ip, const char *key)
 {
@@ -486,6 +512,11 @@ static void service_add(struct reconcile_work *work, const struct object *object
 		.backend_count = candidates.count,
 		.name = key,
 	};
+	if (service_port_is_webrtc(port)) {
+		row->media = true;
+		row->media_wanted = media_wanted(work, object);
+		row->flows_max = service->limit_sessions ? service->limit_sessions : row->flows_max;
+	}
 	added = list_push(work->arena, &work->services);
 	*added = (struct reconcile_service){
 		.object = object,

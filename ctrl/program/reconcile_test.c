@@ -439,6 +439,48 @@ static const struct lb_backend_wanted *backend_named(const struct world *world, 
 	return NULL;
 }
 
+static void a_port_of_calls_is_media(void **state)
+{
+	static const char calls_text[] = "apiVersion: v1\nkind: Service\n"
+					 "metadata: {name: echo, annotations: {selvage.io/dscp: ef, selvage.io/limit-sessions: \"50\", "
+					 "selvage.io/limit-session-packets: 500/s, selvage.io/limit-stun: 5/s}}\n"
+					 "spec: {type: LoadBalancer, ports: [{name: a, port: 3478, protocol: UDP, appProtocol: "
+					 "selvage.io/webrtc}, {name: b, port: 9, protocol: UDP}]}\n---\n";
+	static const char ports_text[] = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+					 "metadata: {name: echo-1, labels: {kubernetes.io/service-name: echo}}\naddressType: IPv4\n"
+					 "endpoints: [{addresses: [10.0.0.21]}]\n"
+					 "ports: [{name: a, protocol: UDP}, {name: b, protocol: UDP}]\n---\n";
+	const struct rtc_ufrag_secret secrets[2] = {{{{3, 4}}, 1}, {{{1, 2}}, 0}};
+	struct rtc_ufrag_keys keys = rtc_ufrag_service_keys(secrets, 2, "default/echo");
+	char *text = joined(pool_text, calls_text, ports_text);
+	const struct lb_service_wanted *calls, *plain;
+	struct world world;
+
+	(void)state;
+	world_init(&world, text);
+	world_run(&world);
+	calls = &world.result.wanted.services[0];
+	plain = &world.result.wanted.services[1];
+	assert_true(calls->media);
+	assert_null(calls->media_wanted.keys); /* there are no secrets yet */
+	assert_int_equal(calls->media_wanted.dscp_up, 46);
+	assert_int_equal(calls->media_wanted.dscp_down, 46);
+	assert_int_equal(calls->media_wanted.session_packets.per_minute, 30000);
+	assert_int_equal(calls->media_wanted.stun_answers.burst, 5);
+	assert_int_equal(calls->flows_max, 50);
+	assert_int_equal(calls->backends[0].port, 0); /* any: a registered session names the agent's */
+	assert_false(plain->media);
+	assert_int_equal(plain->flows_max, 0);
+	assert_int_equal(plain->backends[0].port, 9);
+	reconcile_result_done(&world.result);
+	world.input.ufrag_secrets = secrets;
+	world.input.ufrag_secret_count = 2;
+	world_run(&world);
+	assert_memory_equal(world.result.wanted.services[0].media_wanted.keys, &keys, sizeof(keys));
+	world_done(&world);
+	free(text);
+}
+
 static void tunnels_lead_to_the_nodes_of_backends(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, tunnels_text, "");
@@ -495,6 +537,7 @@ int main(void)
 		cmocka_unit_test(an_address_of_the_host_stays_the_hosts),
 		cmocka_unit_test(a_clash_leaves_the_others_at_work),
 		cmocka_unit_test(tunnels_lead_to_the_nodes_of_backends),
+		cmocka_unit_test(a_port_of_calls_is_media),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

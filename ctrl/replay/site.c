@@ -26,6 +26,8 @@ struct site {
 	uint64_t first_ms;
 	uint64_t now_ms; /* the latest */
 	bool started;
+	struct rtc_ufrag_secret secret;
+	bool secret_known;
 };
 
 static void contents_done(struct site *site)
@@ -248,6 +250,8 @@ static void tables_derive(struct site *site)
 		.nodes = site->nodes,
 		.node_count = site->node_count,
 		.health_assumed = true,
+		.ufrag_secrets = &site->secret,
+		.ufrag_secret_count = site->secret_known,
 	};
 
 	reconcile(&input, &site->result);
@@ -330,12 +334,36 @@ static uint32_t site_epoch(const struct edge_host *host)
 	return ((const struct site *)((const char *)host - offsetof(struct site, host)))->epoch;
 }
 
+uint32_t site_now(const struct site *site)
+{
+	return SITE_FIRST_TICK_MS + (uint32_t)(site->now_ms - site->first_ms);
+}
+
+static uint32_t site_now_ms(const struct edge_host *host)
+{
+	return site_now((const void *)((const char *)host - offsetof(struct site, host)));
+}
+
+void site_set_secret(struct site *site, const struct rtc_ufrag_secret *secret)
+{
+	site->secret = *secret;
+	site->secret_known = true;
+	if (site->result.arena)
+		reconcile_result_done(&site->result);
+	tables_derive(site);
+}
+
+struct rtc_program *site_media(const struct site *site)
+{
+	return edge_program_rtc(site->program);
+}
+
 int site_program(struct site *site, struct engine *engine, struct error *error)
 {
 	struct edge_changes changes;
 
 	if (!site->program) {
-		site->host = (struct edge_host){.quiesce = nothing_runs, .epoch = site_epoch};
+		site->host = (struct edge_host){.quiesce = nothing_runs, .epoch = site_epoch, .now_ms = site_now_ms};
 		site->program = edge_program_new(&engine->tables, engine->counter_sets, &site->host);
 		if (!site->program)
 			return error_set(error, ENOMEM, "no memory");
@@ -377,6 +405,8 @@ const char *site_backend(const struct engine *engine, const struct decision *dec
 
 	if (decision->backend == 0)
 		return NULL;
+	if (decision->session)
+		port = be16_get(engine->tables.sessions->rows[decision->session & (RTC_SESSION_ROWS - 1)].agent_port);
 	if (port == 0) /* a later fragment to a port range */
 		return address_format(&backend->address, buffer);
 	return endpoint_format(&backend->address, port, buffer);

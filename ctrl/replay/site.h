@@ -13,6 +13,8 @@
 #include "dataplane/engine.h"
 
 struct site;
+struct rtc_program;
+struct rtc_ufrag_secret;
 
 /*
  * Reads the manifests and builds what packets shall see on the node `node_name`. On -EINVAL `diagnostics` (the caller's,
@@ -30,6 +32,13 @@ must_check int site_reload(struct site *site, const char *const *paths, size_t c
 /* What an operator would be told by `selvage status`: borrowed until the next reload. */
 size_t site_alarm_count(const struct site *site);
 void site_alarm(const struct site *site, size_t place, const char **ret_subject, const char **ret_text);
+
+/* The secret of encoded user fragments, for what is loaded and programmed from now on; without it they lead nowhere. Copied. */
+void site_set_secret(struct site *site, const struct rtc_ufrag_secret *secret);
+
+/* Media sessions of the engine that is programmed: the site's. And what time it is for them. */
+struct rtc_program *site_media(const struct site *site);
+uint32_t site_now(const struct site *site);
 
 /* The interface index that frames of this interface come in by; NULL is the node's first one. 0: no such interface. */
 uint32_t site_ingress(const struct site *site, const char *interface);

@@ -12,7 +12,7 @@
 #include "base/lib/verdict_text.h"
 #include "ctrl/replay/engine_open.h"
 #include "ctrl/replay/site.h"
-#include "tests/packet/frames.h"
+#include "tests/packet/media_frames.h"
 
 #define FRAMES_BETWEEN_TICKS 400u
 #define FRAMES_BETWEEN_CHANGES 20000u
@@ -28,7 +28,8 @@ struct diff {
 	struct side native, xdp, dpdk;
 	struct frames frames;
 	uint64_t seed, now_ms;
-	uint64_t count, answers, errors, released, wrapped, unwrapped, hops, passed_on;
+	bool media;
+	uint64_t count, calls, answers, errors, released, wrapped, unwrapped, hops, passed_on;
 	uint64_t verdicts[VERDICT_PLACES];
 	uint64_t drops[DROP_COUNT];
 };
@@ -45,6 +46,13 @@ struct scene {
 };
 
 static const struct scene lan = {{"lan/manifest.yaml"}};
+
+/* Calls: what is sent then is media_frame_next()'s. */
+static const struct scene calls[] = {
+	{{"media/node.yaml", "media/services.yaml", "media/agents.yaml"}},
+	{{"media/node.yaml", "media/services.yaml", "media/draining.yaml"}},
+	{{"media/node.yaml", "media/services.yaml", "media/gone.yaml"}},
+};
 
 static const struct scene scenes[] = {
 	{{"changes/node.yaml", "changes/services.yaml", "changes/first.yaml"}},
@@ -78,6 +86,11 @@ static int site_use(const struct diff *diff, struct side *side, const struct sce
 	result = side->site ? site_reload(side->site, pointers, count, &diagnostics, &error) :
 			      site_load(pointers, count, "edge", &side->site, &diagnostics, &error);
 	diagnostics_done(&diagnostics);
+	if (result == 0) {
+		struct rtc_ufrag_secret secret = media_frame_secret();
+
+		site_set_secret(side->site, &secret);
+	}
 	if (result == 0)
 		result = site_program(side->site, side->engine, &error);
 	return result < 0 ? complain("the manifests", &error) : 0;
@@ -156,6 +169,7 @@ static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t lengt
 	diff->count++;
 	diff->verdicts[decision->verdict & (VERDICT_PLACES - 1)]++;
 	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
+	diff->calls += decision->function == FUNCTION_RTC && decision->verdict != VERDICT_DROP;
 	diff->wrapped += decision->action == ACTION_ENCAPSULATE;
 	diff->hops += decision->action == ACTION_ENCAPSULATE_HOP;
 	diff->passed_on += decision->action == ACTION_PASS_ON;
@@ -219,8 +233,14 @@ static int exchange_compare(struct diff *diff)
 {
 	const struct engine_outcome *outcome = &diff->native.outcome;
 	uint8_t frame[FRAMES_LENGTH_MAX], answer[FRAMES_LENGTH_MAX];
-	uint32_t length = frames_next(&diff->frames, frame), ifindex = frames_interface(&diff->frames, frame, length);
+	uint32_t length, ifindex;
 
+	if (diff->media) {
+		length = media_frame_next(&diff->frames, frame);
+		return frame_compare(diff, frame, length, 1);
+	}
+	length = frames_next(&diff->frames, frame);
+	ifindex = frames_interface(&diff->frames, frame, length);
 	if (frames_random(&diff->frames, 8) == 0) {
 		uint32_t wrapped = frames_wrap(&diff->frames, frame, length, answer);
 
@@ -258,6 +278,12 @@ static int tables_compare(const struct diff *diff, const struct side *side)
 		different = "neighbours";
 	else if (memcmp(native->fragments, other->fragments, sizeof(*native->fragments)) != 0)
 		different = "fragments";
+	else if (memcmp(native->sessions, other->sessions, sizeof(*native->sessions)) != 0)
+		different = "sessions";
+	else if (memcmp(native->index, other->index, sizeof(*native->index)) != 0)
+		different = "the index of sessions";
+	else if (memcmp(native->rtc, other->rtc, sizeof(*native->rtc)) != 0)
+		different = "media services";
 	else if (memcmp(native->holding, other->holding, sizeof(*native->holding)) != 0)
 		different = "held fragments";
 	if (different)
@@ -274,14 +300,15 @@ static int run(struct diff *diff, uint64_t count)
 	if (sites_use(diff, &lan) < 0)
 		return -1;
 	for (uint64_t i = 0; diff->count < count; i++) {
-		/* The first half on one scenario; in the second, backends and guards come and go. */
+		/* The first half on one scenario; in the second, backends and guards come and go, and in its last third there are calls. */
 		if (diff->count >= change_at) {
 			change_at = diff->count + FRAMES_BETWEEN_CHANGES;
-			if (sites_use(diff, &scenes[change++ % array_length(scenes)]) < 0)
+			diff->media = diff->count >= count / 6 * 5;
+			if (sites_use(diff, diff->media ? &calls[change++ % array_length(calls)] : &scenes[change++ % array_length(scenes)]) < 0)
 				return -1;
 		}
 		if (i % FRAMES_BETWEEN_TICKS == 0) {
-			diff->now_ms += frames_random(&diff->frames, EDGE_EPOCH_MS);
+			diff->now_ms += frames_random(&diff->frames, diff->media ? EDGE_EPOCH_MS / 8 : EDGE_EPOCH_MS);
 			site_set_time_ms(diff->native.site, diff->native.engine, diff->now_ms);
 			site_set_time_ms(diff->xdp.site, diff->xdp.engine, diff->now_ms);
 			site_set_time_ms(diff->dpdk.site, diff->dpdk.engine, diff->now_ms);
@@ -298,11 +325,11 @@ static void report(const struct diff *diff, double seconds)
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped, %llu with a second hop, %llu passed on), %llu pass, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped, %llu with a second hop, %llu passed on), %llu pass, %llu of calls, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
 	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
 	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors, (unsigned long long)diff->wrapped, (unsigned long long)diff->unwrapped,
 	       (unsigned long long)diff->hops, (unsigned long long)diff->passed_on,
-	       (unsigned long long)diff->verdicts[VERDICT_PASS],
+	       (unsigned long long)diff->verdicts[VERDICT_PASS], (unsigned long long)diff->calls,
 	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons,
 	       (unsigned long long)diff->verdicts[VERDICT_HOLD], (unsigned long long)diff->released, seconds);
 	for (int reason = 1; getenv("SELVAGE_TEST_VERBOSE") && reason < DROP_COUNT; reason++)

@@ -19,6 +19,7 @@ struct frames {
 		uint32_t length;
 	} train[FRAMES_TRAIN_MAX]; /* fragments of one datagram that are still to come */
 	uint32_t train_length;
+	uint32_t media_sequence; /* of media_frame_next()'s streams */
 };
 
 uint32_t frames_random(struct frames *frames, uint32_t below);

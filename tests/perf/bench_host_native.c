@@ -58,8 +58,8 @@ static void client_vary(struct host_native *self, uint8_t *frame)
 	client = bench_client_next(&self->config, &self->turn, &self->random);
 	address = __builtin_bswap32(self->config.source_base + client);
 	port = bench_client_port(client);
-	memcpy(frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
-	memcpy(frame + BENCH_PORT_OFFSET, &port, sizeof(port));
+	memcpy(frame + BENCH_SOURCE_OFFSET + (self->config.downward ? BENCH_DOWN_ADDRESS : 0), &address, sizeof(address));
+	memcpy(frame + BENCH_PORT_OFFSET + (self->config.downward ? BENCH_DOWN_PORT : 0), &port, sizeof(port));
 }
 
 static enum verdict run_once(struct host_native *self, enum bench_program program, const struct bench_case *bench)

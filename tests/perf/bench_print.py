@@ -9,6 +9,7 @@ COLUMNS = {
     "packet": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("ns", "ns"), ("swap ns", "swap_ns")],
     "dpdk": [("Mpps", "mpps"), ("swap Mpps", "swap_mpps"), ("of swap %", "share_percent"), ("ns", "ns"), ("swap ns", "swap_ns")],
     "dpdk-trips": [("p50 us", "p50_us"), ("p99 us", "p99_us"), ("p99.9 us", "p999_us")],
+    "sessions": [("to one call", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns")],
     "flows": [("to one flow", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("looked up", "looked_up_share")],
     "ring": [("moved %", "moved_percent"), ("paper %", "paper_moved_percent"), ("ratio", "ratio_to_paper"), ("build us", "build_us"),
              ("paper us", "paper_build_us")],
@@ -22,6 +23,8 @@ NOTES = {
     "dpdk": "one worker over a NIC of rings, bursts of 32, beside one that swaps MAC and IP addresses",
     "dpdk-wire": "one worker over a veth, full bursts of 32 beside a sender that keeps its queue full, and one that swaps addresses",
     "dpdk-trips": "one packet to the worker and back, at the sender's packet socket",
+    "sessions-xdp": "RTP of calls in random order, with all statistics",
+    "sessions-native": "RTP of calls in random order, with all statistics",
     "flows-xdp": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "flows-native": "UDP hits in random order, in one epoch; 'looked up': share of flows that the filter does not vouch for",
     "ring": "slots of the survivors that move, beside the paper's method",
@@ -31,7 +34,9 @@ NOTES = {
 
 
 def columns_of(name):
-    return COLUMNS["packet" if name in ("xdp", "native") else "flows" if name.startswith("flows") else "dpdk" if name == "dpdk-wire" else name]
+    if name in COLUMNS:
+        return COLUMNS[name]
+    return COLUMNS["packet" if name in ("xdp", "native") else name.split("-")[0]]
 
 
 def cell(result, key):

@@ -5,7 +5,9 @@
 
 #include "base/packet/checksum.h"
 #include "base/packet/flow.h"
+#include "edge/edge_fast.h"
 #include "lb/lb_fast.h"
+#include "rtc/rtc_program.h"
 
 #define CLIENT_MAC 0x665544332202ull  /* the gateway of clients, and clients on the link */
 #define NODE_MAC 0x010000000002ull    /* 02:00:00:00:00:01 */
@@ -14,6 +16,9 @@
 #define GUE_VIP_PORT 7001
 #define IPIP6_VIP_PORT 7002
 #define CLIENT_PORT 40000
+#define AGENT_PORT 7100
+#define CALL_PORT 3478
+#define MOVED_CALL_PORT 3479 /* whose packets are marked, so that both ends are written */
 
 static struct address v4(uint32_t host_order)
 {
@@ -31,6 +36,8 @@ static struct address v6(uint16_t net, uint32_t host)
 	return address;
 }
 
+#define BENCH_NOW_MS (BENCH_EPOCH * EDGE_EPOCH_MS)
+
 #define VIP4 v4(0xc0000264)     /* 192.0.2.100 */
 #define VIP6 v6(1, 0x100)
 #define FAR_CLIENT4 0x0a000000u /* 10.0.0.0/8, behind the gateway */
@@ -47,7 +54,8 @@ struct site {
 	struct route_wanted routes[3];
 	struct vip_wanted vips[2];
 	struct lb_backend_wanted backends[2][BENCH_BACKENDS], gue[BENCH_BACKENDS], ipip6[BENCH_BACKENDS];
-	struct lb_service_wanted services[6];
+	struct lb_backend_wanted agents[BENCH_BACKENDS];
+	struct lb_service_wanted services[8];
 };
 
 static void backends_fill(struct lb_backend_wanted *backends, bool ipv6)
@@ -98,6 +106,18 @@ static void services_fill(struct site *site)
 	site->services[4].backends = site->gue;
 	site->services[5].port_first = site->services[5].port_last = IPIP6_VIP_PORT;
 	site->services[5].backends = site->ipip6;
+	site->services[6] = site->services[7] = site->services[0];
+	site->services[6].port_first = site->services[6].port_last = CALL_PORT;
+	site->services[7].port_first = site->services[7].port_last = MOVED_CALL_PORT;
+	site->services[6].media = site->services[7].media = true;
+	site->services[6].media_wanted = (struct lb_media_wanted){.dscp_up = 255, .dscp_down = 255};
+	site->services[7].media_wanted = (struct lb_media_wanted){.dscp_up = 46, .dscp_down = 46};
+	/* of their own, or answers of the others would be asked of calls */
+	for (uint32_t i = 0; i < BENCH_BACKENDS; i++) {
+		site->agents[i] = site->backends[0][i];
+		site->agents[i].port = AGENT_PORT;
+	}
+	site->services[6].backends = site->services[7].backends = site->agents;
 }
 
 static void quiesce_none(const struct edge_host *host)
@@ -111,9 +131,15 @@ static uint32_t epoch_fixed(const struct edge_host *host)
 	return BENCH_EPOCH;
 }
 
+static uint32_t now_fixed(const struct edge_host *host)
+{
+	(void)host;
+	return BENCH_NOW_MS;
+}
+
 int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, struct error *error)
 {
-	static const struct edge_host host = {quiesce_none, epoch_fixed};
+	static const struct edge_host host = {quiesce_none, epoch_fixed, now_fixed};
 	_cleanup_(edge_program_freep) struct edge_program *program = edge_program_new(tables, counter_sets, &host);
 	struct edge_changes changes;
 	struct site site = {
@@ -126,7 +152,7 @@ int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, st
 	};
 	struct edge_wanted wanted = {.hash_seed = 0x5e17a9e, .links = site.links, .link_count = 2, .routes = site.routes,
 				     .route_count = 3, .vips = site.vips, .vip_count = 2, .services = site.services,
-				     .service_count = 6};
+				     .service_count = 8};
 
 	if (!program)
 		return error_set(error, ENOMEM, "no memory");
@@ -134,7 +160,70 @@ int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, st
 	backends_fill(site.backends[1], true);
 	services_fill(&site);
 	store_once(tables->config->epoch_override, BENCH_EPOCH + 1);
+	store_once(tables->config->tick_override, BENCH_NOW_MS + 1);
 	return edge_program_apply(program, &wanted, &changes, error);
+}
+
+/* As a client's check and the agent's answer to it would have. */
+static bool session_make(const struct edge_tables *tables, uint32_t client, uint16_t service_row, uint16_t backend_row)
+{
+	const struct lb_service *service = &tables->lb->services[service_row];
+	const struct lb_backend *backend = &tables->lb->backends[backend_row];
+	struct rtc_query query = {
+		.client = v4(FAR_CLIENT4 + client),
+		.client_port = {bench_client_port(client)},
+		.fragment = hash_finish(client + 1),
+		.agent = backend->address,
+		.agent_port = backend->port,
+		.now_ms = BENCH_NOW_MS,
+		.service = service_row,
+		.backend = backend_row,
+		.flags = RTC_PATH_SEEN | RTC_PATH_PROVEN,
+	};
+	struct stun_message message = {.bytes = "benc"};
+	struct rtc_session *session;
+	uint32_t row;
+
+	if (client == BENCH_SESSIONS_MAX)
+		query.fragment = rtc_fragment_hash(tables->lb->hash_seed, service_row, &message, 4ull << 32);
+	query.path_hash = rtc_path_hash(tables->lb->hash_seed, &query.client, query.client_port, service);
+	row = rtc_session_begin(tables->rtc, tables->sessions, tables->index, &query);
+	if (row == 0 || rtc_path_open(tables->sessions, tables->index, row, &query) != 0 ||
+	    !rtc_session_bind(tables->sessions, tables->index, row, &query, tables->lb->hash_seed))
+		return false;
+	session = &tables->sessions->rows[row];
+	session->up.received = session->down.received = 1;
+	session->up.ssrc = session->down.ssrc = 0x11223344;
+	session->up.highest = session->up.base = session->down.highest = session->down.base = 0x10001;
+	session->up.khz = session->down.khz = 48;
+	return true;
+}
+
+int bench_sessions_make(const struct edge_tables *tables, uint32_t count, struct error *error)
+{
+	uint16_t services[2] = {0}, backends[2] = {0};
+
+	memset(tables->sessions, 0, sizeof(*tables->sessions));
+	memset(tables->index, 0, sizeof(*tables->index));
+	tables->rtc->free.head = 0;
+	for (uint16_t row = 1; row < LB_SERVICE_ROWS; row++) {
+		if (tables->lb->services[row].flags & LB_SERVICE_MEDIA)
+			services[be16_get(tables->lb->services[row].port_first) == MOVED_CALL_PORT] = row;
+	}
+	for (uint16_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		for (uint32_t i = 0; i < 2; i++) {
+			if (tables->lb->backends[row].service == services[i] &&
+			    tables->lb->backends[row].address.word[1] == v4(0xcb007115).word[1])
+				backends[i] = row;
+		}
+	}
+	if (!session_make(tables, BENCH_SESSIONS_MAX, services[1], backends[1]))
+		return error_set(error, EINVAL, "no session could be made");
+	for (uint32_t client = 0; client < count; client++) {
+		if (!session_make(tables, client, services[0], backends[0]))
+			return error_set(error, EINVAL, "session %u could not be made", client);
+	}
+	return 0;
 }
 
 void bench_flows_clear(const struct edge_tables *tables)
@@ -227,6 +316,36 @@ static void frame_udp(struct bench_case *bench, struct address source, uint16_t 
 	frame_ip(bench, PROTOCOL_UDP, source, destination, length);
 	udp = frame_add(bench, length);
 	*udp = (struct udp_header){be16_from(from), be16_from(to), be16_from(length), 0x1234};
+}
+
+/* What the data of a call's datagram begins with. */
+static void frame_media(struct bench_case *bench, struct address source, struct be16 from, struct address destination,
+			struct be16 to)
+{
+	static const uint8_t rtp[12] = {0x80, 111, 0, 1, 0, 0, 3, 0xc0, 0x11, 0x22, 0x33, 0x44};
+	uint8_t *data;
+
+	frame_udp(bench, source, be16_get(from), destination, be16_get(to));
+	data = bench->frame + bench->length - 60;
+	memcpy(data, rtp, sizeof(rtp));
+}
+
+/* A call's check: USERNAME, something that a client says of itself, FINGERPRINT. */
+static void frame_check(struct bench_case *bench, struct address source, struct be16 from, uint16_t to)
+{
+	static const uint8_t begin[52] = {0, 1, 0, 40, 0x21, 0x12, 0xa4, 0x42, [20] = 0, 6, 0, 9, 'b', 'e', 'n', 'c', ':', 'e', 'f', 'g', 'h',
+					  [36] = 0x80, 0x22, 0, 12};
+	struct stun_message message = {.length = 60};
+	uint8_t *data;
+	uint32_t crc;
+
+	frame_udp(bench, source, be16_get(from), VIP4, to);
+	data = bench->frame + bench->length - 60;
+	memcpy(message.bytes, begin, sizeof(begin));
+	crc = __builtin_bswap32(stun_crc(&message, sizeof(begin)) ^ STUN_FINGERPRINT_XOR);
+	memcpy(data, begin, sizeof(begin));
+	memcpy(data + sizeof(begin), (const uint8_t[]){0x80, 0x28, 0, 4}, 4);
+	memcpy(data + sizeof(begin) + 4, &crc, sizeof(crc));
 }
 
 static void frame_tcp(struct bench_case *bench, uint8_t flags)
@@ -330,6 +449,13 @@ void bench_cases_init(const struct edge_tables *tables, struct bench_case *cases
 	cases[BENCH_REVERSE] = (struct bench_case){"reverse", "answer of a backend", VERDICT_REDIRECT, BENCH_BACKEND_LINK};
 	cases[BENCH_NOT_OURS] = (struct bench_case){"not_ours", "UDP to another address: passes", VERDICT_PASS,
 						    BENCH_CLIENT_LINK};
+	cases[BENCH_MEDIA_UP] = (struct bench_case){"media_up", "RTP of a call to its agent", VERDICT_REDIRECT, BENCH_CLIENT_LINK, 65,
+						    .vary = vary4};
+	cases[BENCH_MEDIA_DOWN] = (struct bench_case){"media_down", "RTP of an agent to its client", VERDICT_REDIRECT,
+						      BENCH_BACKEND_LINK, 65, .vary = {.sequential = 1, .source_base = FAR_CLIENT4, .downward = 1}};
+	cases[BENCH_MEDIA_MOVED] = (struct bench_case){"media_marked", "RTP to an agent, both ends and DSCP written", VERDICT_REDIRECT,
+						       BENCH_CLIENT_LINK};
+	cases[BENCH_CHECK] = (struct bench_case){"check", "STUN check of a call", VERDICT_REDIRECT, BENCH_CLIENT_LINK};
 	frame_arp(&cases[BENCH_ARP]);
 	frame_ns(&cases[BENCH_NS]);
 	frame_udp(&cases[BENCH_UDP_HIT], v4(FAR_CLIENT4 + 9), CLIENT_PORT, VIP4, VIP_PORT);
@@ -342,5 +468,10 @@ void bench_cases_init(const struct edge_tables *tables, struct bench_case *cases
 	frame_udp(&cases[BENCH_UDP_GUE], v4(FAR_CLIENT4 + 9), CLIENT_PORT, VIP4, GUE_VIP_PORT);
 	frame_udp(&cases[BENCH_UDP_IPIP6], v4(FAR_CLIENT4 + 9), CLIENT_PORT, VIP4, IPIP6_VIP_PORT);
 	frame_udp(&cases[BENCH_REVERSE], backend_of_client(tables), VIP_PORT, v4(FAR_CLIENT4 + 9), CLIENT_PORT);
+	frame_media(&cases[BENCH_MEDIA_UP], v4(FAR_CLIENT4), (struct be16){bench_client_port(0)}, VIP4, be16_from(CALL_PORT));
+	frame_media(&cases[BENCH_MEDIA_DOWN], v4(0xcb007115), be16_from(AGENT_PORT), v4(FAR_CLIENT4), (struct be16){bench_client_port(0)});
+	frame_media(&cases[BENCH_MEDIA_MOVED], v4(FAR_CLIENT4 + BENCH_SESSIONS_MAX), (struct be16){bench_client_port(BENCH_SESSIONS_MAX)}, VIP4,
+		    be16_from(MOVED_CALL_PORT));
+	frame_check(&cases[BENCH_CHECK], v4(FAR_CLIENT4 + BENCH_SESSIONS_MAX), (struct be16){bench_client_port(BENCH_SESSIONS_MAX)}, MOVED_CALL_PORT);
 	frame_udp(&cases[BENCH_NOT_OURS], v4(FAR_CLIENT4 + 9), CLIENT_PORT, v4(0xc6336401), 53); /* 198.51.100.1 */
 }

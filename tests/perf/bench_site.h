@@ -28,6 +28,10 @@ enum bench_way {
 	BENCH_UDP_IPIP6,
 	BENCH_REVERSE,
 	BENCH_NOT_OURS,
+	BENCH_MEDIA_UP,
+	BENCH_MEDIA_DOWN,
+	BENCH_MEDIA_MOVED,
+	BENCH_CHECK,
 	BENCH_WAYS
 };
 
@@ -49,6 +53,10 @@ must_check int bench_site_apply(const struct edge_tables *tables, uint32_t count
 
 /* Fills `ret_cases[BENCH_WAYS]`. `tables` hold the site: they tell which backend answers. */
 void bench_cases_init(const struct edge_tables *tables, struct bench_case *ret_cases);
+
+/* Makes sessions of the first `count` clients, after forgetting those there were. */
+must_check int bench_sessions_make(const struct edge_tables *tables, uint32_t count, struct error *error);
+#define BENCH_SESSIONS_MAX 100000u
 
 /* Forgets every flow. */
 void bench_flows_clear(const struct edge_tables *tables);

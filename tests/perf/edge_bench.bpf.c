@@ -57,6 +57,11 @@ PACKET_INLINE void bench_begin(struct xdp_md *xdp, const struct bench_config *co
 	frame = packet_header(&packet, 0, BENCH_FRAME_BYTES);
 	if (!frame)
 		return;
+	if (config->downward) {
+		unaligned(uint32_t, frame + BENCH_SOURCE_OFFSET + BENCH_DOWN_ADDRESS) = address;
+		unaligned(uint16_t, frame + BENCH_PORT_OFFSET + BENCH_DOWN_PORT) = port;
+		return;
+	}
 	unaligned(uint32_t, frame + BENCH_SOURCE_OFFSET) = address;
 	unaligned(uint16_t, frame + BENCH_PORT_OFFSET) = port;
 }

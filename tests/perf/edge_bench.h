@@ -17,12 +17,14 @@ struct bench_config {
 	uint32_t source_base; /* first client's address, host order; the others follow */
 	uint32_t new_epochs;  /* nonzero: time goes on by one epoch with each packet */
 	uint32_t length;
-	uint32_t unused;
+	uint32_t downward;    /* nonzero: the clients are the frames' destinations */
 	uint8_t frame[BENCH_FRAME_BYTES + 2] __attribute__((aligned(8)));
 };
 
 #define BENCH_SOURCE_OFFSET 26u /* IPv4 without options or tags */
 #define BENCH_PORT_OFFSET 34u
+#define BENCH_DOWN_ADDRESS 4u /* from a source's place to its destination's */
+#define BENCH_DOWN_PORT 2u
 
 /*
  * Writes the frame's first bytes as they were. By moves of eight bytes, and so that no header field lies across two of them: a

@@ -133,15 +133,66 @@ static int cases_time(struct bench *bench)
 	return 0;
 }
 
-static const uint32_t flow_counts[] = {1, 1000, 100000, 1000000};
-#define FLOWS_AIM 1.3
-
 /* What many flows cost, and in the same rounds one flow. */
 struct flows_rounds {
 	struct rounds many, one;
 	double ratios[BENCH_ROUNDS];
 	uint32_t unmarked; /* flows that look into the flow table with each packet */
 };
+
+static const uint32_t session_counts[] = {1, 1000, 10000, BENCH_SESSIONS_MAX};
+#define SESSIONS_AIM 1.5
+
+/* RTP of many calls in an order that no cache foresees, in one direction; and in the same rounds of one call. */
+static int sessions_measure(struct bench *bench, enum bench_way way, uint32_t sessions)
+{
+	struct bench_case *many = &bench->cases[way], one = *many;
+	struct flows_rounds rounds = {0};
+	char name[32], text[64], label[32];
+	double ratio, warm;
+	int code = bench_sessions_make(&bench->host->tables, sessions, bench->error);
+
+	one.vary.flows = 1;
+	many->vary.flows = sessions;
+	many->vary.sequential = 0;
+	for (uint32_t round = 0; round < BENCH_ROUNDS && code == 0; round++) {
+		code = time_one(bench, BENCH_EDGE, many, REPEAT_NEW, &warm);
+		if (code == 0)
+			code = time_round(bench, &one, REPEAT_MANY, round, &rounds.one);
+		if (code == 0)
+			code = time_round(bench, many, REPEAT_MANY, round, &rounds.many);
+		rounds.ratios[round] = rounds.many.packet[round] / rounds.one.packet[round];
+	}
+	many->vary.flows = 0;
+	if (code)
+		return code;
+	ratio = bench_spread(rounds.ratios).median;
+	snprintf(name, sizeof(name), "sessions-%s", bench->host->name);
+	snprintf(label, sizeof(label), "%s_%u", bench->cases[way].name, sessions);
+	snprintf(text, sizeof(text), "%s, %u calls", bench->cases[way].text, sessions);
+	result_print(name, label, text, &rounds.many);
+	printf(",\"ratio_to_one\":%.2f", ratio);
+	if (sessions == BENCH_SESSIONS_MAX)
+		aim_print(SESSIONS_AIM, ratio);
+	printf("}\n");
+	return 0;
+}
+
+static int sessions_time(struct bench *bench)
+{
+	for (size_t i = 0; i < array_length(session_counts); i++) {
+		int code = sessions_measure(bench, BENCH_MEDIA_UP, session_counts[i]);
+
+		if (code == 0)
+			code = sessions_measure(bench, BENCH_MEDIA_DOWN, session_counts[i]);
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+static const uint32_t flow_counts[] = {1, 1000, 100000, 1000000};
+#define FLOWS_AIM 1.3
 
 /* UDP of `flows` known flows, whose packets come in an order that no cache foresees. */
 static int flows_measure(struct bench *bench, uint32_t flows, struct flows_rounds *ret_rounds)
@@ -260,6 +311,8 @@ static const struct {
 } benchmarks[] = {
 	{"xdp", bench_host_xdp, cases_time},
 	{"native", bench_host_native, cases_time},
+	{"sessions", bench_host_xdp, sessions_time},
+	{"sessions", bench_host_native, sessions_time},
 	{"flows", bench_host_xdp, flows_time},
 	{"flows", bench_host_native, flows_time},
 	{"flood", bench_host_xdp, flood_time},
@@ -278,6 +331,9 @@ static int benchmark_run(size_t i, struct error *error)
 		return code;
 	bench.host = host;
 	bench_cases_init(&host->tables, bench.cases);
+	code = bench_sessions_make(&host->tables, 1, error);
+	if (code)
+		return code;
 	return benchmarks[i].run(&bench);
 }
 
@@ -297,6 +353,6 @@ int main(int count, char **arguments)
 		}
 	}
 	if (ran == 0)
-		return fprintf(stderr, "packet_bench: name some of xdp, native, flows and flood\n"), 2;
+		return fprintf(stderr, "packet_bench: name some of xdp, native, sessions, flows and flood\n"), 2;
 	return 0;
 }

@@ -9,11 +9,15 @@ update that is wrong differs from them.
     tests/vectors/make.py            write the files
     tests/vectors/make.py --check    exit 1 when a file is not what would be written
 """
+import base64
+import hashlib
 import ipaddress
 import json
 import logging
 import os
+import struct
 import sys
+import zlib
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
@@ -1741,6 +1745,461 @@ def scenario_guard():
     write("guard", "Services that do not take every client, nor everything.", ["node.yaml", "sources.yaml", "limits.yaml"])
 
 
+# --- media -------------------------------------------------------------------------------------------------------------
+
+CALL4, CALL6, MARKED4, MARKED6, LIMITED4, ANY4 = ("192.0.2.100", "2001:db8:0:1::100", "192.0.2.101", "2001:db8:0:1::101",
+                                                  "192.0.2.102", "192.0.2.103")
+CALL_PORT, AGENT_PORT = 3478, 7000
+AGENTS = {"192.0.2.21": "02:00:00:00:01:21", "192.0.2.22": "02:00:00:00:01:22", "2001:db8:0:1::21": "02:00:00:00:01:21"}
+AGENT4, OTHER4, AGENT6 = "192.0.2.21", "192.0.2.22", "2001:db8:0:1::21"
+REQUEST, INDICATION, SUCCESS, FAILURE = 0x0001, 0x0011, 0x0101, 0x0111
+
+
+def siphash24(key, message):
+    """J.-P. Aumasson, D. J. Bernstein: SipHash, 2012."""
+    mask = (1 << 64) - 1
+    k0, k1 = (int.from_bytes(key[i:i + 8], "little") for i in (0, 8))
+    v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573]
+
+    def turn(value, bits):
+        return (value << bits | value >> (64 - bits)) & mask
+
+    def rounds(count):
+        for _ in range(count):
+            v[0] = (v[0] + v[1]) & mask
+            v[2] = (v[2] + v[3]) & mask
+            v[1], v[3] = turn(v[1], 13) ^ v[0], turn(v[3], 16) ^ v[2]
+            v[0] = turn(v[0], 32)
+            v[2] = (v[2] + v[1]) & mask
+            v[0] = (v[0] + v[3]) & mask
+            v[1], v[3] = turn(v[1], 17) ^ v[2], turn(v[3], 21) ^ v[0]
+            v[2] = turn(v[2], 32)
+
+    padded = message + bytes(-(len(message) + 1) % 8) + bytes([len(message) & 255])
+    for at in range(0, len(padded), 8):
+        word = int.from_bytes(padded[at:at + 8], "little")
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 0xff
+    rounds(4)
+    return (v[0] ^ v[1] ^ v[2] ^ v[3]).to_bytes(8, "little")
+
+
+def encoded(service, address, port=AGENT_PORT, random=7, wrong=False, number=0):
+    """docs/wire/ufrag.md, with the secret of its examples."""
+    secret = bytes(range(16))
+    name = f"selvage ufrag 1default/{service}".encode()
+    key = siphash24(secret, b"\1" + name) + siphash24(secret, b"\2" + name)
+    address = ipaddress.ip_address(address)
+    head = ((1 << 3 | (address.version == 6) << 2 | number) << 42 | random).to_bytes(6, "big")
+    plain = address.packed + port.to_bytes(2, "big")
+    mask = b"".join(siphash24(key, head + bytes([0, n]) + bytes(24))[:6] for n in (1, 2, 3))
+    whole = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+    check = siphash24(key, head + bytes(2) + whole + port.to_bytes(2, "big") + bytes(6))[:6]
+    if wrong:
+        check = bytes([check[0] ^ 1]) + check[1:]
+    return base64.b64encode(head + bytes(x ^ y for x, y in zip(plain, mask)) + check).decode()
+
+
+def attribute(kind, value):
+    return struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4)
+
+
+def stun(kind, transaction, *attributes, fingerprint=True, magic=0x2112a442, length=None):
+    body = b"".join(attributes)
+    size = len(body) + (8 if fingerprint else 0)
+    head = struct.pack("!HHI", kind, size if length is None else length, magic) + transaction
+    if fingerprint:
+        crc = zlib.crc32(head + body) ^ 0x5354554e ^ (1 if fingerprint == "wrong" else 0)
+        body += struct.pack("!HHI", 0x8028, 4, crc)
+    return head + body
+
+
+def transaction(number):
+    return hashlib.sha256(b"selvage %d" % number).digest()[:12]
+
+
+INTEGRITY = attribute(0x0008, bytes(range(20)))  # whoever has the password judges it
+
+
+def check(username, number, nominate=False, **more):
+    extra = [attribute(0x0025, b"")] if nominate else []
+    return stun(REQUEST, transaction(number), attribute(0x0006, username.encode()), attribute(0x0024, struct.pack("!I", 0x6e7f1eff)),
+                attribute(0x802a, bytes(8)), *extra, INTEGRITY, **more)
+
+
+def answer_to(number, kind=SUCCESS):
+    return stun(kind, transaction(number), attribute(0x0020, b"\0\1" + bytes(6)), INTEGRITY)
+
+
+def rtp(sequence, timestamp=None, ssrc=0x11223344, kind=111):
+    return struct.pack("!BBHII", 0x80, kind, sequence & 0xffff, (sequence * 960 if timestamp is None else timestamp) & 0xffffffff, ssrc) + bytes(40)
+
+
+RTCP = struct.pack("!BBHI", 0x80, 200, 6, 0x11223344) + bytes(20)
+DTLS = bytes([22, 254, 253]) + bytes(8) + struct.pack("!H", 20) + bytes(20)
+
+
+class Call:
+    """One client's end of a call, and what must become of its packets. `seen`: the address that its agent knows it by."""
+
+    def __init__(self, port, client=CLIENT4, vip=CALL4, agent=AGENT4, agent_port=AGENT_PORT, seen=None, mac=CLIENT, tos=None):
+        self.client, self.port, self.vip, self.agent, self.agent_port, self.mac, self.tos = client, port, vip, agent, agent_port, mac, tos
+        self.seen = seen or (client, port)
+
+    def at(self, client, port, mac=CLIENT):
+        """The same call, from another address."""
+        return Call(port, client, self.vip, self.agent, self.agent_port, self.seen, mac, self.tos)
+
+    def backend(self):
+        return f"[{self.agent}]:{AGENT_PORT}" if ":" in self.agent else f"{self.agent}:{AGENT_PORT}"
+
+    def ip(self, source, destination, sport, dport, data, hops=64):
+        head = IPv6(src=source, dst=destination, hlim=hops) if ":" in source else IP(src=source, dst=destination, ttl=hops)
+        return head / UDP(sport=sport, dport=dport) / Raw(data)
+
+    def mark(self, packet):
+        if self.tos is not None and IP in packet:
+            packet[IP].tos = self.tos
+        elif self.tos is not None:
+            packet[IPv6].tc = self.tos
+        return packet
+
+    def sent_up(self, data):
+        return ether((), self.mac) / self.ip(self.client, self.vip, self.port, CALL_PORT, data)
+
+    def up(self, data, seen=None, **more):
+        seen = seen or self.seen
+        out = self.mark(self.ip(seen[0], self.agent, seen[1], self.agent_port, data, 63))
+        return step(self.sent_up(data), "tx", "rtc", backend=more.pop("backend", self.backend()),
+                    out=ether((), ETH0, AGENTS[self.agent]) / out, **more)
+
+    def up_dropped(self, data, reason, backend=None, **more):
+        return step(self.sent_up(data), "drop", "rtc", reason, backend, **more)
+
+    def sent_down(self, data, to=None):
+        to = to or self.seen
+        return ether((), AGENTS[self.agent]) / self.ip(self.agent, to[0], self.agent_port, to[1], data)
+
+    def down(self, data, to=None, **more):
+        out = self.mark(self.ip(self.vip, self.client, CALL_PORT, self.port, data, 63))
+        return step(self.sent_down(data, to), "tx", "rtc", backend=more.pop("backend", self.backend()),
+                    out=ether((), ETH0, self.mac) / out, **more)
+
+    def down_passed(self, data, to=None, **more):
+        return step(self.sent_down(data, to), "pass", "parse", **more)
+
+    def down_dropped(self, data, reason, **more):
+        return step(self.sent_down(data), "drop", "rtc", reason, more.pop("backend", self.backend()), **more)
+
+    def begin(self, ufrag, number, **more):
+        """A check and its answer: the path is proven."""
+        return [self.up(check(f"{ufrag}:cl{number}", number), **more), self.down(answer_to(number))]
+
+
+def registered(ufrag, backend=f"{AGENT4}:{AGENT_PORT}", vip=CALL4, **more):
+    return {"register": [{"service": f"[{vip}]:{CALL_PORT}" if ":" in vip else f"{vip}:{CALL_PORT}", "ufrag": ufrag, "backend": backend, **more}]}
+
+
+def media_with(*names):
+    return {"manifests": ["node.yaml", "services.yaml", *names]}
+
+
+def media_routing():
+    call = Call(5000)
+    ufrag = encoded("call", AGENT4)
+    case("call with an encoded fragment", "the check routes, and everything of its 5-tuple follows in both directions",
+         call.up_dropped(rtp(1), "rtc_path_unknown"), call.up_dropped(DTLS, "rtc_path_unknown"),
+         call.up(check(f"{ufrag}:abcd", 1)), call.down(answer_to(1)), call.down(DTLS), call.up(DTLS),
+         call.up(rtp(100)), call.up(rtp(101)), call.down(rtp(7, ssrc=9)), call.up(RTCP), call.down(RTCP),
+         call.up(stun(INDICATION, transaction(2))), call.up(check(f"{ufrag}:abcd", 3, True)), call.down(answer_to(3)))
+    call = Call(5001, agent=OTHER4)
+    case("call with a registered fragment", "it goes where somebody said",
+         call.up_dropped(check("room1:abcd", 10), "rtc_fragment_unknown"),
+         call.up(check("room1:abcd", 11), **registered("room1", f"{OTHER4}:7000")), call.down(answer_to(11)), call.up(rtp(1)),
+         call.down(rtp(1)), call.up_dropped(check("room2:abcd", 12), "rtc_fragment_unknown"))
+    longest = "L" * 256
+    call = Call(5002)
+    case("fragment of 256 characters", "the longest there is (RFC 8445 section 5.3)",
+         call.up(check(f"{longest}:{'c' * 256}", 13), **registered(longest)), call.down(answer_to(13)),
+         call.up_dropped(check(f"{longest}L:c", 14), "rtc_fragment_unknown"),
+         call.up_dropped(check(f"{longest[1:]}M:c", 15), "rtc_fragment_unknown"))
+    call = Call(5003, client=CLIENT6, vip=CALL6, agent=AGENT6)
+    case("IPv6 call", "with an encoded fragment of five groups", *call.begin(encoded("call", AGENT6), 16), call.up(rtp(1)), call.down(rtp(1)))
+    call = Call(5004, client=FAR4, mac=ROUTER)
+    case("call of a client behind the router", "its answers go by the route", *call.begin(encoded("call", AGENT4, random=8), 17), call.up(rtp(1)),
+         call.down(rtp(1)))
+    call = Call(5005, agent=OTHER4, vip=ANY4, agent_port=40001)
+    any_backend = {"backend": f"{OTHER4}:40001"}
+    case("agent with a port for each call", "that the registered fragment names",
+         call.up(check("port1:c", 18), **registered("port1", f"{OTHER4}:0", ANY4, port=40001), **any_backend),
+         call.down(answer_to(18), **any_backend), call.up(rtp(1), **any_backend), call.down(rtp(1), **any_backend))
+    call, ours = Call(5006), encoded("call", AGENT4, random=9)
+    fakes = {"a wrong check": encoded("call", AGENT4, random=9, wrong=True), "another service's key": encoded("marked", AGENT4, random=9),
+             "a key that there is none of": encoded("call", AGENT4, random=9, number=1), "another character": "!" + ours[1:],
+             "one character less": ours[:-1], "one more": ours + "A", "group 0 of another version": "A" + ours[1:]}
+    for why, fake in fakes.items():
+        case(f"fragment with {why}", "nobody aims packets without the key", call.up_dropped(check(f"{fake}:c", 19), "rtc_fragment_unknown"))
+    for why, target in (("no backend", encoded("call", "192.0.2.2")), ("another port", encoded("call", AGENT4, 7001)),
+                        ("the other family", encoded("call", AGENT6))):
+        case(f"fragment that leads to {why}", "the key alone is not enough", call.up_dropped(check(f"{target}:c", 20), "rtc_agent_unknown"))
+    case("USERNAME without a colon", "RFC 8445 section 7.2.2", call.up_dropped(check(ours, 21), "rtc_fragment_unknown"))
+    case("USERNAME with nothing in front of its colon", "no fragment", call.up_dropped(check(":abcd", 22), "rtc_fragment_unknown"))
+    case("USERNAME behind MESSAGE-INTEGRITY", "what is not covered does not count (RFC 8489 section 14.5): it asks for its address",
+         step(call.sent_up(stun(REQUEST, transaction(23), INTEGRITY, attribute(0x0006, f"{ours}:c".encode()))), "tx", "rtc",
+              out=stun_reply(call, 23)))
+
+
+def stun_reply(call, number):
+    """RFC 8489 section 14.2, by the address that the request comes from."""
+    address = ipaddress.ip_address(call.client).packed
+    pad = struct.pack("!I", 0x2112a442) + transaction(number)
+    mapped = struct.pack("!BBH", 0, 1 if len(address) == 4 else 2, call.port ^ 0x2112) + bytes(x ^ y for x, y in zip(address, pad))
+    data = stun(SUCCESS, transaction(number), attribute(0x0020, mapped))
+    packet = call.ip(call.vip, call.client, CALL_PORT, call.port, data)
+    if IP in packet:
+        packet[IP].flags, packet[IP].id = "DF", 0
+    return ether((), ETH0, call.mac) / packet
+
+
+def media_stun_server():
+    for name, call in (("IPv4", Call(5100)), ("IPv6", Call(5101, client=CLIENT6, vip=CALL6)),
+                       ("IPv4, behind the router", Call(5102, client=FAR4, mac=ROUTER))):
+        for why, number, data in (("shortest", 30, stun(REQUEST, transaction(30), fingerprint=False)),
+                                  ("with FINGERPRINT", 31, stun(REQUEST, transaction(31))),
+                                  ("with SOFTWARE", 32, stun(REQUEST, transaction(32), attribute(0x8022, b"some client with a name"))),
+                                  ("longer than the answer", 33, stun(REQUEST, transaction(33), attribute(0x8022, b"x" * 127)))):
+            case(f"STUN server, {name}, {why}", "a request without USERNAME is told its address (RFC 8489 section 6.3.1.1)",
+                 step(call.sent_up(data), "tx", "rtc", out=stun_reply(call, number)))
+    call = Call(5103)
+    tagged = ether([Dot1Q(vlan=0, prio=5)]) / call.ip(call.client, call.vip, call.port, CALL_PORT, stun(REQUEST, transaction(34)))
+    reply = Ether(bytes(stun_reply(call, 34)))
+    case("STUN server, priority tag", "the tag goes back", step(tagged, "tx", "rtc",
+         out=Ether(src=ETH0, dst=CLIENT) / Dot1Q(vlan=0, prio=5) / reply[IP]))
+    options = ether() / IP(src=CLIENT4, dst=CALL4, options=[b"\x94\x04\0\0"]) / UDP(sport=5103, dport=CALL_PORT) / Raw(stun(REQUEST, transaction(35)))
+    case("STUN server, IPv4 options", "the answer has none", step(options, "tx", "rtc", out=stun_reply(call, 35)))
+    call, ask = Call(5104, vip=LIMITED4), lambda number: stun(REQUEST, transaction(number))
+    good = lambda number, **more: step(call.sent_up(ask(number)), "tx", "rtc", out=stun_reply(call, number), **more)  # noqa: E731
+    case("STUN server, limit", "two at once, then one a second for an address", good(40), good(41),
+         call.up_dropped(ask(42), "rtc_stun_limit"), call.up_dropped(ask(43), "rtc_stun_limit", at_ms=900), good(44, at_ms=1000))
+    call = Call(5105)
+    for why, data, reason in (
+            ("a wrong FINGERPRINT", stun(REQUEST, transaction(50), fingerprint="wrong"), "rtc_stun_fingerprint"),
+            ("a length that is no multiple of four", stun(REQUEST, transaction(51), fingerprint=False, length=2) + b"xx", "rtc_stun_malformed"),
+            ("a length beyond the datagram", stun(REQUEST, transaction(52), fingerprint=False, length=4), "rtc_stun_malformed"),
+            ("bytes behind its end", stun(REQUEST, transaction(53)) + bytes(4), "rtc_stun_malformed"),
+            ("no magic cookie", stun(REQUEST, transaction(54), magic=0x2112a443), "rtc_stun_malformed"),
+            ("an attribute beyond its end", stun(REQUEST, transaction(55), struct.pack("!HH", 0x8022, 8) + bytes(4), fingerprint=False),
+             "rtc_stun_malformed"),
+            ("FINGERPRINT before another attribute", stun(REQUEST, transaction(56)) [:2] + struct.pack("!H", 16)
+             + stun(REQUEST, transaction(56))[4:] + attribute(0x8022, b"last"), "rtc_stun_malformed"),
+            ("33 attributes", stun(REQUEST, transaction(57), *[attribute(0x8022, b"")] * 33, fingerprint=False), "rtc_stun_malformed"),
+            ("more than 768 bytes", stun(REQUEST, transaction(58), attribute(0x8022, bytes(748)), fingerprint=False), "rtc_stun_malformed"),
+            ("19 bytes", stun(REQUEST, transaction(59), fingerprint=False)[:19], "rtc_stun_malformed"),
+            ("a TURN request", stun(0x0003, transaction(60)), "rtc_stun_unsupported"),
+            ("a Shared Secret request", stun(0x0002, transaction(61)), "rtc_stun_unsupported"),
+            ("an answer of no session", stun(SUCCESS, transaction(62)), "rtc_path_unknown"),
+            ("an indication of no session", stun(INDICATION, transaction(63)), "rtc_path_unknown")):
+        case(f"STUN with {why}", "never reflected", call.up_dropped(data, reason))
+    fine = stun(REQUEST, transaction(64), attribute(0x8022, bytes(744)), fingerprint=False)
+    case("STUN of 768 bytes", "the longest that is read", step(call.sent_up(fine), "tx", "rtc", out=stun_reply(call, 64)))
+    fine = stun(REQUEST, transaction(65), *[attribute(0x8022, b"")] * 32, fingerprint=False)
+    case("STUN of 32 attributes", "as many as are read", step(call.sent_up(fine), "tx", "rtc", out=stun_reply(call, 65)))
+    never_leaves("check, cut off", "no prefix of it is taken for whole", call.sent_up(check(f"{encoded('call', AGENT4, random=10)}:c", 66)))
+
+
+def media_kinds():
+    call = Call(5200)
+    for why, data in (("ZRTP", b"\x10" + bytes(20)), ("a TURN channel", b"\x40\0\0\x08" + bytes(8)), ("first byte 4", b"\x04" + bytes(30)),
+                      ("first byte 192", b"\xc0" + bytes(30)), ("one byte", b"\x80"), ("nothing", b""), ("RTP of 11 bytes", rtp(1)[:11]),
+                      ("RTCP of 7 bytes", RTCP[:7]), ("a DTLS record of 12 bytes", DTLS[:12])):
+        case(f"datagram of {why}", "not what calls are made of (RFC 7983)", call.up_dropped(data, "rtc_unknown_kind"))
+    case("DTLS 1.3 record", "a short header (RFC 9147 section 4), of no session", call.up_dropped(b"\x2f" + bytes(20), "rtc_path_unknown"))
+    first = fragment(call.ip(CLIENT4, CALL4, 5200, CALL_PORT, rtp(1) + bytes(1500)), 800)
+    case("media in fragments", "WebRTC has none, and each costs",
+         step(ether() / first[0], "drop", "rtc", "rtc_fragment"), step(ether() / first[1], "drop", "lb", "rtc_fragment"))
+    call = Call(5201)
+    case("what else an agent sends", "passes: it is no call's", call.down_passed(rtp(1)), call.down_passed(stun(REQUEST, transaction(70))),
+         call.down_passed(answer_to(70)), call.down_passed(check("who:room9", 71)), call.down_passed(DTLS))
+
+
+def media_checks():
+    call, ufrag = Call(5300), encoded("call", AGENT4, random=11)
+    case("agent's own check comes first", "USERNAME client:server says whose it is; the client's answer comes back",
+         call.down(check(f"abcd:{ufrag}", 80)), call.up_dropped(rtp(1), "rtc_path_unknown", backend=None), call.up(answer_to(80)),
+         call.up(check(f"{ufrag}:abcd", 81)), call.down(answer_to(81)), call.up(rtp(1)), call.down(rtp(1)))
+    call = Call(5301)
+    case("agent's own check of a registered fragment", "likewise", call.down(check("abcd:room3", 82), **registered("room3")),
+         call.up(answer_to(82)), call.up(check("room3:abcd", 83)), call.down(answer_to(83)), call.down(rtp(1)))
+    case("agent's check under another agent's fragment", "is none of ours", call.down_passed(check(f"abcd:{encoded('call', OTHER4, random=11)}", 84),
+                                                                                            (CLIENT4, 5399)))
+    call = Call(5302)
+    far = Call(5398, FAR4, mac=ROUTER)  # as which the agent asks there
+    case("agent checks two addresses", "each check goes to the address that it names, and each answer comes from there; the client's own "
+         "checks come from one address, and what is no check goes to the path in use",
+         call.down(check("abcd:room4", 85), **registered("room4")), call.up(answer_to(85)), far.down(check("abcd:room4", 87)), far.up(answer_to(87)),
+         call.up(check("room4:abcd", 86, True)), call.down(answer_to(86)), far.down(check("abcd:room4", 88)), far.up(answer_to(88)),
+         call.down(rtp(1)), call.down(rtp(2), (FAR4, 5398)), call.up(rtp(1)))
+    ufrag = encoded("call", AGENT4, random=12)
+    first, second = Call(5303), Call(5303).at(FAR4, 5304, ROUTER)
+    case("candidate pairs side by side", "each answer goes where its check came from; media follows the pair that is nominated",
+         first.up(check(f"{ufrag}:ab", 90)), second.up(check(f"{ufrag}:ab", 91)), second.down(answer_to(91)), first.down(answer_to(90)),
+         second.down(rtp(1)),
+         first.up(check(f"{ufrag}:ab", 92, True), at_ms=50), first.down(answer_to(92), at_ms=50), first.down(rtp(2), at_ms=50),
+         first.up(rtp(1), at_ms=60), second.up(check(f"{ufrag}:ab", 93), at_ms=100), second.down(answer_to(93), at_ms=100),
+         first.down(rtp(3), at_ms=100))
+    case("agent refuses a check", "its error goes where the check came from, and proves nothing",
+         *Call(5305).begin(encoded("call", AGENT4, random=13), 94),
+         Call(5305).at(FAR4, 5306, ROUTER).up(check(f"{encoded('call', AGENT4, random=13)}:zz", 95, True), at_ms=200),
+         Call(5305).at(FAR4, 5306, ROUTER).down(answer_to(95, FAILURE), at_ms=200), Call(5305).down(rtp(1), at_ms=200))
+    call, again = Call(5307), encoded("call", AGENT4, random=15)
+    case("ICE restart", "a new fragment from a path that is known is the same call under another name",
+         *call.begin(encoded("call", AGENT4, random=14), 96), call.up(rtp(1)), *call.begin(again, 97), call.up(rtp(2)),
+         call.at(FAR4, 5308, ROUTER).up(check(f"{again}:ab", 98, True), at_ms=100), call.at(FAR4, 5308, ROUTER).down(answer_to(98), at_ms=100),
+         call.at(FAR4, 5308, ROUTER).down(rtp(3), at_ms=100))
+    call = Call(5309)
+    case("ICE restart that somebody announces", "the new fragment leads to the session that there is",
+         call.up(check("room5:ab", 99), **registered("room5")), call.down(answer_to(99)),
+         call.at(FAR4, 5310, ROUTER).up(check("room6:ab", 100, True), at_ms=100,
+                                       restart=[{"service": f"{CALL4}:{CALL_PORT}", "ufrag": "room5", "new": "room6"}]),
+         call.at(FAR4, 5310, ROUTER).down(answer_to(100), at_ms=100), call.at(FAR4, 5310, ROUTER).down(rtp(1), at_ms=100))
+    case("the same address for another call", "a NAT gives it out again: another agent's call takes it over",
+         *Call(5311).begin(encoded("call", AGENT4, random=16), 101),
+         *Call(5311, agent=OTHER4).begin(encoded("call", OTHER4, random=17), 102), Call(5311, agent=OTHER4).up(rtp(1)))
+
+
+def media_healing():
+    call, ufrag = Call(5400), encoded("call", AGENT4, random=20)
+    moved = call.at(FAR4, 6400, ROUTER)
+    talk = [call.up(rtp(100 + i, ssrc=0x20), at_ms=20 * i) for i in range(5)]
+    case("client's address changes", "media that fits goes up at once, under the address that the agent knows; the way down follows "
+         "when the old path is silent and three packets in a row fit; the next check proves it",
+         *call.begin(ufrag, 110), *talk, call.down(rtp(1), at_ms=80),
+         moved.up(rtp(105, ssrc=0x20), at_ms=100), call.down(rtp(2), at_ms=100), moved.up(rtp(106, ssrc=0x20), at_ms=120), call.down(rtp(3), at_ms=120),
+         moved.up(rtp(107, ssrc=0x20), at_ms=140), moved.down(rtp(4), at_ms=140), moved.up(RTCP, at_ms=150), moved.down(RTCP, at_ms=150),
+         moved.up(check(f"{ufrag}:cl110", 111, True), at_ms=2000), moved.down(answer_to(111), at_ms=2000), moved.down(rtp(5), at_ms=14000))
+    call, ufrag = Call(5401), encoded("call", AGENT4, random=21)
+    thief = call.at(FAR4, 6401, ROUTER)
+    case("somebody sends media that fits, and the client goes on", "it goes up and does no more: the way down stays",
+         *call.begin(ufrag, 112), *[call.up(rtp(200 + i, ssrc=0x21), at_ms=20 * i) for i in range(5)],
+         *[each for i in range(5) for each in (thief.up(rtp(206 + i, ssrc=0x21), at_ms=90 + 20 * i),
+                                               call.up(rtp(205 + i, ssrc=0x21), at_ms=100 + 20 * i),
+                                               call.down(rtp(1 + i), at_ms=100 + 20 * i))])
+    call, ufrag = Call(5402), encoded("call", AGENT4, random=22)
+    thief = call.at(FAR4, 6402, ROUTER)
+    stolen = [thief.up(rtp(303 + i, ssrc=0x22), at_ms=200 + 20 * i) for i in range(4)]
+    case("somebody sends media that fits while the client is silent", "the way down comes back with the client's next packet, or after ten seconds",
+         *call.begin(ufrag, 113), *[call.up(rtp(300 + i, ssrc=0x22), at_ms=20 * i) for i in range(3)], *stolen, thief.down(rtp(1), at_ms=270),
+         call.up(rtp(308, ssrc=0x22), at_ms=300), call.down(rtp(2), at_ms=300))
+    call, ufrag = Call(5403), encoded("call", AGENT4, random=23)
+    thief = call.at(FAR4, 6403, ROUTER)
+    case("a path that is never proven", "is given up for one that was",
+         *call.begin(ufrag, 114), *[call.up(rtp(400 + i, ssrc=0x23), at_ms=20 * i) for i in range(3)],
+         *[thief.up(rtp(403 + i, ssrc=0x23), at_ms=200 + 20 * i) for i in range(3)], thief.down(rtp(1), at_ms=300), thief.down(rtp(2), at_ms=10000),
+         call.down(rtp(3), at_ms=10300))
+    call, ufrag = Call(5404), encoded("call", AGENT4, random=24)
+    other = call.at(FAR4, 6404, ROUTER)
+    case("media that does not fit", "is dropped: SSRC, or a sequence number too far off, or what is no media",
+         *call.begin(ufrag, 115), call.up(rtp(500, ssrc=0x24)), other.up_dropped(rtp(501, ssrc=0x25), "rtc_path_unknown"),
+         other.up_dropped(rtp(1501, ssrc=0x24), "rtc_path_unknown"), other.up_dropped(rtp(467, ssrc=0x24), "rtc_path_unknown"),
+         other.up_dropped(RTCP, "rtc_path_unknown"), other.up_dropped(DTLS, "rtc_path_unknown"),
+         other.up_dropped(rtp(501, ssrc=0x24), "rtc_path_unknown", at_ms=5000),
+         Call(6405, FAR4, MARKED4, mac=ROUTER).up_dropped(rtp(501, ssrc=0x24), "rtc_path_unknown"))
+    a, b, c = Call(5405), Call(5406), Call(5407)
+    case("media that fits two calls", "could be either's: neither's",
+         *a.begin(encoded("call", AGENT4, random=25), 116), *b.begin(encoded("call", AGENT4, random=26), 117), a.up(rtp(600, ssrc=0x26)),
+         b.up(rtp(610, ssrc=0x26)), c.at(FAR4, 6406, ROUTER).up_dropped(rtp(611, ssrc=0x26), "rtc_path_unknown"))
+    call, ufrag = Call(5408), encoded("call", AGENT4, random=27)
+    moved = call.at(FAR4, 6408, ROUTER)
+    case("client's address changes, and it nominates", "a check that the agent took for true moves the way down when the old path is silent",
+         *call.begin(ufrag, 118), call.up(check(f"{ufrag}:c", 119, True)), call.down(answer_to(119)), call.up(rtp(700, ssrc=0x27)),
+         moved.up(check(f"{ufrag}:c", 120, True), at_ms=30), moved.down(answer_to(120), at_ms=30), call.down(rtp(1), at_ms=30),
+         moved.up(check(f"{ufrag}:c", 121, True), at_ms=100), moved.down(answer_to(121), at_ms=100), moved.down(rtp(2), at_ms=100),
+         call.up(rtp(701, ssrc=0x27), at_ms=100), moved.down(rtp(3), at_ms=120))
+    call, ufrag = Call(5409), encoded("call", AGENT4, random=28)
+    replay = call.at(FAR4, 6409, ROUTER)
+    case("somebody sends a check again that was seen on the way", "the agent answers it, and the way down stays with who talks",
+         *call.begin(ufrag, 122), call.up(check(f"{ufrag}:c", 123, True)), call.down(answer_to(123)), call.up(rtp(800, ssrc=0x28)),
+         replay.up(check(f"{ufrag}:c", 123, True), at_ms=20), replay.down(answer_to(123), at_ms=20), call.up(rtp(801, ssrc=0x28), at_ms=20),
+         call.down(rtp(1), at_ms=20))
+    six, ufrag = Call(5410, client=CLIENT6, vip=CALL6, agent=AGENT6), encoded("call", AGENT6, random=29)
+    moved = six.at("2001:db8:ffff::9", 6410, ROUTER)
+    case("IPv6 client's address changes", "likewise", *six.begin(ufrag, 124), *[six.up(rtp(900 + i, ssrc=0x29), at_ms=20 * i) for i in range(3)],
+         *[moved.up(rtp(903 + i, ssrc=0x29), at_ms=110 + 20 * i) for i in range(3)], moved.down(rtp(1), at_ms=160), moved.down(RTCP, at_ms=160))
+
+
+def media_life():
+    call, ufrag = Call(5500), encoded("call", AGENT4, random=30)
+    case("consent", "30 s after the last check that was answered the call is over (RFC 7675), until another is",
+         *call.begin(ufrag, 130), call.up(rtp(1), at_ms=7000), call.up(check(f"{ufrag}:c", 131), at_ms=8000), call.up(rtp(2), at_ms=30000),
+         call.up_dropped(rtp(3), "rtc_consent_expired", at_ms=30001), call.down_dropped(rtp(1), "rtc_consent_expired", at_ms=30001),
+         call.up(check(f"{ufrag}:c", 132), at_ms=30500), call.down(answer_to(132), at_ms=30600), call.up(rtp(4), at_ms=30700))
+    call = Call(5501)
+    case("consent of a registered call", "its fragment waits for the next client",
+         call.up(check("room7:c", 133), **registered("room7")), call.down(answer_to(133)), call.up_dropped(rtp(1), "rtc_path_unknown", at_ms=60000),
+         call.up(check("room7:c", 134), at_ms=60000), call.down(answer_to(134), at_ms=60000), call.up(rtp(2), at_ms=60000))
+    call = Call(5502)
+    case("a call that is ended by command", "nothing of it goes on",
+         call.up(check("room8:c", 135), **registered("room8")), call.down(answer_to(135)),
+         call.up_dropped(rtp(1, ssrc=0x41), "rtc_path_unknown", end=[{"service": f"{CALL4}:{CALL_PORT}", "ufrag": "room8"}]),
+         call.down_passed(rtp(1)), call.up_dropped(check("room8:c", 136), "rtc_fragment_unknown"))
+    call, ufrag, again = Call(5503), encoded("call", AGENT4, random=31), encoded("call", AGENT4, random=32)
+    case("an agent that is drained", "its calls go on, through ICE restarts too; new ones go elsewhere, unless they are registered",
+         *call.begin(ufrag, 137), call.up(rtp(1), **media_with("draining.yaml")), call.down(rtp(1)), *call.begin(again, 138), call.up(rtp(2)),
+         Call(5504).up_dropped(check(f"{encoded('call', AGENT4, random=33)}:c", 139), "rtc_agent_draining"),
+         *Call(5505, agent=OTHER4).begin(encoded("call", OTHER4, random=34), 140),
+         Call(5506).up(check("room10:c", 141), **registered("room10")), Call(5506).down(answer_to(141)),
+         Call(5504).up(check(f"{encoded('call', AGENT4, random=33)}:c", 142), **media_with("agents.yaml")))
+    call, ufrag = Call(5507), encoded("call", AGENT4, random=35)
+    case("an agent that is removed", "its calls are over",
+         *call.begin(ufrag, 143), call.up_dropped(rtp(1), "service_no_backend", backend=f"{AGENT4}:7000", **media_with("gone.yaml")),
+         call.down_passed(rtp(1)), call.up_dropped(check(f"{encoded('call', AGENT4, random=36)}:c", 144), "rtc_agent_unknown"),
+         call.up_dropped(rtp(2, ssrc=0x42), "rtc_path_unknown", at_ms=9000),
+         call.up_dropped(rtp(3, ssrc=0x42), "rtc_path_unknown", at_ms=9000, **media_with("agents.yaml")))
+    call = Call(5508)
+    case("no room for one more call", "those that there are go on",
+         *call.begin(encoded("call", AGENT4, random=37), 145), Call(5509).up_dropped(check(f"{encoded('call', AGENT4, random=38)}:c", 146),
+                                                                                    "rtc_sessions_full", rows_left=0),
+         call.up(rtp(1)), *Call(5509).begin(encoded("call", AGENT4, random=38), 147, rows_left=1000))
+
+
+def media_limits():
+    for name, call, ufrag in (("IPv4", Call(5600, vip=MARKED4, tos=46 << 2), encoded("marked", AGENT4)),
+                              ("IPv6", Call(5601, client=CLIENT6, vip=MARKED6, agent=AGENT6, tos=46 << 2), encoded("marked6", AGENT6))):
+        case(f"DSCP, {name}", "both directions are marked (RFC 8837)", *call.begin(ufrag, 150), call.up(rtp(1)), call.down(rtp(1)), call.down(RTCP))
+    call = Call(5602, vip=MARKED4, tos=46 << 2 | 1)
+    marked = ether() / IP(src=CLIENT4, dst=MARKED4, tos=0x21) / UDP(sport=5602, dport=CALL_PORT) / Raw(rtp(1))
+    out = IP(src=CLIENT4, dst=AGENT4, ttl=63, tos=46 << 2 | 1) / UDP(sport=5602, dport=AGENT_PORT) / Raw(rtp(1))
+    call.tos = 46 << 2
+    case("DSCP and ECN", "the last two bits are the sender's (RFC 3168)", *call.begin(encoded("marked", AGENT4, random=40), 151),
+         step(marked, "tx", "rtc", backend=f"{AGENT4}:7000", out=ether((), ETH0, AGENTS[AGENT4]) / out))
+    call, ufrag = Call(5603, vip=LIMITED4, agent=OTHER4), encoded("limited", OTHER4)
+    case("packets of a call", "three at once, then one a second, in each direction by itself; checks are not counted",
+         *call.begin(ufrag, 152), *[call.up(rtp(i)) for i in (1, 2, 3)], call.up_dropped(rtp(4), "limit_packets"),
+         *[call.down(rtp(i)) for i in (1, 2, 3)], call.down_dropped(rtp(4), "limit_packets", backend=f"{OTHER4}:7000"),
+         call.up(rtp(5), at_ms=1000), call.up(check(f"{ufrag}:c", 153), at_ms=1000), call.up_dropped(rtp(6), "limit_packets", at_ms=1000))
+    source, ufrags = "192.0.2.67", [encoded("limited", OTHER4, random=50 + i) for i in range(4)]
+    calls = [Call(5604 + i, client=source, vip=LIMITED4, agent=OTHER4) for i in range(4)]
+    case("calls that a client begins", "two at once, then one a second; those that there are go on",
+         calls[0].up(check(f"{ufrags[0]}:c", 154)), calls[1].up(check(f"{ufrags[1]}:c", 155)),
+         calls[2].up_dropped(check(f"{ufrags[2]}:c", 156), "limit_new_flows"), calls[0].up(check(f"{ufrags[0]}:c", 157)),
+         calls[2].up(check(f"{ufrags[2]}:c", 158), at_ms=1000), calls[3].up_dropped(check(f"{ufrags[3]}:c", 159), "limit_new_flows", at_ms=1000))
+    denied = Call(5610, client="192.0.2.66", vip=LIMITED4, agent=OTHER4)
+    case("a call of a client that is not served", "its lists are the service's", denied.up_dropped(check(f"{ufrags[0]}:c", 160), "source_not_allowed"))
+
+
+def scenario_media():
+    media_routing()
+    media_stun_server()
+    media_kinds()
+    media_checks()
+    media_healing()
+    media_life()
+    media_limits()
+    write("media", "Calls: WebRTC by sessions.", ["node.yaml", "services.yaml", "agents.yaml"])
+
+
 def write_corpus():
     """The frames of the scenario "lan" as the fuzz target's first inputs: sixteen cases to a file."""
     with open(os.path.join(HERE, "lan", "cases.json"), encoding="utf-8") as file:
@@ -1757,6 +2216,27 @@ def write_corpus():
             file.write(data)
 
 
+def write_media_corpus():
+    """The datagrams of the scenario "media" likewise, without what is around them, to and from the fuzz target's first places."""
+    with open(os.path.join(HERE, "media", "cases.json"), encoding="utf-8") as file:
+        items = [item for item in json.load(file)["cases"] if "steps" in item]
+    directory = os.path.join(HERE, "..", "fuzz", "corpus", "media")
+    os.makedirs(directory, exist_ok=True)
+    for start in range(0, len(items), 8):
+        data = b""
+        for place, item in enumerate(items[start:start + 8]):
+            for each in item["steps"]:
+                packet = Ether(bytes.fromhex(each["in"]))
+                if UDP not in packet:
+                    continue
+                load = bytes(packet[UDP].payload)[:1400]
+                down = 0x80 if packet[UDP].sport != CALL_PORT and packet[UDP].dport != CALL_PORT else 0
+                six = 12 if IPv6 in packet else 0
+                data += bytes([down | six | place & 3 | (0x40 if "at_ms" in each else 0)]) + len(load).to_bytes(2, "big") + load
+        with open(os.path.join(directory, f"vectors-{start // 8:02}"), "wb") as file:
+            file.write(data)
+
+
 def to_vip(backend, macs, packet, now):
     more = {"manifests": ["node.yaml", "services.yaml", now]} if now else {}
     return step(ether() / packet, "tx", "lb", backend=backend + ":80", out=forwarded(packet, ETH0, macs[backend], backend), **more)
@@ -1768,5 +2248,7 @@ if __name__ == "__main__":
     scenario_plain()
     scenario_guard()
     scenario_hops()
+    scenario_media()
     if "--check" not in sys.argv:
         write_corpus()
+        write_media_corpus()

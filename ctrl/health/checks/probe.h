@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One way of asking a backend: what tcp.c, http.c and udp.c offer to the engine. The engine owns the schedule, the
+ * One way of asking a backend: what tcp.c, http.c, udp.c and media.c offer to the engine. The engine owns the schedule, the
  * timeout and the counting; a probe owns its socket. One object lives as long as its backend is checked.
  */
 #pragma once
@@ -43,7 +43,7 @@ struct probe_kind {
 	void (*destroy)(struct probe *probe); /* stopped before */
 };
 
-extern const struct probe_kind probe_tcp, probe_http, probe_udp;
+extern const struct probe_kind probe_tcp, probe_http, probe_udp, probe_media;
 
 /* What the kinds begin with. */
 struct probe {

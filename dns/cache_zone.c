@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Zones all of whose names this node knows, and those names. */
+#include <string.h>
+
+#include "dns/cache_internal.h"
+
+static struct dns_zone *zone_find(const struct dns_cache *cache, const struct name_words *name)
+{
+	struct dns_tables *tables = cache->memory.tables;
+	uint8_t row = tables->zone_by_length[name->length];
+
+	while (row) {
+		struct dns_zone *zone = &tables->zones[row & (DNS_ZONES - 1)];
+
+		if (memcmp(zone->words, name->words, sizeof(zone->words)) == 0)
+			return zone;
+		row = zone->next;
+	}
+	return NULL;
+}
+
+static uint32_t chain_length(const struct dns_tables *tables, uint8_t length)
+{
+	uint32_t count = 0;
+
+	for (uint8_t row = tables->zone_by_length[length]; row; row = tables->zones[row & (DNS_ZONES - 1)].next)
+		count++;
+	return count;
+}
+
+/* The SOA record behind its owner. */
+static void tail_write(struct dns_zone *zone, const uint8_t *soa, size_t length, uint32_t ttl)
+{
+	const uint8_t head[DNS_RECORD_BYTES] = {0, DNS_TYPE_SOA, 0, DNS_CLASS_IN, (uint8_t)(ttl >> 24), (uint8_t)(ttl >> 16),
+						(uint8_t)(ttl >> 8), (uint8_t)ttl, (uint8_t)(length >> 8), (uint8_t)length};
+
+	memcpy(zone->tail, head, sizeof(head));
+	memcpy(zone->tail + sizeof(head), soa, length);
+	zone->tail_length = (uint16_t)(sizeof(head) + length);
+	zone->tail_sum = bytes_sum(zone->tail, zone->tail_length, false);
+}
+
+static void zone_write(struct dns_zone *zone, const struct name_words *name, const uint8_t *soa, size_t length, uint32_t ttl)
+{
+	uint64_t version = zone->version | 1;
+
+	__atomic_store_n(&zone->version, version, __ATOMIC_SEQ_CST);
+	zone->name_length = name->length;
+	memcpy(zone->words, name->words, sizeof(zone->words));
+	zone->header_flags = DNS_FLAG_RESPONSE | DNS_FLAG_AUTHORITATIVE | DNS_FLAG_RECURSION_AVAILABLE | DNS_RCODE_NXDOMAIN;
+	tail_write(zone, soa, length, ttl);
+	__atomic_store_n(&zone->version, version + 1, __ATOMIC_SEQ_CST);
+}
+
+int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const uint8_t *soa, size_t soa_length, uint32_t ttl,
+		 struct error *error)
+{
+	struct dns_tables *tables = cache->memory.tables;
+	struct dns_zone *row;
+	struct name_words name;
+	uint8_t place = 1;
+
+	if (!name_words_from(zone, length, &name) || name.length < 2)
+		return error_set(error, EINVAL, "a zone's name that is none, or the root");
+	if (soa_length < 22 || soa_length > DNS_ZONE_TAIL - DNS_RECORD_BYTES)
+		return error_set(error, EINVAL, "a SOA record of %zu bytes", soa_length);
+	row = zone_find(cache, &name);
+	if (row) {
+		zone_write(row, &name, soa, soa_length, ttl);
+		return 0;
+	}
+	while (place < DNS_ZONES && tables->zones[place].name_length)
+		place++;
+	if (place == DNS_ZONES)
+		return error_set(error, E2BIG, "more than %u zones", DNS_ZONES - 1);
+	if (chain_length(tables, name.length) == DNS_ZONE_CHAIN)
+		return error_set(error, E2BIG, "more than %u zones with names of one length", DNS_ZONE_CHAIN);
+	row = &tables->zones[place];
+	row->next = tables->zone_by_length[name.length];
+	zone_write(row, &name, soa, soa_length, ttl);
+	__atomic_store_n(&tables->zone_by_length[name.length], place, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+bool dns_zone_remove(struct dns_cache *cache, const uint8_t *zone, size_t length)
+{
+	struct dns_tables *tables = cache->memory.tables;
+	struct dns_zone *row;
+	struct name_words name;
+	uint8_t *link;
+
+	if (!name_words_from(zone, length, &name))
+		return false;
+	row = zone_find(cache, &name);
+	if (!row)
+		return false;
+	/* Nobody is told any more, then out of the chain. */
+	__atomic_store_n(&row->version, row->version | 1, __ATOMIC_SEQ_CST);
+	link = &tables->zone_by_length[name.length];
+	while (&tables->zones[*link & (DNS_ZONES - 1)] != row)
+		link = &tables->zones[*link & (DNS_ZONES - 1)].next;
+	__atomic_store_n(link, row->next, __ATOMIC_SEQ_CST);
+	row->name_length = 0;
+	memset(row->words, 0, sizeof(row->words));
+	return true;
+}
+
+static uint64_t *names_bucket(const struct dns_cache *cache, uint64_t hash)
+{
+	return cache->memory.tables->names.words[hash & ((1u << DNS_NAME_BUCKET_BITS) - 1)];
+}
+
+static uint64_t *name_place(uint64_t *bucket, uint64_t word)
+{
+	for (uint32_t way = 0; way < DNS_WAYS; way++) {
+		if (bucket[way] == word)
+			return &bucket[way];
+	}
+	return NULL;
+}
+
+int dns_zone_name_add(struct dns_cache *cache, const uint8_t *name, size_t length, uint32_t now_ms)
+{
+	struct name_words words;
+	uint64_t hash, *bucket, *place;
+
+	if (!name_words_from(name, length, &words))
+		return -EINVAL;
+	hash = name_words_hash(&words, cache->memory.tables->seed);
+	bucket = names_bucket(cache, hash);
+	place = name_place(bucket, dns_name_word(hash));
+	if (!place)
+		place = name_place(bucket, 0);
+	if (!place)
+		return -ENOSPC;
+	__atomic_store_n(place, dns_name_word(hash), __ATOMIC_SEQ_CST);
+	cache_remove_where(cache, &words, entry_is_negative, NULL, now_ms);
+	return 0;
+}
+
+bool dns_zone_name_remove(struct dns_cache *cache, const uint8_t *name, size_t length, uint32_t now_ms)
+{
+	struct name_words words;
+	uint64_t hash, *place;
+
+	if (!name_words_from(name, length, &words))
+		return false;
+	hash = name_words_hash(&words, cache->memory.tables->seed);
+	place = name_place(names_bucket(cache, hash), dns_name_word(hash));
+	if (!place)
+		return false;
+	dns_cache_remove_name(cache, name, length, now_ms);
+	__atomic_store_n(place, 0, __ATOMIC_SEQ_CST);
+	return true;
+}

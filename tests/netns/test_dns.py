@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: Apache-2.0
+"""selvage-dns beside real servers and clients: the same records as unbound, header and EDNS behaviour, upstreams that fail, restarts."""
+import itertools
+import random
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+import edge_site
+from dns_parts import (NSD, PROGRAM, RESOLVER, UNBOUND, UPSTREAMS, Place, Upstream, address_answer, addresses, errors, frame, good, later, make,
+                       read_frame, records, silent)
+from edge_site import wait_for
+
+SEED = 20261121
+QUERIES = 3000
+
+
+@pytest.fixture
+def place():
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM} is not built")
+    with edge_site.Site() as site:
+        place = Place(site)
+        upstreams = place.upstreams = []
+        yield place
+        for each in upstreams:
+            each.end()
+        if place.process and place.process.poll() is None:
+            print("--- log of selvage-dns\n" + place.log()[-4000:])
+            assert place.stop() == 0, place.log()[-4000:]  # a sanitizer's complaint, too
+
+
+def upstream(place, number, behave, **more):
+    place.upstreams.append(Upstream(place, UPSTREAMS[number], behave, **more))
+    return place.upstreams[-1]
+
+
+# --- the same records as unbound --------------------------------------------------------------------------------------------
+
+NAMES = ["www", "alias", "chain", "txt", "srv", "naptr", "caa", "unknown", "svcb", "a.wild", "b.c.wild", "nothing", "deep.down.below",
+         "down.below", "below", "x.d", "d", "ptr", "big", "many", "ns", "@", "no.such", "wild"]
+TYPES = ["A", "AAAA", "TXT", "MX", "NS", "SOA", "SRV", "CNAME", "PTR", "NAPTR", "CAA", "HTTPS", "TYPE65280", "DNAME", "DS"]
+
+
+def some_query(dice):
+    name = dice.choice(NAMES)
+    name = "example." if name == "@" else name + ".example."
+    name = "".join(dice.choice([c.lower(), c.upper()]) for c in name)
+    edns = dice.random() < 0.8
+    options = [dns.edns.GenericOption(65001, b"abc")] if edns and dice.random() < 0.1 else []
+    return make(name, dice.choice(TYPES), edns=edns, size=dice.choice([512, 1232, 4096]), dnssec=dice.random() < 0.2, options=options,
+                flags=dns.flags.RD | (dns.flags.AD if dice.random() < 0.2 else 0) | (dns.flags.CD if dice.random() < 0.1 else 0))
+
+
+def exchange(place, server, queries):
+    """All the answers, by the queries' ids; asked again once where none came."""
+    answers = {}
+    with place.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.connect((server, 53))
+        connection.settimeout(0.5)
+        for _ in range(3):
+            for query in [each for each in queries if each.id not in answers]:
+                connection.send(query.to_wire())
+                try:
+                    wire = connection.recv(65535)
+                    answers[struct.unpack("!H", wire[:2])[0]] = wire
+                except TimeoutError:
+                    pass
+    return answers
+
+
+def compare(query, ours, theirs):
+    """What differs between two answers; "" if nothing does that a client could mind."""
+    said = []
+    if ours.rcode() != theirs.rcode():
+        said.append(f"code {dns.rcode.to_text(ours.rcode())}, unbound has {dns.rcode.to_text(theirs.rcode())}")
+    if (ours.flags ^ theirs.flags) & ~(dns.flags.TC | dns.flags.AD):
+        said.append(f"flags {dns.flags.to_text(ours.flags)}, unbound has {dns.flags.to_text(theirs.flags)}")
+    # where one is cut off the other may not be: options and the order of names in compression make some bytes
+    if not (ours.flags | theirs.flags) & dns.flags.TC:
+        for name in ("answer", "authority"):
+            if records(getattr(ours, name)) != records(getattr(theirs, name)):
+                said.append(f"{name} {records(getattr(ours, name))}, unbound has {records(getattr(theirs, name))}")
+    elif bool(ours.flags & dns.flags.TC) != bool(theirs.flags & dns.flags.TC) and len(ours.to_wire()) < 400:
+        said.append("cut off, unbound's is not, or the other way round")
+    if (ours.edns, bool(ours.ednsflags & dns.flags.DO)) != (theirs.edns, bool(theirs.ednsflags & dns.flags.DO)):
+        said.append(f"EDNS {ours.edns} {ours.ednsflags:x}, unbound has {theirs.edns} {theirs.ednsflags:x}")
+    # RFC 5452's 0x20: the question as it was asked
+    if str(ours.question[0]) != str(query.question[0]):
+        said.append(f"question {ours.question[0]}")
+    return "; ".join(said)
+
+
+def test_the_same_records_as_unbound(place, measured):
+    place.nsd()
+    place.unbound()
+    place.configure()
+    place.start()
+    dice = random.Random(SEED)
+    queries = [some_query(dice) for _ in range(QUERIES)]
+    for number, query in enumerate(queries):
+        query.id = number
+    ours, theirs = exchange(place, RESOLVER, queries), exchange(place, UNBOUND, queries)
+    differences = []
+    for query in queries:
+        assert query.id in ours and query.id in theirs, f"no answer to {query.question[0]} (seed {SEED})"
+        said = compare(query, dns.message.from_wire(ours[query.id]), dns.message.from_wire(theirs[query.id]))
+        if said:
+            differences.append(f"{query.question[0]}: {said}")
+    measured("queries compared with unbound", f"{len(queries)}, {len(differences)} differ")
+    assert not differences, f"seed {SEED}:\n" + "\n".join(differences[:10])
+
+
+# --- header, EDNS, TCP --------------------------------------------------------------------------------------------------------
+
+
+def test_odd_queries_get_the_answers_that_bind_gives(place):
+    place.nsd()
+    place.configure()
+    place.start()
+    plain = make("www.example.").to_wire()
+
+    def code_of(wire):
+        answer = place.udp(RESOLVER, wire, 1.0)
+        return answer and dns.rcode.to_text(answer[3] & 15)
+
+    def with_flags(flags):
+        return plain[:2] + struct.pack("!H", flags) + plain[4:]
+
+    for opcode in range(1, 16):
+        assert code_of(with_flags(opcode << 11 | 0x0100)) == "NOTIMP", opcode
+    assert code_of(with_flags(0x8180)) is None, "an answer is answered"
+    assert place.udp(RESOLVER, plain[:11], 0.2) is None, "too short to be answered"
+    assert code_of(plain[:4] + b"\0\2" + plain[6:]) == "FORMERR", "two questions"
+    assert code_of(plain + b"behind") == "FORMERR"
+    assert code_of(plain[:20]) == "FORMERR"
+    # reserved and other flags are neither an error nor given back
+    answer = dns.message.from_wire(place.udp(RESOLVER, with_flags(0x0140 | 0x0400 | 0x0200)))
+    assert answer.rcode() == 0 and not answer.flags & (0x0040 | 0x0400 | 0x0200)
+    versions = make("www.example.")
+    versions.ednsflags |= 1 << 16
+    answer = dns.message.from_wire(place.udp(RESOLVER, versions.to_wire()))
+    assert answer.rcode() == dns.rcode.BADVERS and answer.edns == 0 and not answer.answer
+    answer = place.ask("www.example.", edns=False)
+    assert answer.edns == -1 and len(answer.answer) == 1
+    assert place.ask("www.example.", kind="ANY").answer[0].rdtype == 13  # HINFO: RFC 8482
+    assert place.ask("www.example.", rdclass="CH").rcode() == dns.rcode.REFUSED
+    assert place.ask("example.", kind="AXFR", server=RESOLVER).rcode() in (dns.rcode.REFUSED, dns.rcode.NOTIMP)
+    # without RD: what is here, and nothing is asked for
+    assert place.ask("www.example.", flags=0).rcode() == 0
+    assert place.ask("caa.example.", kind="CAA", flags=0).rcode() == dns.rcode.REFUSED
+    # a cookie comes back with ours behind it (RFC 7873), one that is none is an error
+    cookie = dns.edns.GenericOption(10, b"12345678")
+    answer = place.ask("www.example.", options=[cookie])
+    assert [each.data[:8] for each in answer.options if each.otype == 10] == [b"12345678"]
+    assert place.ask("www.example.", options=[dns.edns.GenericOption(10, b"123")]).rcode() == dns.rcode.FORMERR
+    # 512 bytes at least, whatever the client says; what does not fit is cut off whole
+    answer = place.ask("many.example.", size=100)
+    assert answer.flags & dns.flags.TC and not answer.answer
+    assert place.ask("big.example.", kind="TXT", size=4096).flags & dns.flags.TC, "1232 bytes are sent by UDP at most"
+
+
+def test_tcp_is_pipelined_and_may_be_half_closed(place):
+    place.nsd()
+    # the slow one's answer comes last, though it was asked for first
+    upstream(place, 0, lambda query, send, tcp: later(0.3, send, address_answer(query)))
+    place.configure(more=f'  zones: [{{name: slow, upstreams: ["{UPSTREAMS[0]}"]}}]\n')
+    place.start()
+    with place.tcp() as connection:
+        queries = [make("a.slow."), make("www.example."), make("big.example.", "TXT"), make("nothing.example.")]
+        stream = b"".join(frame(each.to_wire()) for each in queries)
+        for at in range(0, len(stream), 7):  # in pieces
+            connection.sendall(stream[at:at + 7])
+        connection.shutdown(socket.SHUT_WR)
+        got = [dns.message.from_wire(read_frame(connection)) for _ in queries]
+        assert read_frame(connection) is None
+    assert {each.id for each in got} == {each.id for each in queries}
+    assert got[-1].id == queries[0].id, "an answer waits for another's"
+    assert len(next(each for each in got if each.id == queries[2].id).to_wire()) > 1700
+    with place.tcp() as connection:  # what is no query ends the connection, and nothing else
+        connection.sendall(b"\0\3abc")
+        assert read_frame(connection) is None
+    with place.tcp() as connection:
+        connection.sendall(b"\0\xffGET / HTTP/1.1\r\n")
+    assert addresses(place.ask("www.example."))
+
+
+def test_tls_towards_clients_and_upstreams(place):
+    key, certificate = place.directory / "key.pem", place.directory / "certificate.pem"
+    edge_site.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out",
+                  certificate, "-days", "2", "-subj", "/CN=dns.lab", "-addext", "subjectAltName=DNS:dns.lab")
+    served = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = place.namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((UPSTREAMS[0], 853))
+    listener.listen(4)
+
+    def serve():
+        while True:
+            try:
+                with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+                    while wire := read_frame(connection):
+                        served.append(wire)
+                        connection.sendall(frame(address_answer(dns.message.from_wire(wire), "203.0.113.9").to_wire()))
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    threading.Thread(target=serve, daemon=True).start()
+    for name, works in (("dns.lab", True), ("other.lab", False)):
+        place.configure([f"tls://{UPSTREAMS[0]}#{name}"], more=f'  certificateAuthorities: {certificate}\n'
+                        f'  tls: {{listen: ["{RESOLVER}"], certificate: {certificate}, key: {key}}}\n')
+        place.start()
+        trusting = ssl.create_default_context(cafile=certificate)
+        with trusting.wrap_socket(place.tcp(port=853), server_hostname="dns.lab") as connection:
+            connection.settimeout(8)
+            names = [f"a{i}.lab." for i in range(3 if works else 1)]
+            for name in names:
+                connection.sendall(frame(make(name, options=[dns.edns.GenericOption(12, b"")]).to_wire()))
+            for _ in names:
+                wire = read_frame(connection)
+                answer = dns.message.from_wire(wire)
+                assert (addresses(answer) == ["203.0.113.9"]) == works and len(wire) % 468 == 0, answer
+        assert place.stop() == 0
+        (place.directory / "state/dns-answers").unlink()
+    assert len(served) == 3, "a server whose certificate names another was asked"
+    listener.close()
+
+
+# --- upstreams that fail --------------------------------------------------------------------------------------------------------
+
+
+def took(place, name, **more):
+    start = time.monotonic()
+    answer = place.ask(name, **more)
+    return answer, time.monotonic() - start
+
+
+def test_a_silent_upstream_costs_milliseconds(place, measured):
+    quiet, well = upstream(place, 0, silent), upstream(place, 1, good())
+    place.configure(UPSTREAMS[:2])
+    place.start()
+    times = []
+    for number in range(40):
+        answer, seconds = took(place, f"n{number}.lab.")
+        assert addresses(answer) == ["203.0.113.1"]
+        times.append(seconds)
+    measured("answers with one of two servers silent: first, longest after it, in ms", [round(times[0] * 1000), round(max(times[1:]) * 1000)])
+    assert max(times) < 0.5 and sum(times[5:]) < 1.5
+    assert quiet.asked < 30 and well.asked >= 40
+    servers = {each["server"]: each for each in place.stats()["upstreams"][0]["servers"]}
+    assert servers[f"udp://{UPSTREAMS[1]}:53"]["state"] == "up"
+
+
+def test_a_slow_upstream_is_overtaken_within_the_budget(place):
+    """One answer in four takes 600 ms; a second server is asked after the time that answers usually take."""
+    count = itertools.count()
+
+    def sometimes_slow(query, send, tcp):
+        later(0.6 if next(count) % 4 == 3 else 0, send, address_answer(query))
+
+    upstream(place, 0, sometimes_slow)
+    # well, but always slower than the first one usually is
+    upstream(place, 1, lambda query, send, tcp: later(0.03, send, address_answer(query)))
+    place.configure(UPSTREAMS[:2], more="  hedge: {delay: 50ms, percent: 30}\n")
+    place.start()
+    times = [took(place, f"n{number}.lab.")[1] for number in range(40)]
+    assert max(times) < 0.35, times
+    totals = place.stats()["upstreams"][0]
+    assert 0 < sum(each["hedges"] for each in totals["servers"]) <= 20 + 0.3 * totals["queries"]
+
+
+def test_no_budget_no_second_query(place):
+    upstream(place, 0, lambda query, send, tcp: later(0.15, send, address_answer(query)))
+    upstream(place, 1, good("203.0.113.2"))
+    place.configure(UPSTREAMS[:2], more="  hedge: {delay: 20ms, percent: 0}\n")
+    place.start()
+    for number in range(60):
+        place.ask(f"n{number}.lab.")
+    # what had been saved up at the start, and not one more
+    assert sum(each["hedges"] for each in place.stats()["upstreams"][0]["servers"]) <= 20
+
+
+def test_lies_are_not_heard(place):
+    def liar(query, send, tcp):
+        forged = address_answer(query, "198.51.100.66")
+        wire = bytearray(forged.to_wire())
+        for guess in range(200):  # other ids
+            struct.pack_into("!H", wire, 0, (query.id + 1 + guess) & 0xffff)
+            send(bytes(wire))
+        other = dns.message.make_query("evil.lab.", "A", use_edns=0)
+        other.id = query.id
+        send(address_answer(other, "198.51.100.66").to_wire())  # another question
+        mixed = address_answer(query)
+        mixed.answer += address_answer(other, "198.51.100.66").answer  # a record that nobody asked for
+        send(mixed.to_wire())
+
+    lies = upstream(place, 0, liar)
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    # from another address, while the answer is waited for: a connected socket does not hear it
+    assert addresses(place.ask("www.lab.")) == ["203.0.113.1"]
+    lies.behave = good()
+    assert addresses(place.ask("evil.lab.")) == ["203.0.113.1"], "what another answer smuggled in was believed"
+    assert place.stats()["upstreams"][0]["servers"][0]["strange"] >= 201
+
+
+def test_failing_upstreams_are_passed_over(place):
+    def failing(query, send, tcp):
+        answer = dns.message.make_response(query)
+        answer.set_rcode(dns.rcode.SERVFAIL)
+        send(answer.to_wire())
+
+    upstream(place, 0, failing)
+    upstream(place, 1, good())
+    place.configure(UPSTREAMS[:2])
+    place.start()
+    for number in range(10):
+        answer, seconds = took(place, f"n{number}.lab.")
+        assert addresses(answer) == ["203.0.113.1"] and seconds < 0.3
+
+
+def test_truncated_answers_are_fetched_by_tcp(place):
+    def large(query, send, tcp):
+        answer = address_answer(query)
+        if tcp:
+            answer.authority, answer.answer = [], [dns.rrset.from_text_list(query.question[0].name, 60, "IN", "TXT", ['"' + "x" * 200 + f'{i}"' for i in range(40)])]
+        else:
+            answer.answer = []
+            answer.flags |= dns.flags.TC
+        send(answer.to_wire(max_size=65535))
+
+    upstream(place, 0, large, tcp=True)
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    for number in range(3):  # over one connection
+        with place.tcp() as connection:
+            connection.sendall(frame(make(f"n{number}.lab.", "TXT").to_wire()))
+            assert len(dns.message.from_wire(read_frame(connection)).answer[0]) == 40
+    assert place.stats()["upstreams"][0]["servers"][0]["overTcp"] == 3 and len(place.upstreams[0].connections) == 1
+
+
+def test_tcp_is_preferred_and_udp_stands_in_for_it(place):
+    over = []
+
+    def counting(query, send, tcp):
+        over.append(tcp)
+        send(address_answer(query).to_wire())
+
+    both = upstream(place, 0, counting, tcp=True)
+    place.configure([f"tcp://{UPSTREAMS[0]}"])
+    place.start()
+    assert addresses(place.ask("a.lab.")) and addresses(place.ask("b.lab."))
+    assert over == [True, True]
+    both.end()
+    place.upstreams.clear()
+    upstream(place, 0, counting)  # no TCP any more
+    answer, seconds = took(place, "c.lab.")
+    assert addresses(answer) and seconds < 1.9 and over[-1] is False
+
+
+def test_old_answers_are_given_while_nobody_answers(place, measured):
+    """RFC 8767: after 1.8 s at first, at once while it is known that nobody answers; with the error of RFC 8914."""
+    well = upstream(place, 0, good(ttl=1))
+    place.configure(UPSTREAMS[:1], more="  cache: {staleWait: 500ms}\n")
+    place.start()
+    assert addresses(place.ask("www.lab.")) == ["203.0.113.1"]
+    well.behave = silent
+    time.sleep(1.1)
+    answer, first = took(place, "www.lab.")
+    assert addresses(answer) == ["203.0.113.1"] and answer.answer[0].ttl == 30 and errors(answer) == [3]
+    answer, second = took(place, "www.lab.")
+    assert addresses(answer) == ["203.0.113.1"] and errors(answer) == [3]
+    measured("old answer, in ms: first, next", [round(first * 1000), round(second * 1000, 1)])
+    assert 0.4 < first < 0.8 and second < 0.1
+    # a name that was never asked for fails, and says why
+    answer = place.ask("other.lab.", timeout_s=8)
+    assert answer.rcode() == dns.rcode.SERVFAIL and errors(answer)
+    # a new answer takes the old one's place within the renewal beside
+    well.behave = good("203.0.113.7", ttl=60)
+    wait_for(lambda: addresses(place.ask("www.lab.")) == ["203.0.113.7"], 8, "the new answer")
+    assert errors(place.ask("www.lab.")) == []
+    assert place.stats()["results"]["stale"] >= 2
+
+
+def test_an_answer_in_use_is_renewed_before_it_ends(place):
+    """Nobody waits for the upstream, though it takes long, as long as the name is in use."""
+    count = itertools.count(1)
+    upstream(place, 0, lambda query, send, tcp: later(0.25, send, address_answer(query, f"203.0.113.{next(count)}", 4)))
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    place.ask("www.lab.")
+    seen, end = set(), time.monotonic() + 5.5
+    while time.monotonic() < end:
+        answer, seconds = took(place, "www.lab.")
+        assert seconds < 0.15, f"after {sorted(seen)}"
+        seen.update(addresses(answer))
+        time.sleep(0.02)
+    assert len(seen) >= 2 and place.stats()["renewals"] >= 1
+
+
+def test_one_question_that_many_ask_is_asked_once(place):
+    slow = upstream(place, 0, lambda query, send, tcp: later(0.3, send, address_answer(query)))
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    with place.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.connect((RESOLVER, 53))
+        connection.settimeout(3)
+        queries = [make("www.lab.") for _ in range(100)]
+        for query in queries:
+            connection.send(query.to_wire())
+        got = {dns.message.from_wire(connection.recv(65535)).id for _ in queries}
+    assert got == {each.id for each in queries} and slow.asked == 1
+
+
+# --- restarts -------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
+    well = upstream(place, 0, good(ttl=600))
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    for number in range(50):
+        place.ask(f"n{number}.lab.")
+    assert place.stop() == 0
+    well.behave = silent
+    start = time.monotonic()
+    place.start(wait=False)
+    wait_for(lambda: place.answers(RESOLVER, "n0.lab"), 5, "an answer", 0.001)
+    restarted = time.monotonic() - start
+    for number in range(50):
+        assert addresses(place.ask(f"n{number}.lab.")) == ["203.0.113.1"]
+    # under load: the outage that a client sees
+    times, ended = [time.monotonic()], threading.Event()
+
+    def load():
+        while not ended.is_set():
+            if place.answers(RESOLVER, "n1.lab"):
+                times.append(time.monotonic())
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    time.sleep(0.2)
+    assert place.stop(kill=True) == -signal.SIGKILL
+    place.start(wait=False)
+    time.sleep(0.7)
+    ended.set()
+    thread.join()
+    outage = max(after - before for before, after in zip(times, times[1:]))
+    measured("restart until the first answer, outage at kill -9 under load, in ms", [round(restarted * 1000), round(outage * 1000)])
+    assert restarted < 1.0 and outage < 1.0
+    assert addresses(place.ask("n49.lab.")) == ["203.0.113.1"]
