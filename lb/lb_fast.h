@@ -300,8 +300,6 @@ PACKET_FUNCTION uint32_t lb_limits_refuse(struct lb_limiter *limiter, const stru
 		if (lb_limit_refuses(limiter, guards, (uint64_t)kind << 32 | row, client, (uint32_t)epoch_ms))
 			return DROP_limit_new_flows;
 	}
-	if (lb_held_note(limiter, guards, lb_held_event(LB_HELD_BEGINS, 0, row), client, (uint32_t)epoch_ms))
-		return DROP_limit_flows_per_client;
 	__sync_fetch_and_add(&limiter->flows[row & (LB_SERVICE_ROWS - 1)], 1);
 	return DROP_NONE;
 }
@@ -315,12 +313,21 @@ PACKET_INLINE enum drop_reason lb_guards_refuse(const struct lb_view *view, cons
 	if (flags & LB_SERVICE_LIMIT_FLOWS) {
 		uint32_t event = lb_flow_event(view->lb, view->flows, question);
 
-		if (event >> 16 == LB_HELD_BEGINS)
-			return (enum drop_reason)lb_limits_refuse(view->limiter, view->guards, question->service, &flow->source,
-								  (uint64_t)view->epoch << 32 | view->now_ms);
-		if (event)
-			lb_held_note(view->limiter, view->guards, lb_held_event(event >> 16, event & 0xffff, question->service),
-				     &flow->source, view->now_ms);
+		if (event >> 16 == LB_HELD_BEGINS) {
+			enum drop_reason reason = (enum drop_reason)lb_limits_refuse(view->limiter, view->guards, question->service,
+										     &flow->source,
+										     (uint64_t)view->epoch << 32 | view->now_ms);
+
+			if (reason)
+				return reason;
+		}
+		/* verifier: not in lb_limits_refuse(), upon whose stack it would be put */
+		if (event && lb_held_note(view->limiter, view->guards,
+					  lb_held_event(event >> 16, event & 0xffff, question->service), &flow->source,
+					  view->now_ms)) {
+			__sync_fetch_and_add(&view->limiter->flows[question->service & (LB_SERVICE_ROWS - 1)], (uint64_t)-1);
+			return DROP_limit_flows_per_client;
+		}
 	}
 	return DROP_NONE;
 }

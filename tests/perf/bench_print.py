@@ -43,7 +43,9 @@ NOTES = {
 
 
 def columns_of(name):
-    return COLUMNS["packet" if name in ("xdp", "native") else "dpdk" if name == "dpdk-wire" else name if name in COLUMNS else name.split("-")[0]]
+    if name in COLUMNS:
+        return COLUMNS[name]
+    return COLUMNS["packet" if name in ("xdp", "native") else name.split("-")[0]]
 
 
 def cell(result, key):
