@@ -95,7 +95,8 @@ PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratc
 	const struct udp_header *udp = packet_header(packet, l4, sizeof(*udp));
 	const struct dns_header *header = packet_header(packet, start, sizeof(*header));
 	uint32_t payload, name_length, edns, flags;
-	const struct be16 *question;
+	const uint8_t *question; /* at any place: names have any length */
+	struct be16 type;
 
 	if (!udp || !header)
 		return false;
@@ -120,9 +121,12 @@ PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratc
 	scratch->client_size = 0;
 	scratch->opt_flags = 0;
 	question = packet_header(packet, start + (uint32_t)sizeof(*header) + name_length, DNS_QUESTION_BYTES);
-	if (!question || question[1].raw != BE16(DNS_CLASS_IN) || question[0].raw == 0)
+	if (!question || unaligned(const uint16_t, question + 2) != BE16(DNS_CLASS_IN))
 		return false;
-	scratch->type = be16_get(question[0]);
+	type.raw = unaligned(const uint16_t, question);
+	if (type.raw == 0)
+		return false;
+	scratch->type = be16_get(type);
 	if (edns && !dns_opt_read(packet, scratch, start + payload - (uint32_t)sizeof(struct dns_opt)))
 		return false;
 	scratch->edns = (uint8_t)edns;

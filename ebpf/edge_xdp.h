@@ -139,15 +139,18 @@ __attribute__((noinline)) int edge_xdp_decide_learn(struct xdp_md *xdp, const st
 	struct packet packet = edge_xdp_view(xdp);
 	struct edge_ingress ingress;
 	struct edge_tables tables = edge_tables_get();
-	uint32_t offset = 0, length;
+	uint32_t offset = 0;
+	uint64_t least;
 
 	if (!flow || !decision || !counters)
 		return -1;
 	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
-	length = edge_stun_length(&packet, flow, &offset);
-	counters->scratch.message.length = length;
-	value_opaque(length); /* verifier: a length of 1 to n */
-	if (length - 1 >= STUN_BYTES_MAX || bpf_xdp_load_bytes(xdp, offset, counters->scratch.message.bytes, length) < 0)
+	counters->scratch.message.length = edge_stun_length(&packet, flow, &offset);
+	/* verifier: from 1 to the most, in a form that Linux 6.1 keeps */
+	least = counters->scratch.message.length - 1u;
+	value_opaque(least);
+	if (least >= STUN_BYTES_MAX ||
+	    bpf_xdp_load_bytes(xdp, offset, counters->scratch.message.bytes, (uint32_t)(least + 1)) < 0)
 		counters->scratch.message.length = 0;
 	edge_decide_learn(&tables, &packet, &ingress, flow, decision, &counters->scratch);
 	return 0;

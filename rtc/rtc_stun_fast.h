@@ -224,14 +224,15 @@ PACKET_FUNCTION uint32_t rtc_asked_find(const struct lb_tables *lb, struct rtc_s
 	return 0;
 }
 
-/* Likewise, whose keys an encoded fragment was made with: 1, query->service, backend and fragment are of it. */
-PACKET_FUNCTION uint32_t rtc_asked_decode(const struct lb_tables *lb, const struct rtc_tables *rtc, struct rtc_scratch *scratch,
-					  uint64_t place)
+/*
+ * Likewise, whose keys an encoded fragment was made with: 1, query->service, backend and fragment are of it. verifier: no function,
+ * for Linux 6.1 rounds each stack frame up to 32 bytes, and the chain would have 544.
+ */
+PACKET_INLINE uint32_t rtc_asked_decode(const struct lb_tables *lb, const struct rtc_tables *rtc, struct rtc_scratch *scratch,
+					uint64_t place)
 {
 	uint32_t row, groups, at;
 
-	if (!lb || !rtc || !scratch)
-		return 0;
 	row = (uint32_t)place;
 	at = (uint32_t)(place >> 32 & 0xffff);
 	groups = rtc_ufrag_groups((uint32_t)(place >> 48));
