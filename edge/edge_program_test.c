@@ -875,7 +875,7 @@ static void an_answer_of_a_flow_without_record_is_translated(void **state)
 			continue;
 		unrecorded++;
 		lost += lb_reverse_find(&view, &answer) != decision.backend;
-		assert_int_equal(lb_answer_find(view.lb, view.guards, view.flows, &answer,
+		assert_int_equal(lb_answer_find(view.lb, view.flows, &answer,
 						(uint64_t)decision.backend << 32 | view.epoch), LB_ANSWER_OURS);
 		answer.destination_port = be16_from(9); /* nobody asked from here */
 		assert_int_equal(lb_reverse_find(&view, &answer), 0);

@@ -555,18 +555,21 @@ enum lb_answer {
 	LB_ANSWER_NONE,    /* of no flow to this backend */
 	LB_ANSWER_OURS,    /* and the flow's record is refreshed */
 	LB_ANSWER_UNKNOWN, /* the flow's bucket had to let words go, which proves nothing */
-	LB_ANSWER_REFUSED, /* to a client that the service does not take any more */
+	LB_ANSWER_ASK,     /* of one, if the service still takes the client, of whom nobody asked in this epoch */
 	LB_ANSWER_COUNTS,  /* as OURS, in the low four bits; above them what lb_held_told() says of the flow */
 };
 
+#define LB_ANSWER_ASKED (1ull << 63) /* beside row << 32 | epoch: the service takes the client */
+
 /*
  * Whether the backend of `row` answers a flow of its service in this packet. verifier: `row_epoch` is row << 32 | epoch, for
- * there are only five arguments.
+ * there are only five arguments; and nobody is called, for Linux 6.1 rounds each stack frame up to 32 bytes, and the chain would
+ * have more than 512.
  */
-PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, const struct lb_guards *guards,
-					struct lb_flows *flows, const struct flow *flow, uint64_t row_epoch)
+PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, struct lb_flows *flows, const struct flow *flow,
+					uint64_t row_epoch)
 {
-	uint32_t row = (uint32_t)(row_epoch >> 32), epoch = (uint32_t)row_epoch;
+	uint32_t row = (uint16_t)(row_epoch >> 32), epoch = (uint32_t)row_epoch;
 	const struct lb_backend *backend;
 	const struct lb_service *service;
 	struct lb_flow_place found;
@@ -575,7 +578,7 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, const struct
 	uint32_t told = 0;
 	bool ends;
 
-	if (!lb || !guards || !flows || !flow)
+	if (!lb || !flows || !flow)
 		return LB_ANSWER_NONE;
 	backend = &lb->backends[row & (LB_BACKEND_ROWS - 1)];
 	service = &lb->services[backend->service & (LB_SERVICE_ROWS - 1)];
@@ -587,9 +590,8 @@ PACKET_FUNCTION uint32_t lb_answer_find(const struct lb_tables *lb, const struct
 		return found.bucket_full ? LB_ANSWER_UNKNOWN : LB_ANSWER_NONE;
 	ends = flow->tcp_flags & (TCP_FIN | TCP_RST);
 	if (unlikely(service->flags & (LB_SERVICE_SOURCES | LB_SERVICE_LIMIT_FLOWS))) {
-		if (service->flags & LB_SERVICE_SOURCES && lb_flow_age_epochs(found.word, epoch) &&
-		    lb_source_refuses(guards, backend->service, &flow->destination))
-			return LB_ANSWER_REFUSED;
+		if (service->flags & LB_SERVICE_SOURCES && !(row_epoch & LB_ANSWER_ASKED) && lb_flow_age_epochs(found.word, epoch))
+			return LB_ANSWER_ASK;
 		told = service->flags & LB_SERVICE_LIMIT_FLOWS ? lb_held_told(found.word, epoch, ends) : 0;
 	}
 	word = lb_flow_word(hash, (uint16_t)row, epoch, (uint8_t)found.word | (ends ? LB_FLOW_CLOSING : 0) |
@@ -664,11 +666,16 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 
 		if (unlikely(view->lb->backends[row & (LB_BACKEND_ROWS - 1)].media))
 			return row | LB_REVERSE_MEDIA;
-		answer = lb_answer_find(view->lb, view->guards, view->flows, flow, (uint64_t)row << 32 | view->epoch);
+		answer = lb_answer_find(view->lb, view->flows, flow, (uint64_t)row << 32 | view->epoch);
 		if (likely(answer == LB_ANSWER_OURS))
 			return row;
-		if (unlikely(answer == LB_ANSWER_REFUSED))
-			return row | LB_REVERSE_REFUSED;
+		if (unlikely(answer == LB_ANSWER_ASK)) {
+			if (lb_reverse_judge(view, flow, row) != row)
+				return row | LB_REVERSE_REFUSED;
+			answer = lb_answer_find(view->lb, view->flows, flow, LB_ANSWER_ASKED | (uint64_t)row << 32 | view->epoch);
+			if (answer == LB_ANSWER_OURS)
+				return row;
+		}
 		if (unlikely((answer & 0xf) == LB_ANSWER_COUNTS)) {
 			uint16_t service_row = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].service;
 

@@ -55,7 +55,9 @@ def machine_on(machine):
 
 def daemon_start(node):
     node.run("mkdir -p /run/selvage /var/lib/selvage; selvaged --config /etc/selvage/selvage.yaml >/run/log 2>&1 &")
-    node.run("for i in $(seq 300); do selvage status >/dev/null 2>&1 && exit 0; sleep 0.1; done; cat /run/log; exit 1", timeout_s=90)
+    # the verifier's half a million instructions, each translated
+    node.run("for i in $(seq 1500); do selvage status >/dev/null 2>&1 && exit 0; pidof selvaged >/dev/null || break; sleep 0.1; done; "
+             "cat /run/log; exit 1", timeout_s=240)
 
 
 def apply(node, text):
@@ -110,17 +112,13 @@ def balances(site, node, measured, engine):
         assert client.run("curl", "-s", "-g", "--max-time", 10, f"http://{bracketed}:8080/").stdout == "the machine itself\n"
 
 
-@pytest.mark.parametrize("device, modules, engine, processors", [
-    (VIRTIO, ("virtio_pci", "virtio_net"), "xdp-native", 1),
-    ("e1000e", ("e1000e",), "xdp-generic", 2),  # its driver has no XDP
-], ids=["virtio", "e1000e"])
-def test_xdp_on_a_nic(machine_on, measured, device, modules, engine, processors):
-    balances(*machine_on(device, *modules, "cls_bpf", "sch_ingress", processors=processors), measured, engine)
+def test_xdp_on_a_nic(machine_on, measured):
+    balances(*machine_on(VIRTIO, "virtio_pci", "virtio_net", "cls_bpf", "sch_ingress", processors=1), measured, "xdp-native")
 
 
 @pytest.mark.parametrize("device, driver", [
-    ("e1000e", "net_e1000"), ("vmxnet3", "net_vmxnet3"), (VIRTIO + ",disable-modern=off", "net_virtio"),
-], ids=["e1000e", "vmxnet3", "virtio"])
+    ("e1000e", "net_e1000"), ("vmxnet3", "net_vmxnet3"),
+], ids=["e1000e", "vmxnet3"])
 def test_dpdk_on_a_nic(machine_on, measured, device, driver):
     """A NIC taken from the kernel: DPDK's driver in user space, the host behind its TAP."""
     balances(*machine_on(device, "uio_pci_generic", "tun", "cls_bpf", "sch_ingress", dpdk=(driver,)), measured, "dpdk")
