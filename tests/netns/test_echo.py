@@ -205,6 +205,6 @@ def test_calls_through_a_virtual_ip(site):
         assert result["longestGap"]["maxMs"] < 500  # a client whose address changed would wait for its check of every 5 s
         os.kill(echo.pid, signal.SIGSTOP)
         node.wait_backends("calls", up=0)
-        assert "media: timeout after 900 ms: no answer by WHIP" in node.selvage("service", "backends", "calls", "-o", "json").stdout
+        assert "media: timeout after 900 ms: " in node.selvage("service", "backends", "calls", "-o", "json").stdout
         os.kill(echo.pid, signal.SIGCONT)
         edge_site.end(echo)
