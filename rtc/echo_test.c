@@ -117,7 +117,7 @@ static void caller_begin(struct caller *caller, struct house *house)
 		.identity = house->identity,
 		.whip = echo_http(house->echo),
 		.whip_path = "/whip",
-		.timeout_ms = 5000,
+		.timeout_ms = 15000,
 		.clock = media_stamp_clock(),
 		.frame = on_frame,
 		.state = on_state,
