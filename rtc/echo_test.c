@@ -339,6 +339,7 @@ static void selvaged_name(struct selvaged *selvaged)
 	strcat(selvaged->path, "/s");
 }
 
+/* Before the house closes: the listener is of its event base. */
 static void selvaged_forget(struct selvaged *selvaged)
 {
 	assert_int_equal(selvaged->open, 0);
@@ -388,8 +389,8 @@ static void encoded_fragments_are_asked_for(void **state)
 	caller_end(&caller);
 	while (selvaged.closed < selvaged.count)
 		event_base_loop(house.base, EVLOOP_ONCE);
-	house_close(&house);
 	selvaged_forget(&selvaged);
+	house_close(&house);
 }
 
 static void random_fragments_are_registered(void **state)
@@ -426,8 +427,8 @@ static void random_fragments_are_registered(void **state)
 		event_base_loop(house.base, EVLOOP_ONCE);
 	assert_memory_equal(selvaged.asked[2], "DELETE ", 7);
 	assert_non_null(strstr(selvaged.asked[2], second));
-	house_close(&house);
 	selvaged_forget(&selvaged);
+	house_close(&house);
 }
 
 static void on_registered(void *context, bool good)
@@ -495,8 +496,8 @@ static void what_selvaged_refuses_is_no_call(void **state)
 	echo_free(steal(house.echo));
 	while (selvaged.open)
 		event_base_loop(house.base, EVLOOP_ONCE);
-	house_close(&house);
 	selvaged_forget(&selvaged);
+	house_close(&house);
 }
 
 static void fragments_of_a_file_are_used_in_turn(void **state)
