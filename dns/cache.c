@@ -336,9 +336,10 @@ static uint32_t blocks_wanted(const struct parsed_answer *parsed, uint32_t *ret_
 
 static void block_begin(struct dns_block *block)
 {
-	uint64_t version = (block->version | 1) + 2;
+	uint32_t version = (block->version | 1) + 2;
 
-	__atomic_store_n(&block->version, version, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&block->version, version, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* nothing of what follows is seen before it */
 	memset((uint8_t *)block + sizeof(block->version), 0, sizeof(*block) - sizeof(block->version));
 }
 
@@ -393,12 +394,11 @@ static void entry_write(const struct dns_cache *cache, const struct parsed_answe
 	struct dns_block *head = &cache->memory.blocks[places[0]];
 	struct dns_block *more = count > 1 + next_count ? &cache->memory.blocks[places[1]] : NULL;
 	const uint32_t *next = places + count - next_count;
-	uint64_t version;
 
 	block_begin(head);
-	version = head->version;
-	head->entry = parsed->head;
-	head->entry.version = version;
+	/* the version stays: not even for a moment is it another one */
+	memcpy((uint8_t *)head + sizeof(head->version), (const uint8_t *)&parsed->head + sizeof(head->version),
+	       sizeof(*head) - sizeof(head->version));
 	head->entry.next = next_count ? next[0] : 0;
 	head->entry.more = more ? places[1] : 0;
 	times_put(&head->entry, parsed, now_ms);

@@ -42,9 +42,10 @@ static void tail_write(struct dns_zone *zone, const uint8_t *soa, size_t length,
 
 static void zone_write(struct dns_zone *zone, const struct name_words *name, const uint8_t *soa, size_t length, uint32_t ttl)
 {
-	uint64_t version = zone->version | 1;
+	uint32_t version = zone->version | 1;
 
-	__atomic_store_n(&zone->version, version, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&zone->version, version, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* nothing of what follows is seen before it */
 	zone->name_length = name->length;
 	memcpy(zone->words, name->words, sizeof(zone->words));
 	zone->header_flags = DNS_FLAG_RESPONSE | DNS_FLAG_AUTHORITATIVE | DNS_FLAG_RECURSION_AVAILABLE | DNS_RCODE_NXDOMAIN;

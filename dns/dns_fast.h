@@ -31,7 +31,7 @@ PACKET_INLINE struct dns_block *dns_block_at(const struct dns_access *access, ui
 struct dns_answer {
 	struct dns_entry *entry; /* NULL: the zone's */
 	const struct dns_zone *zone;
-	uint64_t version; /* of either, when it was found */
+	uint32_t version; /* of either, when it was found */
 	uint32_t age_s;
 	uint32_t turn;        /* rotation: the record that comes first; 0: as they lie */
 	uint32_t tail_at;     /* in the frame */
@@ -202,7 +202,7 @@ PACKET_INLINE uint64_t dns_name_differs(const struct dns_scratch *scratch, const
  * that: so it is this entry's, and not of what the block became when the entry had gone.
  */
 PACKET_INLINE struct dns_entry *dns_entry_find(const struct dns_access *access, const struct dns_tables *tables,
-					       struct dns_scratch *scratch, uint64_t hash, uint64_t *ret_version)
+					       struct dns_scratch *scratch, uint64_t hash, uint32_t *ret_version)
 {
 	uint32_t key = (scratch->opt_flags & DNS_OPT_DO ? DNS_ENTRY_DNSSEC : 0) |
 		       (scratch->query_flags & DNS_FLAG_CHECKING_DISABLED ? DNS_ENTRY_UNCHECKED : 0);
@@ -447,8 +447,9 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables *tables, const struct packet *packet,
 			      struct dns_scratch *scratch, struct dns_answer *answer)
 {
-	uint64_t hash, version = 0;
 	struct dns_entry *entry;
+	uint32_t version = 0;
+	uint64_t hash;
 
 	scratch->result = DNS_RESULT_UNUSUAL;
 	if (!dns_query_read(packet, scratch))
@@ -465,7 +466,7 @@ PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables
 /* Whether what was copied is one answer, not the halves of two. */
 PACKET_INLINE bool dns_answer_whole(const struct dns_answer *answer)
 {
-	const uint64_t *version = answer->entry ? &answer->entry->version : &answer->zone->version;
+	const uint32_t *version = answer->entry ? &answer->entry->version : &answer->zone->version;
 
 	return load_once(*version) == answer->version;
 }

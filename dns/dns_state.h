@@ -6,7 +6,9 @@
  *     dns_tables:  seed, sizes, zones all of whose names are known, those names, what is to be refreshed
  *
  * All entries of one name lie in one bucket. A word is switched by one store; a block that an answer gave back changes
- * its `version` before anything else and lies idle for DNS_IDLE_MS, so that a reader that still copies it notices.
+ * its `version` before anything else and lies idle for DNS_IDLE_MS, so that a reader that still copies it notices. What
+ * readers write themselves, `due` and `hits`, has a place of its own in every kind of block: a late one cannot hit bytes
+ * of another answer.
  */
 #pragma once
 
@@ -57,13 +59,13 @@ _Static_assert(sizeof(struct dns_bucket) == 64, "one cache line");
  * writer: dns/cache.c, but for `due`, `hits` (packets)
  */
 struct dns_entry {
-	uint64_t version;
+	uint32_t version;
+	uint32_t due;     /* asked for at the age due_ms or later, once */
+	uint32_t hits;    /* exact to 64, then a sixteenth of them counts sixteen */
+	uint32_t next;    /* struct dns_next, 0: none */
 	uint32_t made_ms; /* packets' clock */
 	uint32_t life_ms; /* older ones are no answer any more; DNS_FOREVER */
 	uint32_t due_ms;  /* asked for at this age or later, it is to be refreshed; DNS_FOREVER */
-	uint32_t due;     /* and was, once */
-	uint32_t hits;    /* exact to 64, then a sixteenth of them counts sixteen */
-	uint32_t next;    /* struct dns_next, 0: none */
 	uint32_t more;    /* struct dns_more, 0: none */
 	uint16_t type;    /* 0: all, which only "no such name" is (RFC 2308 section 5) */
 	uint8_t name_length;
@@ -78,7 +80,7 @@ struct dns_entry {
 	uint16_t rotate_at;      /* in the tail: the first address of a set of A or AAAA records, as `type` says */
 	uint16_t rotate_length;  /* from one to the next; even */
 	uint8_t rotate_count;    /* 0: nothing to rotate */
-	uint8_t zero[3];
+	uint8_t zero[7];
 	uint16_t ttl_at[DNS_TTLS_HEAD]; /* in the tail */
 	uint8_t bytes[DNS_BYTES_HEAD];
 };
@@ -94,31 +96,40 @@ PACKET_INLINE uint32_t dns_head_room(uint32_t name_length)
 
 /* The tail's next part. */
 struct dns_next {
-	uint64_t version;
+	uint32_t version;
+	uint32_t unused_due;
+	uint32_t unused_hits;
 	uint32_t next;
-	uint32_t zero;
 	uint8_t bytes[DNS_BYTES_NEXT];
 };
 _Static_assert(sizeof(struct dns_next) == 256, "a block");
 
 /* What few entries have: many records, or a name of more than 176 bytes, whose beginning is at the end here. */
 struct dns_more {
-	uint64_t version;
+	uint32_t version;
+	uint32_t unused_due;
+	uint32_t unused_hits;
+	uint32_t zero;
 	uint16_t ttl_at[DNS_TTLS_MORE];
-	uint8_t zero[120];
+	uint8_t unused[112];
 	uint64_t words[DNS_WORDS - DNS_WORDS_HEAD];
 };
 _Static_assert(sizeof(struct dns_more) == 256 && offsetof(struct dns_more, words) == 176, "a block");
 
 struct dns_block {
 	union {
-		uint64_t version;
+		uint32_t version;
 		struct dns_entry entry;
 		struct dns_next next;
 		struct dns_more more;
 	};
 };
 _Static_assert(sizeof(struct dns_block) == 256, "four cache lines");
+_Static_assert(offsetof(struct dns_entry, due) == offsetof(struct dns_next, unused_due) &&
+		       offsetof(struct dns_entry, hits) == offsetof(struct dns_next, unused_hits) &&
+		       offsetof(struct dns_entry, due) == offsetof(struct dns_more, unused_due) &&
+		       offsetof(struct dns_entry, hits) == offsetof(struct dns_more, unused_hits),
+	       "packets' own places");
 
 /*
  * A zone that this node knows whole: a name below it that is not in dns_names does not exist, and `tail` (the SOA record
@@ -130,7 +141,8 @@ _Static_assert(sizeof(struct dns_block) == 256, "four cache lines");
 #define DNS_ZONE_TAIL 512u  /* longest SOA record: two names, five numbers */
 
 struct dns_zone {
-	uint64_t version; /* odd: being written; 0: never was */
+	uint32_t version; /* odd: being written; 0: never was */
+	uint32_t unused_version;
 	uint8_t name_length;
 	uint8_t next; /* zone of the same length, 0: none */
 	uint16_t header_flags;

@@ -293,6 +293,23 @@ static void changed_entry_passes_as_it_came(void **state)
 	assert_int_equal(fixture->counters[0].dns.results[DNS_RESULT_TORN], 1);
 }
 
+/* What a reader writes late, into a block that is another answer's middle by now. */
+static void late_reader_touches_no_answer(void **state)
+{
+	struct fixture *fixture = *state;
+	struct edge_tables *tables = &fixture->tables;
+	uint8_t frame[FRAME_MAX], before[FRAME_MAX];
+	uint32_t length, length_before;
+
+	assert_int_equal(put(fixture, 7, 1100, 'a', 100), DNS_TAKEN);
+	assert_true(ask(fixture, 0, 7, before, &length_before));
+	for (uint32_t i = 1; i < tables->dns->block_count; i++)
+		dns_entry_mark(tables->dns, &tables->dns_blocks[i].entry, UINT32_MAX, 0, i);
+	assert_true(ask(fixture, 0, 7, frame, &length));
+	assert_int_equal(length, length_before);
+	assert_memory_equal(frame, before, length);
+}
+
 /* --- the builder ---------------------------------------------------------------------------------------------------------- */
 
 static bool view_count(const struct dns_view *view, void *context)
@@ -474,6 +491,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(answers_are_never_torn, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_entry_passes_as_it_came, setup, teardown),
+		cmocka_unit_test_setup_teardown(late_reader_touches_no_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(entries_asked_for_near_their_end_are_due_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(hits_are_counted_and_shown, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_that_nobody_asks_for_give_way, setup, teardown),
