@@ -33,7 +33,7 @@ static size_t stun_seal(uint8_t *bytes, size_t length)
 {
 	length = length < 20 ? 20 : length & ~(size_t)3;
 	bytes[0] &= 1;
-	media_put32(bytes + 4, 0x2112a442);
+	media_put32(bytes + 4, STUN_MAGIC);
 	media_put16(bytes + 2, (uint16_t)(length + 24 - 20));
 	media_put32(bytes + length, 0x00080014);
 	HMAC(EVP_sha1(), password, sizeof(password) - 1, bytes, length, bytes + length + 4, NULL);
