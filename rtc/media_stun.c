@@ -7,7 +7,7 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 
 #define INTEGRITY_SIZE 20
 #define USERNAME_MAX 513 /* RFC 8489 section 14.3: less than 509 bytes; two fragments of 256 and a colon come to 513 */
@@ -28,7 +28,7 @@ static uint32_t crc32_of(const uint8_t *bytes, size_t length)
 
 bool media_stun_is(const uint8_t *bytes, size_t length)
 {
-	return length >= STUN_HEADER_BYTES && bytes[0] < 4 && media_get32(bytes + 4) == STUN_MAGIC;
+	return length >= STUN_HEADER_BYTES && bytes[0] < 4 && bytes_get32(bytes + 4) == STUN_MAGIC;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------------ */
@@ -38,7 +38,7 @@ static bool mapped_parse(const uint8_t *value, size_t length, const uint8_t *tra
 {
 	uint8_t mask[16], address[16];
 
-	media_put32(mask, STUN_MAGIC);
+	bytes_put32(mask, STUN_MAGIC);
 	memcpy(mask + 4, transaction, MEDIA_STUN_TRANSACTION_SIZE);
 	if (length == 8 && value[1] == 1) {
 		uint32_t ipv4;
@@ -54,7 +54,7 @@ static bool mapped_parse(const uint8_t *value, size_t length, const uint8_t *tra
 	} else {
 		return false;
 	}
-	ret_mapped->port = media_get16(value + 2) ^ (uint16_t)(STUN_MAGIC >> 16);
+	ret_mapped->port = bytes_get16(value + 2) ^ (uint16_t)(STUN_MAGIC >> 16);
 	return true;
 }
 
@@ -71,7 +71,7 @@ static bool role_parse(struct media_stun *message, enum media_stun_role role, co
 	if (length != 8)
 		return false;
 	message->role = role;
-	message->tie_breaker = media_get64(value);
+	message->tie_breaker = bytes_get64(value);
 	return true;
 }
 
@@ -88,7 +88,7 @@ static bool attribute_take(struct media_stun *message, uint16_t type, const uint
 	case STUN_PRIORITY:
 		if (length != 4)
 			return false;
-		message->priority = media_get32(value);
+		message->priority = bytes_get32(value);
 		return true;
 	case STUN_USE_CANDIDATE:
 		message->use_candidate = true;
@@ -115,7 +115,7 @@ static bool attribute_take(struct media_stun *message, uint16_t type, const uint
 
 static bool fingerprint_is_right(const uint8_t *bytes, size_t offset, size_t length)
 {
-	return length == 4 && media_get32(bytes + offset + 4) == (crc32_of(bytes, offset) ^ STUN_FINGERPRINT_XOR);
+	return length == 4 && bytes_get32(bytes + offset + 4) == (crc32_of(bytes, offset) ^ STUN_FINGERPRINT_XOR);
 }
 
 static int attributes_parse(struct media_stun *message, size_t end)
@@ -124,8 +124,8 @@ static int attributes_parse(struct media_stun *message, size_t end)
 	size_t offset = STUN_HEADER_BYTES;
 
 	while (offset < end) {
-		uint16_t type = media_get16(bytes + offset);
-		size_t length = media_get16(bytes + offset + 2);
+		uint16_t type = bytes_get16(bytes + offset);
+		size_t length = bytes_get16(bytes + offset + 2);
 		size_t next = offset + 4 + ((length + 3) & ~(size_t)3);
 
 		if (next > end)
@@ -161,9 +161,9 @@ int media_stun_parse(const uint8_t *bytes, size_t length, struct media_stun *ret
 	int result;
 
 	if (!media_stun_is(bytes, length) || length > MEDIA_STUN_SIZE || length % 4 ||
-	    media_get16(bytes + 2) != length - STUN_HEADER_BYTES)
+	    bytes_get16(bytes + 2) != length - STUN_HEADER_BYTES)
 		return -EBADMSG;
-	message.type = media_get16(bytes);
+	message.type = bytes_get16(bytes);
 	if (!type_is_binding(message.type))
 		return -EBADMSG;
 	memcpy(message.transaction, bytes + 8, sizeof(message.transaction));
@@ -184,7 +184,7 @@ static bool integrity_make(const uint8_t *bytes, size_t offset, const void *key,
 	unsigned int digest_length = INTEGRITY_SIZE;
 
 	memcpy(copy, bytes, offset);
-	media_put16(copy + 2, (uint16_t)(offset + 4 + INTEGRITY_SIZE - STUN_HEADER_BYTES));
+	bytes_put16(copy + 2, (uint16_t)(offset + 4 + INTEGRITY_SIZE - STUN_HEADER_BYTES));
 	return HMAC(EVP_sha1(), key, (int)key_length, copy, offset, ret_digest, &digest_length) != NULL;
 }
 
@@ -220,11 +220,11 @@ static uint8_t *attribute_add(struct writer *writer, uint16_t type, size_t lengt
 		writer->full = true;
 		return NULL;
 	}
-	media_put16(at, type);
-	media_put16(at + 2, (uint16_t)length);
+	bytes_put16(at, type);
+	bytes_put16(at + 2, (uint16_t)length);
 	memset(at + 4, 0, padded);
 	writer->length += 4 + padded;
-	media_put16(writer->bytes + 2, (uint16_t)(writer->length - STUN_HEADER_BYTES));
+	bytes_put16(writer->bytes + 2, (uint16_t)(writer->length - STUN_HEADER_BYTES));
 	return at + 4;
 }
 
@@ -237,10 +237,10 @@ static void mapped_write(struct writer *writer, const struct media_stun *message
 
 	if (!value)
 		return;
-	media_put32(mask, STUN_MAGIC);
+	bytes_put32(mask, STUN_MAGIC);
 	memcpy(mask + 4, message->transaction, MEDIA_STUN_TRANSACTION_SIZE);
 	value[1] = ipv4 ? 1 : 2;
-	media_put16(value + 2, message->mapped.port ^ (uint16_t)(STUN_MAGIC >> 16));
+	bytes_put16(value + 2, message->mapped.port ^ (uint16_t)(STUN_MAGIC >> 16));
 	if (ipv4)
 		memcpy(value + 4, &address4, 4);
 	else
@@ -258,7 +258,7 @@ static void role_write(struct writer *writer, const struct media_stun *message)
 	value = attribute_add(writer, message->role == MEDIA_STUN_CONTROLLING ? STUN_CONTROLLING : STUN_CONTROLLED,
 			      8);
 	if (value)
-		media_put64(value, message->tie_breaker);
+		bytes_put64(value, message->tie_breaker);
 }
 
 static void error_write(struct writer *writer, const struct media_stun *message)
@@ -271,7 +271,7 @@ static void error_write(struct writer *writer, const struct media_stun *message)
 	}
 	value = message->unknown_count ? attribute_add(writer, STUN_UNKNOWN_ATTRIBUTES, 2u * message->unknown_count) : NULL;
 	for (int i = 0; value && i < message->unknown_count; i++)
-		media_put16(value + 2 * i, message->unknown[i]);
+		bytes_put16(value + 2 * i, message->unknown[i]);
 }
 
 static void attributes_write(struct writer *writer, const struct media_stun *message)
@@ -281,7 +281,7 @@ static void attributes_write(struct writer *writer, const struct media_stun *mes
 	if (message->username && (value = attribute_add(writer, STUN_USERNAME, message->username_length)))
 		memcpy(value, message->username, message->username_length);
 	if (message->priority && (value = attribute_add(writer, STUN_PRIORITY, 4)))
-		media_put32(value, message->priority);
+		bytes_put32(value, message->priority);
 	role_write(writer, message);
 	if (message->use_candidate)
 		(void)attribute_add(writer, STUN_USE_CANDIDATE, 0);
@@ -298,9 +298,9 @@ size_t media_stun_write(const struct media_stun *message, const char *password, 
 
 	if (size < STUN_HEADER_BYTES)
 		return 0;
-	media_put16(buffer, message->type);
-	media_put16(buffer + 2, 0);
-	media_put32(buffer + 4, STUN_MAGIC);
+	bytes_put16(buffer, message->type);
+	bytes_put16(buffer + 2, 0);
+	bytes_put32(buffer + 4, STUN_MAGIC);
 	memcpy(buffer + 8, message->transaction, MEDIA_STUN_TRANSACTION_SIZE);
 	attributes_write(&writer, message);
 	if (password) {
@@ -313,6 +313,6 @@ size_t media_stun_write(const struct media_stun *message, const char *password, 
 	}
 	value = attribute_add(&writer, STUN_FINGERPRINT, 4);
 	if (value)
-		media_put32(value, crc32_of(buffer, writer.length - 8) ^ STUN_FINGERPRINT_XOR);
+		bytes_put32(value, crc32_of(buffer, writer.length - 8) ^ STUN_FINGERPRINT_XOR);
 	return writer.full ? 0 : writer.length;
 }
