@@ -3,12 +3,13 @@
  * STUN at packet time: whose session a check is of, what it and its answer prove, and the answers of our own (RFC 8489, RFC 8445
  * section 7).
  *
- * Integrity is not verified here: no password is known. The agent has it, and answers a check only if it is true (RFC 8445 section
- * 7.3, RFC 8489 section 9.1.3), so its answer is what proves a path and keeps a session alive.
+ * The agent answers a check only if its integrity is true (RFC 8445 section 7.3, RFC 8489 section 9.1.3), so its answer is what proves
+ * a path and keeps a session alive. Where the agent's password was registered, a check that is not signed with it is dropped here.
  */
 #pragma once
 
 #include "rtc/rtc_fast.h"
+#include "rtc/rtc_integrity.h"
 
 PACKET_INLINE void rtc_fragment_read(const struct rtc_view *view, struct rtc_scratch *scratch, uint32_t at, uint32_t length)
 {
@@ -140,6 +141,10 @@ PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct
 		}
 	}
 	session = rtc_session_at(view->sessions, row);
+	if (unlikely(session->flags & RTC_SESSION_SECRET) && rtc_integrity_refuses(view->rtc, scratch, row, query->fragment)) {
+		rtc_drop(decision, DROP_rtc_integrity);
+		return;
+	}
 	number = rtc_path_open(view->sessions, view->index, row, query);
 	if (load_once(session->state) == RTC_SESSION_WAITING && number < RTC_PATHS) {
 		rtc_session_wake(session, view->lb.now_ms);
