@@ -449,7 +449,7 @@ static void fragments_fit_into_paths(void **state)
 	config.selvaged_socket = selvaged.path;
 	selvaged_listen(&selvaged, config.base);
 	assert_int_equal(echo_fragments_new(&config, &fragments, NULL), 0);
-	echo_fragments_begin(fragments, "ab/c+d", "/old+", on_registered, &registered);
+	echo_fragments_begin(fragments, "ab/c+d", "passwordpasswordpassword", "/old+", on_registered, &registered);
 	while (!registered)
 		event_base_loop(config.base, EVLOOP_ONCE);
 	assert_int_equal(registered, 1);
