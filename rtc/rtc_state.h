@@ -18,7 +18,7 @@
 #include "rtc/stun_wire.h"
 #include "rtc/ufrag_wire.h"
 
-/* Sessions. 320 bytes each, with their share of the index 448: 58 MB for all. */
+/* Sessions. 320 bytes each, with their share of the index 448, with room for passwords 544. */
 #define RTC_SESSION_BITS 17u
 #define RTC_SESSION_ROWS (1u << RTC_SESSION_BITS)
 

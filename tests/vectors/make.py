@@ -1934,9 +1934,9 @@ def media_passwords():
     case("fragment with a password", "a check that is not signed with it is dropped, and opens no path",
          call.up_dropped(check("room20:c", 150), "rtc_integrity", **registered("room20", password=password)),
          call.up_dropped(wrong, "rtc_integrity"), call.up_dropped(check("room20:c", 152, password=other), "rtc_integrity"),
-         call.up_dropped(rtp(1), "rtc_path_unknown"), call.up(check("room20:c", 153, password=password)), call.down(answer_to(153)),
-         call.up(rtp(1)), call.up(check("room20:c", 154, True, password=password, fingerprint=False)), call.down(answer_to(154)),
-         call.at(CLIENT4, 5602).up_dropped(check("room20:c", 155), "rtc_integrity"), call.down(rtp(1)))
+         call.up_dropped(rtp(1, ssrc=0x2020), "rtc_path_unknown"), call.up(check("room20:c", 153, password=password)), call.down(answer_to(153)),
+         call.up(rtp(1, ssrc=0x2020)), call.up(check("room20:c", 154, True, password=password, fingerprint=False)), call.down(answer_to(154)),
+         call.at(CLIENT4, 5602).up_dropped(check("room20:c", 155), "rtc_integrity"), call.down(rtp(1, ssrc=0x2020)))
     call = Call(5603)
     case("password of 256 characters", "the longest there is (RFC 8839 section 5.4): longer than a block of the hash",
          call.up(check("room21:c", 156, password=other), **registered("room21", password=other)), call.down(answer_to(156)),
