@@ -410,7 +410,7 @@ static void random_fragments_are_registered(void **state)
 	assert_int_equal(selvaged.count, 1);
 	assert_null(strstr(selvaged.asked[0], "restarts"));
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/media/sessions/"));
-	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60}"));
+	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60,\"password\":\""));
 	/* An ICE restart names the fragment before; only the last one is taken back, since both are one call. */
 	assert_int_equal(media_call_restart_ice(caller.call, NULL), 0);
 	caller_wait(&caller, 5);
