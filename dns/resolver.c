@@ -12,6 +12,7 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/bytes.h"
+#include "base/lib/clock.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "dns/cookie.h"
@@ -76,17 +77,9 @@ const char *resolver_result_name(enum resolver_result result)
 	return names[result];
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static uint64_t now_ms(void)
 {
-	return now_us() / 1000;
+	return clock_us() / 1000;
 }
 
 /* --- the end of a query ------------------------------------------------------------------------------------------------------- */
@@ -157,7 +150,7 @@ static void request_finish(struct resolver *resolver, struct dns_request *reques
 	length = dns_reply_write(query, &reply, outcome->message, outcome->length, bytes);
 	resolver->results[outcome->result]++;
 	resolver->transports[request->transport]++;
-	latency_note(resolver, now_us() - request->received_us);
+	latency_note(resolver, clock_us() - request->received_us);
 	if (resolver->observer.seen)
 		resolver->observer.seen(resolver->observer.context, request, bytes, length);
 	free(request->wire);

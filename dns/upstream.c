@@ -12,10 +12,10 @@
 #include <sys/queue.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/lib/address_text.h"
 #include "base/lib/bytes.h"
+#include "base/lib/clock.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "dns/message.h"
@@ -125,14 +125,6 @@ struct upstreams {
 	uint64_t random;
 	uint64_t queries, joined, failures;
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static uint16_t random_id(void)
 {
@@ -258,7 +250,7 @@ static void attempt_answered(struct attempt *attempt, const uint8_t *answer, siz
 	bool udp = attempt->fd >= 0;
 
 	server->answers++;
-	server_heard(server, now_us() - attempt->started_us);
+	server_heard(server, clock_us() - attempt->started_us);
 	if (udp && bytes_get16(answer + 2) & DNS_FLAG_TC) {
 		attempt_free(attempt);
 		server->over_tcp++;
@@ -344,7 +336,7 @@ static struct attempt *attempt_new(struct pending *pending, struct server *serve
 	attempt->fd = -1;
 	attempt->id = random_id();
 	attempt->hedge = hedge;
-	attempt->started_us = now_us();
+	attempt->started_us = clock_us();
 	attempt->patience_us = server_patience(server);
 	TAILQ_INSERT_TAIL(&pending->attempts, attempt, of_pending);
 	server->queries++;
@@ -393,7 +385,7 @@ static void attempt_over_tcp(struct pending *pending, struct server *server)
 
 static bool attempt_start(struct pending *pending, struct server *server, bool hedge)
 {
-	bool tcp_fails = server->tcp_failed_us && now_us() - server->tcp_failed_us < TCP_AVOID_US;
+	bool tcp_fails = server->tcp_failed_us && clock_us() - server->tcp_failed_us < TCP_AVOID_US;
 
 	pending->attempt_count++;
 	server->hedges += hedge;
@@ -421,7 +413,7 @@ static void stream_close(struct stream *stream, const char *why)
 	if (!TAILQ_EMPTY(&lost) && !was_open) {
 		server_failed(server, why);
 		if (server->config->protocol == DNS_PROTOCOL_TCP)
-			server->tcp_failed_us = now_us();
+			server->tcp_failed_us = clock_us();
 	}
 	while ((attempt = TAILQ_FIRST(&lost))) {
 		struct pending *pending = attempt->pending;
@@ -455,7 +447,7 @@ static void stream_read(struct bufferevent *events, void *context)
 	struct server *server = stream->server;
 	struct evbuffer *input = bufferevent_get_input(events);
 
-	stream->heard_us = now_us();
+	stream->heard_us = clock_us();
 	for (;;) {
 		uint8_t head[2];
 		struct attempt *attempt;
@@ -489,7 +481,7 @@ static void stream_event(struct bufferevent *events, short what, void *context)
 		struct timeval idle = {.tv_sec = STREAM_IDLE_S};
 
 		stream->open = true;
-		stream->heard_us = now_us();
+		stream->heard_us = clock_us();
 		stream->server->tcp_failed_us = 0;
 		bufferevent_set_timeouts(events, &idle, &idle);
 		return;
@@ -530,7 +522,7 @@ static void stream_open(struct stream *stream)
 	stream->events = stream_events_new(server, stream->tls);
 	if (!stream->events)
 		abort();
-	stream->started_us = stream->heard_us = now_us();
+	stream->started_us = stream->heard_us = clock_us();
 	if (stream->tls)
 		bufferevent_openssl_set_allow_dirty_shutdown(stream->events, 1);
 	bufferevent_setcb(stream->events, stream_read, NULL, stream_event, stream);
@@ -611,7 +603,7 @@ static void pending_answer(struct pending *pending, const uint8_t *answer, size_
 	upstreams->failures += failed;
 	/* servers that were overtaken are slower than what passed since; without this a silent one would stay the best */
 	TAILQ_FOREACH(attempt, &pending->attempts, of_pending) {
-		uint64_t passed_us = now_us() - attempt->started_us;
+		uint64_t passed_us = clock_us() - attempt->started_us;
 
 		if (!attempt->given_up && passed_us > attempt->server->latency_us)
 			attempt->server->latency_us = (3 * attempt->server->latency_us + passed_us) / 4;
@@ -697,8 +689,8 @@ static void pending_step(struct pending *pending)
 {
 	if (pending->failed)
 		return;
-	if (pending->attempt_count >= ATTEMPTS_MAX || now_us() - pending->started_us >= DEADLINE_US) {
-		if (TAILQ_EMPTY(&pending->attempts) || now_us() - pending->started_us >= DEADLINE_US)
+	if (pending->attempt_count >= ATTEMPTS_MAX || clock_us() - pending->started_us >= DEADLINE_US) {
+		if (TAILQ_EMPTY(&pending->attempts) || clock_us() - pending->started_us >= DEADLINE_US)
 			pending_fail(pending);
 		return;
 	}
@@ -724,7 +716,7 @@ static void pending_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct pending *pending = context;
 	struct attempt *attempt;
-	uint64_t now = now_us();
+	uint64_t now = clock_us();
 
 	if (pending->failed) {
 		pending_free(pending);
@@ -755,7 +747,7 @@ static void pending_timer(evutil_socket_t fd, short what, void *context)
 static void servers_probe(struct pending *pending)
 {
 	struct upstreams *upstreams = pending->upstreams;
-	uint64_t now = now_us();
+	uint64_t now = clock_us();
 
 	for (size_t i = 0; i < upstreams->server_count; i++) {
 		struct server *server = &upstreams->servers[i];
@@ -785,7 +777,7 @@ static void pending_begin(struct upstreams *upstreams, const uint8_t *bytes, siz
 	pending->requesters = memory_array(NULL, 1, sizeof(*requester));
 	pending->requesters[0] = *requester;
 	pending->requester_count = 1;
-	pending->started_us = now_us();
+	pending->started_us = clock_us();
 	TAILQ_INIT(&pending->attempts);
 	pending->timer = evtimer_new(upstreams->base, pending_timer, pending);
 	if (dns_walk_start(&walk, bytes, length) == 0)
@@ -952,7 +944,7 @@ int upstreams_new(struct event_base *base, const struct dns_forward *forward, co
 	upstreams->servers = memory_or_end(calloc(upstreams->server_count + 1, sizeof(*upstreams->servers)));
 	for (size_t i = 0; i < upstreams->server_count; i++) {
 		server_init(upstreams, &upstreams->servers[i], &forward->upstreams[i]);
-		upstreams->servers[i].probed_us = now_us();
+		upstreams->servers[i].probed_us = clock_us();
 		tls |= forward->upstreams[i].protocol == DNS_PROTOCOL_TLS;
 	}
 	status = tls ? tls_make(upstreams, error) : 0;
