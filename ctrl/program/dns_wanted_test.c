@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "base/lib/arena.h"
-#include "ctrl/manifest/manifest.h"
 #include "ctrl/program/dns_wanted.h"
 #include "ctrl/program/test_support.h"
 
@@ -41,16 +40,8 @@ struct world {
 
 static void world_make(struct world *world, const char *text)
 {
-	struct diagnostics diagnostics;
-	int result;
-
 	*world = (struct world){0};
-	diagnostics_init(&diagnostics);
-	result = manifest_load(text, strlen(text), "test.yaml", &world->objects, &diagnostics);
-	if (result < 0)
-		fprintf(stderr, "%s\n", diagnostics.items[0].text);
-	diagnostics_done(&diagnostics);
-	assert_int_equal(result, 0);
+	objects_load(text, &world->objects);
 	world->input.objects = (const struct object *const *)world->objects.items;
 	world->input.object_count = world->objects.count;
 	world->input.zone = "cluster.local";

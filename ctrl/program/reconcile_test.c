@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "base/packet/wire.h"
-#include "ctrl/manifest/manifest.h"
 #include "ctrl/program/test_support.h"
 
 #define POOL "apiVersion: metallb.io/v1beta1\n" \
@@ -52,15 +51,7 @@ struct world {
 
 static void world_objects(struct world *world, const char *text)
 {
-	struct diagnostics diagnostics;
-	int result;
-
-	diagnostics_init(&diagnostics);
-	result = manifest_load(text, strlen(text), "test.yaml", &world->objects, &diagnostics);
-	if (result < 0)
-		fprintf(stderr, "%s\n", diagnostics.items[0].text);
-	diagnostics_done(&diagnostics);
-	assert_int_equal(result, 0);
+	objects_load(text, &world->objects);
 	world->input.objects = (const struct object *const *)world->objects.items;
 	world->input.object_count = world->objects.count;
 }

@@ -1,9 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For the unit tests of this folder: a network as one would write it down. Included by tests only, behind cmocka. */
+/* For the unit tests of this folder: manifests, and a network as one would write it down. Included by tests only, behind cmocka. */
 #pragma once
 
 #include "base/lib/address_text.h"
+#include "ctrl/manifest/manifest.h"
 #include "ctrl/program/network.h"
+
+/* A manifest that nothing is wrong with. */
+static inline void objects_load(const char *text, struct object_list *ret_objects)
+{
+	struct diagnostics diagnostics;
+	int result;
+
+	diagnostics_init(&diagnostics);
+	result = manifest_load(text, strlen(text), "test.yaml", ret_objects, &diagnostics);
+	if (result < 0)
+		fprintf(stderr, "%s\n", diagnostics.items[0].text);
+	diagnostics_done(&diagnostics);
+	assert_int_equal(result, 0);
+}
 
 static inline struct address address(const char *text)
 {
