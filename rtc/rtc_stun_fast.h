@@ -357,8 +357,8 @@ PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, const st
 					    uint64_t seed, uint64_t row_now)
 {
 	uint32_t row = (uint32_t)(row_now >> 32) & (LB_SERVICE_ROWS - 1), now_ms = (uint32_t)row_now;
-	uint64_t hash, tag, word, next, *place;
 	const struct lb_rate *rate;
+	uint64_t hash;
 
 	if (!limiter || !rtc || !client)
 		return 1;
@@ -366,19 +366,8 @@ PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, const st
 	if (rate->cost == 0)
 		return 0;
 	hash = hash_word(hash_word(seed, (uint64_t)LB_LIMITS << 32 | row), rate->cost);
-	hash = hash_finish(hash_word(hash_word(hash, client->word[0]), address_is_ipv4(client) ? client->word[1] : 0));
-	tag = hash >> LB_BUCKET_TAG_SHIFT;
-	place = lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], tag, now_ms);
-	word = load_once(*place);
-	if (word == 0 || word >> LB_BUCKET_TAG_SHIFT != tag) {
-		store_once(*place, lb_bucket_word(tag, now_ms, rate->full - rate->cost));
-		return 0;
-	}
-	next = lb_bucket_take(word, rate, now_ms);
-	if (next == 0)
-		return 1;
-	(void)__sync_val_compare_and_swap(place, word, next);
-	return 0;
+	hash = lb_bucket_hash(hash, client->word[0], address_is_ipv4(client) ? client->word[1] : 0);
+	return lb_bucket_charge(lb_bucket_place(limiter, hash, now_ms), hash >> LB_BUCKET_TAG_SHIFT, rate, now_ms) == LB_BUCKET_EMPTY;
 }
 
 /* The answer's bytes from the network header on. */

@@ -69,7 +69,7 @@ ROOMS = [
     (["ctrl/session/*"], BASE + FUNCTION_HEADERS, "own"),
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
-    (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h", "dataplane/histogram.h",
+    (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h",
                                           "ctrl/program/*.h"], "own"),
     (["ctrl/resolver/*"], BASE + ["ctrl/config.h", "dns/*.h"], "own"),
     (["ctrl/api/*"], BASE + OBJECTS + ["edge/*.h", "ctrl/store/store.h"], "own"),
