@@ -62,6 +62,8 @@ _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
 #define RTC_PATH_NOMINATED 0x04 /* a check with USE-CANDIDATE was answered */
 #define RTC_PATH_AGENTS 0x08   /* the agent began it: it knows this address as the client's too */
 #define RTC_PATH_HEALING 0x10  /* known by nothing but media that fits */
+#define RTC_PATH_LEFT 0x20     /* the way down led there, and then elsewhere */
+#define RTC_PATH_GONE 0x40     /* and to a path that is proven: the client is elsewhere */
 
 enum rtc_session_state {
 	RTC_SESSION_FREE,    /* in rtc_tables.free, or a worker is about to write it */

@@ -2117,6 +2117,23 @@ def media_healing():
          moved.up(check(f"{ufrag}:c", 120, True), at_ms=30), moved.down(answer_to(120), at_ms=30), call.down(rtp(1), at_ms=30),
          moved.up(check(f"{ufrag}:c", 121, True), at_ms=100), moved.down(answer_to(121), at_ms=100), moved.down(rtp(2), at_ms=100),
          call.up(rtp(701, ssrc=0x27), at_ms=100), moved.down(rtp(3), at_ms=120))
+    call, ufrag = Call(5411), encoded("call", AGENT4, random=60)
+    places = [call, *[call.at(FAR4, 6411 + i, ROUTER) for i in range(4)]]
+    steps = [*call.begin(ufrag, 170), *[call.up(rtp(1000 + i, ssrc=0x2a), at_ms=20 * i) for i in range(3)]]
+    for i, place in enumerate(places[1:]):  # a second each, all of them proven but the last
+        begin = 1000 * (i + 1)
+        steps += [place.up(rtp(1003 + 3 * i + k, ssrc=0x2a), at_ms=begin + 20 * k) for k in range(3)] + [place.down(rtp(i), at_ms=begin + 50)]
+        if i < 3:
+            steps += [place.up(check(f"{ufrag}:c", 171 + i, True), at_ms=begin + 60), place.down(answer_to(171 + i), at_ms=begin + 60)]
+    case("client's address changes four times in five seconds", "a proven path that gave way to another that is proven gives its place to the "
+         "next at once; the last of them is what the way down goes back to", *steps, places[3].down(rtp(9), at_ms=15000))
+    call, ufrag = Call(5416), encoded("call", AGENT4, random=61)
+    other, first, second = (call.at(FAR4, 6416 + i, ROUTER) for i in range(3))
+    case("somebody sends media that fits, and the client has two more paths", "that were never left: they keep their places",
+         *call.begin(ufrag, 175), *[step for i, path in enumerate((first, second)) for step in
+                                    (path.up(check(f"{ufrag}:c", 176 + i)), path.down(answer_to(176 + i)))],
+         call.up(rtp(1100, ssrc=0x2b), at_ms=20), other.up_dropped(rtp(1101, ssrc=0x2b), "rtc_path_unknown", at_ms=40),
+         first.up(rtp(1101, ssrc=0x2b), at_ms=50), second.up(rtp(1102, ssrc=0x2b), at_ms=60))
     call, ufrag = Call(5409), encoded("call", AGENT4, random=28)
     replay = call.at(FAR4, 6409, ROUTER)
     case("somebody sends a check again that was seen on the way", "the agent answers it, and the way down stays with who talks",
@@ -2135,6 +2152,15 @@ def media_life():
          *call.begin(ufrag, 130), call.up(rtp(1), at_ms=7000), call.up(check(f"{ufrag}:c", 131), at_ms=8000), call.up(rtp(2), at_ms=30000),
          call.up_dropped(rtp(3), "rtc_consent_expired", at_ms=30001), call.down_dropped(rtp(1), "rtc_consent_expired", at_ms=30001),
          call.up(check(f"{ufrag}:c", 132), at_ms=30500), call.down(answer_to(132), at_ms=30600), call.up(rtp(4), at_ms=30700))
+    call, ufrag = Call(5510), encoded("call", AGENT4, random=62)
+    flood = [call.at(FAR4, 6510 + i, ROUTER) for i in range(3)]
+    spoofed = lambda first, at_ms: [each.up(check(f"{ufrag}:x", first + i), at_ms=at_ms) for i, each in enumerate(flood)]  # noqa: E731
+    case("somebody floods a call with checks of its fragment", "the client's own has no place any more, but the agent has answered it: the "
+         "call has consent, and the way down stays", *call.begin(ufrag, 180), call.up(rtp(1), at_ms=20000),
+         call.up(check(f"{ufrag}:c", 181), at_ms=20000), *spoofed(182, 20000), call.down(answer_to(181), at_ms=20000),
+         call.up(rtp(2), at_ms=50000), call.down(rtp(1), at_ms=50000),
+         call.up(check(f"{ufrag}:c", 185), at_ms=50000), *spoofed(186, 50000), call.down(answer_to(185, FAILURE), at_ms=50000),
+         call.up_dropped(rtp(3), "rtc_consent_expired", at_ms=50001))
     call = Call(5501)
     case("consent of a registered call", "its fragment waits for the next client",
          call.up(check("room7:c", 133), **registered("room7")), call.down(answer_to(133)), call.up_dropped(rtp(1), "rtc_path_unknown", at_ms=60000),
