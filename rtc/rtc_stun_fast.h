@@ -347,24 +347,11 @@ PACKET_INLINE void rtc_stun_down_decide(const struct rtc_view *view, struct rtc_
 
 /* --- a STUN server ------------------------------------------------------------------------------------------------------ */
 
-/* Takes one answer from the bucket of the client's address, or of its /64: 1 when it is empty. verifier: `row_now` is row << 32 | now_ms. */
-PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, const struct rtc_tables *rtc, const struct address *client,
-					    uint64_t seed, uint64_t row_now)
+/* Takes one event from a bucket whose word has this tag; otherwise it is another's, and begins anew. 1: it is empty. */
+PACKET_INLINE uint32_t rtc_bucket_refuses(uint64_t *place, uint64_t tag, const struct lb_rate *rate, uint32_t now_ms)
 {
-	uint32_t row = (uint32_t)(row_now >> 32) & (LB_SERVICE_ROWS - 1), now_ms = (uint32_t)row_now;
-	uint64_t hash, tag, word, next, *place;
-	const struct lb_rate *rate;
+	uint64_t word = load_once(*place), next;
 
-	if (!limiter || !rtc || !client)
-		return 1;
-	rate = &rtc->services[row].answers;
-	if (rate->cost == 0)
-		return 0;
-	hash = hash_word(hash_word(seed, (uint64_t)LB_LIMITS << 32 | row), rate->cost);
-	hash = hash_finish(hash_word(hash_word(hash, client->word[0]), address_is_ipv4(client) ? client->word[1] : 0));
-	tag = hash >> LB_BUCKET_TAG_SHIFT;
-	place = lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], tag, now_ms);
-	word = load_once(*place);
 	if (word == 0 || word >> LB_BUCKET_TAG_SHIFT != tag) {
 		store_once(*place, lb_bucket_word(tag, now_ms, rate->full - rate->cost));
 		return 0;
@@ -374,6 +361,32 @@ PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, const st
 		return 1;
 	(void)__sync_val_compare_and_swap(place, word, next);
 	return 0;
+}
+
+/*
+ * Takes one answer from the bucket of the client's address, or of its /64, and from that of all clients: DROP_NONE, or whose is empty.
+ * So nobody who writes others' addresses as the source gets more out of here than that. verifier: `row_now` is row << 32 | now_ms.
+ */
+PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, struct rtc_tables *rtc, const struct address *client,
+					    uint64_t seed, uint64_t row_now)
+{
+	uint32_t row = (uint32_t)(row_now >> 32) & (LB_SERVICE_ROWS - 1), now_ms = (uint32_t)row_now;
+	uint64_t hash, tag, *place;
+	const struct lb_rate *rate;
+
+	if (!limiter || !rtc || !client)
+		return DROP_rtc_stun_limit;
+	rate = &rtc->services[row].answers;
+	hash = hash_word(hash_word(seed, (uint64_t)LB_LIMITS << 32 | row), rate->cost);
+	hash = hash_finish(hash_word(hash_word(hash, client->word[0]), address_is_ipv4(client) ? client->word[1] : 0));
+	tag = hash >> LB_BUCKET_TAG_SHIFT;
+	place = lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], tag, now_ms);
+	if (rate->cost && rtc_bucket_refuses(place, tag, rate, now_ms))
+		return DROP_rtc_stun_limit;
+	rate = &rtc->services[row].answers_all;
+	if (rate->cost && rtc_bucket_refuses(&rtc->buckets.answers[row], 1, rate, now_ms))
+		return DROP_rtc_stun_limit_total;
+	return DROP_NONE;
 }
 
 /* The answer's bytes from the network header on. */
@@ -397,14 +410,16 @@ PACKET_INLINE void rtc_answer_decide(const struct rtc_view *view, const struct p
 {
 	uint32_t keep = rtc_answer_keep(flow);
 	uint64_t length = packet_length(packet);
+	enum drop_reason reason;
 
 	if (flow->flags & FLOW_UNWRAPPED) {
 		rtc_drop(decision, DROP_rtc_stun_unsupported); /* the node that wrapped it could have answered */
 		return;
 	}
-	if (rtc_answers_refuse(view->lb.limiter, view->rtc, &flow->source, view->lb.guards->seed,
-			       (uint64_t)decision->service << 32 | view->lb.now_ms)) {
-		rtc_drop(decision, DROP_rtc_stun_limit);
+	reason = (enum drop_reason)rtc_answers_refuse(view->lb.limiter, view->rtc, &flow->source, view->lb.guards->seed,
+						      (uint64_t)decision->service << 32 | view->lb.now_ms);
+	if (reason) {
+		rtc_drop(decision, reason);
 		return;
 	}
 	decision->function = FUNCTION_RTC;

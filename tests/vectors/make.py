@@ -1747,8 +1747,8 @@ def scenario_guard():
 
 # --- media -------------------------------------------------------------------------------------------------------------
 
-CALL4, CALL6, MARKED4, MARKED6, LIMITED4, ANY4 = ("192.0.2.100", "2001:db8:0:1::100", "192.0.2.101", "2001:db8:0:1::101",
-                                                  "192.0.2.102", "192.0.2.103")
+CALL4, CALL6, MARKED4, MARKED6, LIMITED4, ANY4, SHARED4 = ("192.0.2.100", "2001:db8:0:1::100", "192.0.2.101", "2001:db8:0:1::101",
+                                                  "192.0.2.102", "192.0.2.103", "192.0.2.104")
 CALL_PORT, AGENT_PORT = 3478, 7000
 AGENTS = {"192.0.2.21": "02:00:00:00:01:21", "192.0.2.22": "02:00:00:00:01:22", "2001:db8:0:1::21": "02:00:00:00:01:21"}
 AGENT4, OTHER4, AGENT6 = "192.0.2.21", "192.0.2.22", "2001:db8:0:1::21"
@@ -1983,6 +1983,12 @@ def media_stun_server():
     good = lambda number, **more: step(call.sent_up(ask(number)), "tx", "rtc", out=stun_reply(call, number), **more)  # noqa: E731
     case("STUN server, limit", "two at once, then one a second for an address", good(40), good(41),
          call.up_dropped(ask(42), "rtc_stun_limit"), call.up_dropped(ask(43), "rtc_stun_limit", at_ms=900), good(44, at_ms=1000))
+    source = lambda last: Call(5106, client=f"192.0.2.{last}", vip=SHARED4)  # noqa: E731
+    answered = lambda last, number, **more: step(source(last).sent_up(ask(number)), "tx", "rtc",  # noqa: E731
+                                                out=stun_reply(source(last), number), **more)
+    case("STUN server, limit of all clients", "three at once, then one a second, whoever asks: nobody's address is flooded with answers from here",
+         answered(51, 45), answered(52, 46), answered(53, 47), source(54).up_dropped(ask(48), "rtc_stun_limit_total"),
+         source(55).up_dropped(ask(49), "rtc_stun_limit_total", at_ms=900), answered(56, 50, at_ms=1000))
     call = Call(5105)
     for why, data, reason in (
             ("a wrong FINGERPRINT", stun(REQUEST, transaction(50), fingerprint="wrong"), "rtc_stun_fingerprint"),
