@@ -2015,6 +2015,34 @@ def media_stun_server():
     never_leaves("check, cut off", "no prefix of it is taken for whole", call.sent_up(check(f"{encoded('call', AGENT4, random=10)}:c", 66)))
 
 
+def published(name):
+    """A message that somebody else wrote down."""
+    with open(os.path.join(HERE, "stun-srtp", f"{name}.hex"), encoding="ascii") as file:
+        return bytes.fromhex(file.read())
+
+
+def media_published():
+    """RFC 5769: a check for the fragment evtj, by the client whose own is h6vY, and its answers."""
+    request, long_term = published("rfc5769_2.1_request"), published("rfc5769_2.4_request_longterm")
+    call = Call(5700)
+    case("RFC 5769, request and IPv4 response", "the check is routed by its USERNAME, the answer goes back as the virtual IP's and proves the path",
+         call.up_dropped(request, "rtc_fragment_unknown"), call.up(request, **registered("evtj")), call.down(published("rfc5769_2.2_response_ipv4")),
+         call.up(rtp(1, ssrc=0x51)), call.down(rtp(1)), call.up(request, at_ms=29000), call.down(published("rfc5769_2.2_response_ipv4"), at_ms=29010),
+         call.up(rtp(2, ssrc=0x51), at_ms=59000), call.down(rtp(2), at_ms=59000))
+    call = Call(5701, client=CLIENT6, vip=CALL6, agent=AGENT6)
+    case("RFC 5769, request and IPv6 response", "likewise", call.up(request, **registered("evtj", f"[{AGENT6}]:{AGENT_PORT}", CALL6)),
+         call.down(published("rfc5769_2.3_response_ipv6")), call.up(rtp(1, ssrc=0x52)), call.down(rtp(1)))
+    call = Call(5702, agent=OTHER4)
+    case("RFC 5769, the agent's request", "of the fragment h6vY, which stands second then",
+         call.down(request, **registered("h6vY", f"{OTHER4}:{AGENT_PORT}")), call.up(published("rfc5769_2.2_response_ipv4")),
+         call.up(check("h6vY:evtj", 190)), call.down(answer_to(190)), call.up(rtp(1, ssrc=0x53)), call.down(rtp(1)))
+    call = Call(5703)
+    for at, reason in ((64, "rtc_stun_fingerprint"), (107, "rtc_stun_fingerprint"), (3, "rtc_stun_malformed")):
+        wrong = request[:at] + bytes([request[at] ^ 1]) + request[at + 1:]
+        case(f"RFC 5769, request with another byte {at}", "is dropped before anything is looked for", call.up_dropped(wrong, reason))
+    case("RFC 5769, long-term request", "its USERNAME is no pair of fragments", call.up_dropped(long_term, "rtc_fragment_unknown"))
+
+
 def media_kinds():
     call = Call(5200)
     for why, data in (("ZRTP", b"\x10" + bytes(20)), ("a TURN channel", b"\x40\0\0\x08" + bytes(8)), ("first byte 4", b"\x04" + bytes(30)),
@@ -2224,6 +2252,7 @@ def media_limits():
 def scenario_media():
     media_routing()
     media_stun_server()
+    media_published()
     media_kinds()
     media_checks()
     media_healing()
