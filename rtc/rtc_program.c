@@ -128,6 +128,8 @@ struct rtc_usage rtc_program_usage(const struct rtc_program *program)
 
 /* More than browsers behind one address ask for when a meeting begins. */
 static const struct lb_rate_wanted answers_default = {.per_minute = 6000, .burst = 200};
+/* More than a site's clients ask for, and 2.7 Mbit/s of answers. */
+static const struct lb_rate_wanted answers_all_default = {.per_minute = 300000, .burst = 10000};
 
 static bool dscp_valid(uint8_t dscp)
 {
@@ -144,7 +146,9 @@ int rtc_service_check(const struct lb_service_wanted *service, struct error *err
 	if (!dscp_valid(media->dscp_up) || !dscp_valid(media->dscp_down))
 		return error_set(error, EINVAL, "service %s: DSCP code points are 0 to 63", service->name);
 	result = lb_rate_check(service, &media->session_packets, error);
-	return result < 0 ? result : lb_rate_check(service, &media->stun_answers, error);
+	if (result == 0)
+		result = lb_rate_check(service, &media->stun_answers, error);
+	return result < 0 ? result : lb_rate_check(service, &media->stun_answers_all, error);
 }
 
 /* Packets may see one rate's parts of two moments, once. */
@@ -186,6 +190,8 @@ void rtc_program_service_write(struct rtc_program *program, uint16_t service_row
 	keys_write(&row->keys, media->keys ? media->keys : &none, ret_changes);
 	rate_write(&row->packets, lb_rate_of(&media->session_packets), ret_changes);
 	rate_write(&row->answers, lb_rate_of(media->stun_answers.burst ? &media->stun_answers : &answers_default), ret_changes);
+	rate_write(&row->answers_all, lb_rate_of(media->stun_answers_all.burst ? &media->stun_answers_all : &answers_all_default),
+		   ret_changes);
 	table_put(row->dscp_up, dscp_written(media->dscp_up), ret_changes);
 	table_put(row->dscp_down, dscp_written(media->dscp_down), ret_changes);
 }

@@ -35,10 +35,11 @@ struct rtc_service {
 	struct rtc_ufrag_keys keys;
 	struct lb_rate packets; /* of one session in either direction, each */
 	struct lb_rate answers; /* STUN answers to one prefix of clients (lb_limit.mask) */
+	struct lb_rate answers_all; /* to all clients together: rtc_buckets.answers */
 	uint8_t dscp_up;        /* towards agents: 1 + the code point, or RTC_DSCP_KEEP */
 	uint8_t dscp_down;      /* towards clients */
-	uint16_t unused[3];
-	uint64_t zero[6];
+	uint16_t unused;
+	uint64_t zero[5];
 };
 _Static_assert(sizeof(struct rtc_service) == 128, "two cache lines");
 
@@ -63,6 +64,8 @@ _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
 #define RTC_PATH_NOMINATED 0x04 /* a check with USE-CANDIDATE was answered */
 #define RTC_PATH_AGENTS 0x08   /* the agent began it: it knows this address as the client's too */
 #define RTC_PATH_HEALING 0x10  /* known by nothing but media that fits */
+#define RTC_PATH_LEFT 0x20     /* the way down led there, and then elsewhere */
+#define RTC_PATH_GONE 0x40     /* and to a path that is proven: the client is elsewhere */
 
 enum rtc_session_state {
 	RTC_SESSION_FREE,    /* in rtc_tables.free, or a worker is about to write it */
@@ -147,10 +150,14 @@ _Static_assert(sizeof(struct rtc_session) == 320 && offsetof(struct rtc_session,
 		       offsetof(struct rtc_session, others) == 192 && offsetof(struct rtc_session, fragments) == 256,
 	       "five cache lines");
 
-/* Token buckets (lb_bucket_take()) of sessions, apart from them: only services with a limit touch these. */
+/*
+ * Token buckets (lb_bucket_take()) of sessions, apart from them: only services with a limit touch these; and of STUN answers, by service
+ * row.
+ */
 struct rtc_buckets {
 	uint64_t up[RTC_SESSION_ROWS];
 	uint64_t down[RTC_SESSION_ROWS];
+	uint64_t answers[LB_SERVICE_ROWS];
 };
 
 /* --- the index ---------------------------------------------------------------------------------------------------------- */

@@ -70,7 +70,7 @@ ROOMS = [
     (["ctrl/program/*"], BASE + OBJECTS + FUNCTION_HEADERS + ["edge/*.h", "ebpf/loader.h", "dataplane/control_channel.h",
                                                               "ctrl/health/*.h"], "own"),
     (["ctrl/replay/*"], BASE + OBJECTS + ["edge/*.h", "ebpf/loader.h", "dataplane/engine.h",
-                                          "ctrl/program/*.h"], "own"),
+                                          "ctrl/program/*.h", "rtc/ufrag.h"], "own"),
     (["ctrl/resolver/*"], BASE + ["ctrl/config.h", "dns/*.h"], "own"),
     (["ctrl/api/*"], BASE + OBJECTS + ["edge/*.h", "ctrl/store/store.h"], "own"),
     (["ctrl/cli/*"], BASE + OBJECTS + ["ctrl/api/*.h"], "own"),

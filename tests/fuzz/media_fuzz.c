@@ -34,7 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	}
 	diagnostics_done(&diagnostics);
-	site_set_secret(site, &secret);
+	site_set_secrets(site, &secret, 1);
 	if (site_program(site, engine, &error) < 0)
 		abort();
 	site_set_time_ms(site, engine, now_ms);

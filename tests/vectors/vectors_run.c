@@ -74,7 +74,7 @@ static int manifests_load(struct run *run, json_t *names, bool first)
 
 		for (uint8_t i = 0; i < sizeof(secret.key); i++)
 			((uint8_t *)&secret.key)[i] = i;
-		site_set_secret(run->site, &secret);
+		site_set_secrets(run->site, &secret, 1);
 	}
 	if (result == 0)
 		result = site_program(run->site, run->engine, &error);
