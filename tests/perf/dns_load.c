@@ -58,8 +58,8 @@ static uint32_t some_name(struct client *client)
 
 static size_t query_write(uint8_t *bytes, uint16_t id, uint32_t name)
 {
-	static const uint8_t behind[] = {5,  'b', 'e', 'n', 'c', 'h', 0, 0, 1, 0, 1, /* A, IN */
-					 0,  0,   41,  4,   208, 0,   0, 0, 0, 0, 0}; /* OPT: 1232 bytes */
+	static const uint8_t behind[] = {5, 'b', 'e', 'n', 'c', 'h', 0, 0, 1, 0, 1,  /* A, IN */
+					 0, 0,   41,  4,   208, 0,   0, 0, 0, 0, 0}; /* OPT: 1232 bytes */
 	uint8_t head[] = {(uint8_t)(id >> 8), (uint8_t)id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1};
 	int label;
 
@@ -75,7 +75,8 @@ static bool answer_right(const struct client *client, const uint8_t *bytes, size
 	if (client->echo)
 		return length > 12;
 	/* an answer, whole, without error, of as many records */
-	return length > 12 && (bytes[2] & 0x82) == 0x80 && (bytes[3] & 0x0f) == 0 && bytes[6] == 0 && bytes[7] == ADDRESSES;
+	return length > 12 && (bytes[2] & 0x82) == 0x80 && (bytes[3] & 0x0f) == 0 && bytes[6] == 0 &&
+	       bytes[7] == ADDRESSES;
 }
 
 static int value_compare(const void *a, const void *b)
@@ -219,9 +220,9 @@ static void load(struct client *client, double milliseconds)
 		}
 	}
 	tally.lost += away;
-	printf("{\"sent\":%llu,\"answered\":%llu,\"wrong\":%llu,\"lost\":%llu,\"seconds\":%.4f}\n", (unsigned long long)tally.sent,
-	       (unsigned long long)tally.answered, (unsigned long long)tally.wrong, (unsigned long long)tally.lost,
-	       (now - start) / 1e9);
+	printf("{\"sent\":%llu,\"answered\":%llu,\"wrong\":%llu,\"lost\":%llu,\"seconds\":%.4f}\n",
+	       (unsigned long long)tally.sent, (unsigned long long)tally.answered, (unsigned long long)tally.wrong,
+	       (unsigned long long)tally.lost, (now - start) / 1e9);
 }
 
 static int sender(const char *address_text, const char *port)
