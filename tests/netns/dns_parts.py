@@ -128,9 +128,9 @@ dns:
   upstreams: {json.dumps(list(upstreams))}
 {more}""")
 
-    def start(self, wait=True):
+    def start(self, wait=True, **more):
         with open(self.directory / "selvage-dns.log", "a") as log:
-            self.process = self.namespace.start(PROGRAM, "--config", self.config, stdout=log, stderr=log)
+            self.process = self.namespace.start(PROGRAM, "--config", self.config, stdout=log, stderr=log, **more)
         if wait:
             wait_for(lambda: (self.directory / "run/dns.sock").exists() and self.answers(RESOLVER, "version.bind", "CH"), 5,
                      lambda: "selvage-dns: " + self.log())

@@ -2,6 +2,8 @@
 """selvage-dns beside real servers and clients: the same records as unbound, header and EDNS behaviour, upstreams that fail, restarts."""
 import contextlib
 import itertools
+import os
+import pathlib
 import random
 import select
 import signal
@@ -546,3 +548,53 @@ def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
     measured("restart until the first answer, outage at kill -9 under load, in ms", [round(restarted * 1000), round(outage * 1000)])
     assert restarted < 1.0 and outage < 1.0
     assert addresses(place.ask("n49.lab.")) == ["203.0.113.1"]
+
+
+class Clock:
+    """The clock of the day of a program that is started with `environment`."""
+
+    def __init__(self, directory):
+        self.file, library = directory / "clock", directory / "clock_shift.so"
+        self.jump(0)
+        edge_site.run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("clock_shift.c"))
+        # a sanitizer wants to be the first library
+        options = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+        self.environment = {**os.environ, "LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self.file), "ASAN_OPTIONS": options}
+
+    def jump(self, seconds):
+        with open(self.file, "r+b" if self.file.exists() else "wb") as file:
+            file.write(struct.pack("=q", seconds))
+
+
+DAY_S = 86400
+
+
+@pytest.mark.parametrize("jump_s", [400 * DAY_S, -400 * DAY_S], ids=["forwards", "backwards"])
+def test_a_clock_that_jumps_changes_no_answer(place, jump_s):
+    """The clock of the day, as when a machine is told the time after it was without: lives go by another clock."""
+    count = itertools.count(1)
+    well = upstream(place, 0, lambda query, send, tcp: send(address_answer(
+        query, f"203.0.113.{next(count)}", 1 if "brief" in str(query.question[0].name) else 600).to_wire()))
+    place.configure(UPSTREAMS[:1], more="  cache: {staleFor: 0s}\n")
+    clock = Clock(place.directory)
+    place.start(env=clock.environment)
+    cookie = place.ask("kept.lab.", options=[dns.edns.GenericOption(10, b"12345678")])
+    assert addresses(cookie) == ["203.0.113.1"]
+    assert addresses(place.ask("brief.lab.")) == ["203.0.113.2"]
+    clock.jump(jump_s)
+    # what was kept is as old as before
+    kept = place.ask("kept.lab.", options=[each for each in cookie.options if each.otype == 10])
+    assert addresses(kept) == ["203.0.113.1"] and 590 < kept.answer[0].ttl <= 600 and well.asked == 2
+    times = [struct.unpack("!I", option.data[12:16])[0] for each in (cookie, kept) for option in each.options if option.otype == 10]
+    assert abs(times[1] - times[0] - jump_s) < 10, "the clock did not jump"  # RFC 9018 section 4.3
+    assert addresses(place.ask("new.lab.")) == ["203.0.113.3"]
+    # what ended has ended, and comes anew
+    time.sleep(1.1)
+    brief = place.ask("brief.lab.")
+    assert addresses(brief) == ["203.0.113.4"] and brief.answer[0].ttl <= 1
+    # a restart, too: what is kept then is by the clock of the day, which is all there is; nothing gets longer by it
+    assert place.stop() == 0
+    clock.jump(0)
+    place.start(env=clock.environment)
+    kept = place.ask("kept.lab.")
+    assert addresses(kept)[0].startswith("203.0.113.") and 0 < kept.answer[0].ttl <= 600

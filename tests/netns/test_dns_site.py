@@ -208,3 +208,51 @@ def test_the_command_line_and_the_metrics(served):
     served.process.wait()
     wait_for(lambda: "selvage-dns is not running" in json.dumps(served.node.status()["alarms"]), 8, "the alarm")
     assert "not running" in selvage("dns", "stats", check=False).stderr
+
+
+def results_of_packets(served):
+    """How often packets' cache came to which result."""
+    lines = [line.split() for line in served.node.selvage("metrics").stdout.splitlines() if line.startswith("selvage_dns_queries_total")]
+    return {name.split('result="')[1].split('"')[0]: int(float(value)) for name, value in lines if 'place="fastpath"' in name}
+
+
+@pytest.mark.parametrize("served", [{"more": "  autopath: false\n"}], indirect=True)
+def test_names_that_are_not_there_are_denied_by_packets_until_they_are(served):
+    """The cluster's zone is known whole where nothing else could be meant: its NXDOMAIN is not cached, and so cannot outlive a name."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    name = "late.default.svc.cluster.local."
+    served.client = served.node.workload("w1", 1)  # asks by way of tc: XDP on a veth has no room for the zone's SOA record
+
+    def denied(times):
+        for number in range(times):
+            answer = served.ask(name, "AAAA" if number % 2 else "A")
+            assert answer.rcode() == dns.rcode.NXDOMAIN and answer.flags & dns.flags.AA
+            # packets' cache calls what it knows whole by its own name
+            assert [each.split(" SOA ")[0] for each in records(answer.authority)] in (["svc.cluster.local."], ["cluster.local."])
+
+    wait_for(lambda: served.ask(name).rcode() == dns.rcode.NXDOMAIN, 2, "the zone")
+    for number in range(3):
+        served.node.apply(json.dumps(service("web", ("10.96.0.10",))))  # something else changes
+        before, reached = results_of_packets(served)["no_name"], served.reached()
+        denied(20)
+        assert results_of_packets(served)["no_name"] - before == 20 and served.reached() == reached
+        address = f"10.96.2.{number}"
+        served.node.apply(json.dumps(service("late", (address,))))
+        start = time.monotonic()
+        wait_for(lambda: addresses(served.ask(name)) == [address], 2, name, 0.001)
+        assert time.monotonic() - start < 0.1
+        for _ in range(20):
+            assert addresses(served.ask(name)) == [address]
+        nothing = served.ask(name, "AAAA")
+        assert nothing.rcode() == dns.rcode.NOERROR and not nothing.answer
+        served.node.selvage("delete", "service", "late")
+        wait_for(lambda: served.ask(name).rcode() == dns.rcode.NXDOMAIN, 2, f"{name} to go", 0.001)
+        for _ in range(5):
+            assert served.ask(name).rcode() == dns.rcode.NXDOMAIN
+    # nobody of user space is needed for it
+    served.process.kill()
+    served.process.wait()
+    before = results_of_packets(served)["no_name"]
+    denied(20)
+    assert results_of_packets(served)["no_name"] - before == 20
