@@ -598,3 +598,27 @@ def test_a_clock_that_jumps_changes_no_answer(place, jump_s):
     place.start(env=clock.environment)
     kept = place.ask("kept.lab.")
     assert addresses(kept)[0].startswith("203.0.113.") and 0 < kept.answer[0].ttl <= 600
+
+
+def test_a_second_process_is_refused(place):
+    """It would write the same files in turn with the first, or put its socket in place of the first one's."""
+    upstream(place, 0, good())
+    place.configure(UPSTREAMS[:1])
+    place.start()
+
+    def refused(config):
+        done = place.namespace.run(PROGRAM, "--config", config, check=False, timeout_s=5)
+        assert done.returncode == 1 and addresses(place.ask("www.lab.")) == ["203.0.113.1"] and place.stats()
+        return done.stderr
+
+    for key, own in (("stateDirectory", "run"), ("runDirectory", "state")):
+        other = place.directory / f"other-{own}.yaml"
+        other.write_text(place.config.read_text().replace(f"{place.directory}/{own}", f"{place.directory}/other-{own}")
+                         .replace(RESOLVER, UNBOUND))
+        said = refused(other)
+        assert "another selvage-dns uses the directory" in said and f"({key})" in said, said
+    other.write_text(other.read_text().replace("/run", "/other-run").replace(UNBOUND, RESOLVER))
+    assert f"listening on {RESOLVER}:53: Address already in use" in refused(other)
+    # a lock ends with its process, however that ends
+    place.stop(kill=True)
+    place.start()
