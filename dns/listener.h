@@ -12,6 +12,7 @@ struct listeners;
 
 struct listener_statistics {
 	uint64_t connections, connections_total, connections_refused;
+	uint64_t limited; /* queries above their client's limit: not answered, and their connection closed */
 };
 
 must_check int listeners_new(struct event_base *base, const struct dns_config *config, struct resolver *resolver,

@@ -11,7 +11,7 @@ import dns.rcode
 import pytest
 
 import manifests
-from dns_parts import addresses, records
+from dns_parts import addresses, frame, make, read_frame, records
 from dns_site import service, serving, slice_of
 from edge_site import wait_for
 
@@ -256,3 +256,41 @@ def test_names_that_are_not_there_are_denied_by_packets_until_they_are(served):
     before = results_of_packets(served)["no_name"]
     denied(20)
     assert results_of_packets(served)["no_name"] - before == 20
+
+
+@pytest.mark.parametrize("served", [{"more": '  limit: {queries: "2/s burst 20", prefix: "24,64"}\n'}], indirect=True)
+def test_each_client_has_its_limit(served, measured):
+    """By packets for what reaches them, by the process for TCP and what comes from the node itself; nobody else pays for it."""
+    other = served.node.workload("w1", 1)
+    client, name = served.client, "www.example.com."
+    time.sleep(2)  # what the node's start has taken
+    answered = sum(served.ask(name, timeout_s=0.02) is not None for _ in range(60))
+    measured("of 60 queries, with 2/s burst 20, were answered", answered)
+    assert 15 <= answered <= 30
+    dropped = served.node.drops()["limit_packets"]
+    assert dropped >= 30 and served.stats()["results"]["limited"] <= 5
+
+    def by_tcp(namespace, server, count):
+        """How many of these are answered until the connection ends."""
+        with namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.settimeout(3)
+            connection.connect((server, 53))
+            for heard in range(count):
+                try:
+                    connection.sendall(frame(make(name).to_wire()))
+                    if read_frame(connection) is None:
+                        return heard
+                except OSError:
+                    return heard
+        return count
+
+    # TCP passes packets' limit, but not the process'; another prefix has its own share of both
+    assert by_tcp(other, "192.0.2.1", 10) == 10
+    heard = by_tcp(client, "192.0.2.1", 60)
+    assert heard <= 25
+    assert by_tcp(client, "192.0.2.1", 60) <= 5
+    assert served.stats()["results"]["limited"] >= 2
+    served.client = other
+    assert addresses(served.ask(name)) == ["203.0.113.1"]
+    wait_for(lambda: int(next(line for line in served.node.selvage("metrics").stdout.splitlines()
+                              if 'place="process",result="limited"' in line).split()[-1]) >= 2, 5, "the metric", 0.2)
