@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DNS on a node: names of services and steered names as selvaged tells them, search lists, answers of packets' cache, the command line."""
 import json
+import re
 import socket
 import time
 
@@ -166,6 +167,8 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
         assert served.reached() - before <= 10, f"queries for {name} reached selvage-dns"
     counted = [line for line in served.node.selvage("metrics").stdout.splitlines() if 'place="fastpath",result="answer"' in line]
     assert int(counted[0].split()[-1]) >= 20
+    assert served.stats()["fastPath"]["results"]["answer"] >= 20
+    assert int(re.search("^packets' cache +([0-9]+)$", served.node.selvage("dns", "stats").stdout, re.M).group(1)) >= 20
     served.node.apply(json.dumps(service("web", ("10.96.0.11",))))
     start = time.monotonic()
     wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 2, "the new address", 0.001)
