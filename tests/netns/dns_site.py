@@ -18,11 +18,11 @@ UPSTREAM = "10.53.0.11"
 class Dns:
     """selvage-dns in a node's namespace, asked by a client on the LAN."""
 
-    def __init__(self, site, more="", listen=("192.0.2.1", "2001:db8:0:1::1")):
+    def __init__(self, site, more="", listen=("192.0.2.1", "2001:db8:0:1::1"), upstream=UPSTREAM):
         self.site = site
         self.node = site.add_node(more=f"""dns:
   listen: {json.dumps(list(listen))}
-  upstreams: ["{UPSTREAM}"]
+  upstreams: ["{upstream}"]
 {more}""")
         self.client = site.add_client()
         self.node.ip(f"addr add {UPSTREAM}/32 dev lo")

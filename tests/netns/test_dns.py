@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """selvage-dns beside real servers and clients: the same records as unbound, header and EDNS behaviour, upstreams that fail, restarts."""
-import contextlib
 import itertools
 import os
 import pathlib
 import random
-import select
 import signal
 import socket
 import ssl
@@ -26,12 +24,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import edge_site
+from dns_compare import SYNTHESIZED, Comparison, exchange, some_queries
 from dns_parts import (NSD, PROGRAM, RESOLVER, UNBOUND, UPSTREAMS, Place, Upstream, address_answer, addresses, errors, frame, good, later, make,
-                       read_frame, records, silent)
+                       read_frame, silent)
 from edge_site import wait_for
 
 SEED = 20261121
-QUERIES, SOCKETS, ON_THE_WAY = 10000, 4, 64
+QUERIES = 10000
 
 
 @pytest.fixture
@@ -56,87 +55,6 @@ def upstream(place, number, behave, **more):
 
 # --- the same records as unbound --------------------------------------------------------------------------------------------
 
-NAMES = ["www", "alias", "chain", "txt", "srv", "naptr", "caa", "unknown", "svcb", "a.wild", "b.c.wild", "nothing", "deep.down.below",
-         "down.below", "below", "x.d", "d", "ptr", "big", "many", "ns", "@", "no.such", "wild"]
-TYPES = ["A", "AAAA", "TXT", "MX", "NS", "SOA", "SRV", "CNAME", "PTR", "NAPTR", "CAA", "HTTPS", "TYPE65280", "DNAME", "DS"]
-
-
-def some_query(dice):
-    name = dice.choice(NAMES)
-    name = "example." if name == "@" else name + ".example."
-    name = "".join(dice.choice([c.lower(), c.upper()]) for c in name)
-    edns = dice.random() < 0.8
-    options = [dns.edns.GenericOption(65001, b"abc")] if edns and dice.random() < 0.1 else []
-    return make(name, dice.choice(TYPES), edns=edns, size=dice.choice([512, 1232, 4096]), dnssec=dice.random() < 0.2, options=options,
-                flags=dns.flags.RD | (dns.flags.AD if dice.random() < 0.2 else 0) | (dns.flags.CD if dice.random() < 0.1 else 0))
-
-
-def exchange(place, server, queries):
-    """All the answers, by the queries' ids; a few on their way at once over some sockets, and asked again where none came."""
-    answers, left = {}, queries
-    with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(place.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(SOCKETS)]
-        for connection in connections:
-            connection.connect((server, 53))
-        for _ in range(3):
-            for first in range(0, len(left), ON_THE_WAY):
-                some = left[first:first + ON_THE_WAY]
-                for number, query in enumerate(some):
-                    connections[number % SOCKETS].send(query.to_wire())
-                missing = {query.id for query in some}
-                while missing and (ready := select.select(connections, [], [], 0.5)[0]):
-                    for connection in ready:
-                        wire = connection.recv(65535)
-                        number, = struct.unpack("!H", wire[:2])
-                        answers[number] = wire
-                        missing.discard(number)
-            left = [query for query in queries if query.id not in answers]
-    return answers
-
-
-SYNTHESIZED = "the TTL of a CNAME that comes from a DNAME: the DNAME's (RFC 6672 section 3.1), unbound 1.17 has 0"
-
-
-def ttls(message):
-    return {(str(rrset.name).lower(), rrset.rdtype): rrset.ttl for rrset in message.answer + message.authority}
-
-
-def ttls_differ(ours, theirs, seconds):
-    """Those that differ by more than the caches may in age; and how many differences have their reason."""
-    said, explained = [], 0
-    below = [rrset.name for rrset in ours.answer if rrset.rdtype == dns.rdatatype.DNAME]
-    for (name, kind), ttl in ttls(theirs).items():
-        own = ttls(ours).get((name, kind), ttl)
-        if abs(own - ttl) <= seconds:
-            continue
-        if kind == dns.rdatatype.CNAME and ttl == 0 and any(dns.name.from_text(name).is_subdomain(each) for each in below):
-            explained += 1
-        else:
-            said.append(f"TTL {own} of {name}, unbound has {ttl}")
-    return said, explained
-
-
-def compare(query, ours, theirs, seconds):
-    """What differs between two answers, and how many differences are as SYNTHESIZED says."""
-    said = []
-    if ours.rcode() != theirs.rcode():
-        said.append(f"code {dns.rcode.to_text(ours.rcode())}, unbound has {dns.rcode.to_text(theirs.rcode())}")
-    if ours.flags != theirs.flags:
-        said.append(f"flags {dns.flags.to_text(ours.flags)}, unbound has {dns.flags.to_text(theirs.flags)}")
-    for name in ("answer", "authority", "additional"):
-        if records(getattr(ours, name)) != records(getattr(theirs, name)):
-            said.append(f"{name} {records(getattr(ours, name))}, unbound has {records(getattr(theirs, name))}")
-    if [(rrset.name, rrset.rdtype) for rrset in ours.answer] != [(rrset.name, rrset.rdtype) for rrset in theirs.answer]:
-        said.append("another order of sets")
-    ours_edns, theirs_edns = ((each.edns, each.ednsflags, each.payload, [option.otype for option in each.options]) for each in (ours, theirs))
-    if ours_edns != theirs_edns:
-        said.append(f"EDNS {ours_edns}, unbound has {theirs_edns}")
-    # RFC 5452's 0x20: the question as it was asked
-    if str(ours.question[0]) != str(query.question[0]):
-        said.append(f"question {ours.question[0]}")
-    old, explained = ttls_differ(ours, theirs, seconds)
-    return "; ".join(said + old), explained
-
 
 def test_the_same_records_as_unbound(place, measured):
     place.nsd()
@@ -144,23 +62,14 @@ def test_the_same_records_as_unbound(place, measured):
     place.unbound()
     place.configure()
     place.start()
-    dice = random.Random(SEED)
-    queries = [some_query(dice) for _ in range(QUERIES)]
-    for number, query in enumerate(queries):
-        query.id = number
-    ours, theirs = exchange(place, RESOLVER, queries), exchange(place, UNBOUND, queries)
+    queries = some_queries(random.Random(SEED), QUERIES)
+    ours, theirs = exchange(place.namespace, RESOLVER, queries), exchange(place.namespace, UNBOUND, queries)
     seconds = time.monotonic() - start + 1
-    differences, explained = [], 0
-    for query in queries:
-        assert query.id in ours and query.id in theirs, f"no answer to {query.question[0]} (seed {SEED})"
-        said, count = compare(query, dns.message.from_wire(ours[query.id]), dns.message.from_wire(theirs[query.id]), seconds)
-        explained += count
-        if said:
-            differences.append(f"{query.question[0]}: {said}")
-    measured("queries compared with unbound", f"{len(queries)}, {len(differences)} differ")
-    measured("and for a reason", f"{explained}: {SYNTHESIZED}")
-    assert not differences, f"seed {SEED}:\n" + "\n".join(differences[:10])
-    assert explained < QUERIES / 10 and seconds < 50
+    found = Comparison(queries, ours, theirs, seconds)
+    measured("queries compared with unbound", f"{len(queries)}, {len(found.differences)} differ")
+    measured("and for a reason", f"{found.explained}: {SYNTHESIZED}")
+    assert not found.differences, f"seed {SEED}:\n" + "\n".join(found.differences[:10])
+    assert found.explained < QUERIES / 10 and seconds < 50
 
 
 # --- header, EDNS, TCP --------------------------------------------------------------------------------------------------------

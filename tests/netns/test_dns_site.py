@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DNS on a node: names of services and steered names as selvaged tells them, search lists, answers of packets' cache, the command line."""
 import json
+import random
 import re
 import socket
 import time
@@ -12,9 +13,12 @@ import dns.rcode
 import pytest
 
 import manifests
-from dns_parts import addresses, frame, make, read_frame, records
+from dns_compare import Comparison, exchange, some_queries
+from dns_parts import NSD, UNBOUND, Place, addresses, frame, make, read_frame, records
 from dns_site import service, serving, slice_of
 from edge_site import wait_for
+
+SEED, QUERIES = 20261121, 2000
 
 
 @pytest.fixture
@@ -297,3 +301,28 @@ def test_each_client_has_its_limit(served, measured):
     assert addresses(served.ask(name)) == ["203.0.113.1"]
     wait_for(lambda: int(next(line for line in served.node.selvage("metrics").stdout.splitlines()
                               if 'place="process",result="limited"' in line).split()[-1]) >= 2, 5, "the metric", 0.2)
+
+
+@pytest.mark.parametrize("served", [{"upstream": NSD}], indirect=True)
+def test_packets_cache_answers_as_unbound_does(served, measured):
+    """Three quarters of the answers never reach the process, and cannot be told from unbound's."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    place = Place(served.site, served.node)
+    workload = served.node.workload("w1", 1)  # by way of tc: XDP on a veth has no room for most answers
+    place.nsd()
+    start = time.monotonic()
+    place.unbound()
+    queries = some_queries(random.Random(SEED), QUERIES, usual=True)  # a name has eight entries at most, with DO and CD apart
+    exchange(workload, "192.0.2.1", queries)
+    before, reached = results_of_packets(served), served.reached()
+    ours = exchange(workload, "192.0.2.1", queries)
+    after, reached = results_of_packets(served), served.reached() - reached
+    theirs = exchange(served.node, UNBOUND, queries)
+    seconds = time.monotonic() - start + 1
+    found = Comparison(queries, ours, theirs, seconds)
+    answered = {each: after[each] - before[each] for each in ("answer", "negative", "truncated")}
+    measured("of so many queries so many were answered by packets' cache", [len(queries), sum(answered.values())])
+    assert not found.differences, f"seed {SEED}:\n" + "\n".join(found.differences[:10])
+    assert seconds < 50 and min(answered.values()) > 0 and sum(answered.values()) + reached >= len(queries)
+    assert sum(answered.values()) > 0.75 * len(queries)
