@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 
@@ -313,9 +314,9 @@ static json_t *data_json(uint16_t type, const uint8_t *data, size_t length)
 	    dns_name_read(data, length, &offset, &target) == 0) {
 		dns_name_format(&target, name);
 		if (type == DNS_SRV)
-			snprintf(text, sizeof(text), "%u %u %u %s", dns_get16(data), dns_get16(data + 2), dns_get16(data + 4), name);
+			snprintf(text, sizeof(text), "%u %u %u %s", bytes_get16(data), bytes_get16(data + 2), bytes_get16(data + 4), name);
 		else if (type == DNS_MX)
-			snprintf(text, sizeof(text), "%u %s", dns_get16(data), name);
+			snprintf(text, sizeof(text), "%u %s", bytes_get16(data), name);
 		else
 			snprintf(text, sizeof(text), "%s", name);
 		return json_string(text);
@@ -599,8 +600,8 @@ static void lookup_start(struct peer *peer, json_t *message)
 	}
 	request->query.question_length = (uint16_t)(request->query.name.length + 4);
 	memcpy(request->question, request->query.name.bytes, request->query.name.length);
-	dns_put16(request->question + request->query.name.length, request->query.type);
-	dns_put16(request->question + request->query.name.length + 2, DNS_IN);
+	bytes_put16(request->question + request->query.name.length, request->query.type);
+	bytes_put16(request->question + request->query.name.length + 2, DNS_IN);
 	request->transport = DNS_OVER_TCP;
 	request->received_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	request->done = lookup_done;

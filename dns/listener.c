@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 
@@ -244,7 +245,7 @@ static void stream_done(struct dns_request *request, const uint8_t *answer, size
 		return;
 	}
 	if (length) {
-		dns_put16(head, (uint16_t)length);
+		bytes_put16(head, (uint16_t)length);
 		bufferevent_write(connection->events, head, 2);
 		bufferevent_write(connection->events, answer, length);
 	}
@@ -285,7 +286,7 @@ static void connection_read(struct bufferevent *events, void *context)
 
 		if (evbuffer_copyout(input, head, 2) != 2)
 			break;
-		length = dns_get16(head);
+		length = bytes_get16(head);
 		if (evbuffer_get_length(input) < 2 + length)
 			break;
 		evbuffer_drain(input, 2);

@@ -11,6 +11,7 @@
 #include <unbound.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "dns/cookie.h"
@@ -312,7 +313,7 @@ static void led_feed(struct resolver *resolver, const struct dns_request *reques
 	if (dns_walk_start(&walk, copy, length) < 0)
 		return;
 	while (dns_walk_next(&walk, &record) > 0)
-		dns_put32(copy + record.ttl_offset, record.ttl > age ? record.ttl - age : 0);
+		bytes_put32(copy + record.ttl_offset, record.ttl > age ? record.ttl - age : 0);
 	feed_led(resolver->feed, copy, length, request->query.dnssec_ok);
 }
 
@@ -347,7 +348,7 @@ static void request_finish_answer(struct resolver *resolver, struct dns_request 
 		if (request->candidate) {
 			resolver->autopath_saved += request->candidate;
 			outcome.result = stale ? RESULT_STALE : RESULT_AUTOPATH;
-			dns_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
+			bytes_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
 			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL)
 				led_feed(resolver, request, composed, outcome.length, outcome.age);
 		}
@@ -481,9 +482,9 @@ static bool answer_make(const struct resolver *resolver, const struct answer_key
 {
 	static uint8_t plain[DNS_MESSAGE_MAX], dnssec[DNS_MESSAGE_MAX];
 	const struct dns_config *config = resolver->config;
-	unsigned int rcode = dns_get16(packet + 2) & DNS_CODE_MASK;
+	unsigned int rcode = bytes_get16(packet + 2) & DNS_CODE_MASK;
 	uint64_t now = now_ms();
-	uint32_t most = rcode == DNS_NXDOMAIN || !dns_get16(packet + 6) ? config->negative_ttl_max_seconds : config->ttl_max_seconds;
+	uint32_t most = rcode == DNS_NXDOMAIN || !bytes_get16(packet + 6) ? config->negative_ttl_max_seconds : config->ttl_max_seconds;
 	bool had_dnssec;
 	int plain_length, dnssec_length;
 
@@ -719,7 +720,7 @@ static void own_finish(struct resolver *resolver, struct dns_request *request, e
 	outcome.length = dns_writer_end(&writer);
 	if (found == ZONE_NO_NAME) {
 		outcome.rcode = DNS_NXDOMAIN;
-		dns_put16(bytes + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_AA | DNS_FLAG_RA | DNS_NXDOMAIN));
+		bytes_put16(bytes + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_AA | DNS_FLAG_RA | DNS_NXDOMAIN));
 		if (!request->candidate && autopath_labels(resolver, &query->name) && autopath_next(resolver, request))
 			return;
 	}
@@ -744,7 +745,7 @@ static void own_finish(struct resolver *resolver, struct dns_request *request, e
 	} else if (!request->prefix_length && result == RESULT_CLUSTER) {
 		struct answer_key key = {.name = request->asked, .type = query->type};
 
-		dns_put16(bytes + 2, (uint16_t)(dns_get16(bytes + 2) | DNS_FLAG_QR));
+		bytes_put16(bytes + 2, (uint16_t)(bytes_get16(bytes + 2) | DNS_FLAG_QR));
 		feed_own(resolver->feed, &key, bytes, outcome.length,
 			 own_lasts(resolver, request, found) ? UINT32_MAX : dns_answer_ttl(bytes, outcome.length));
 	}

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "dns/message.h"
@@ -253,12 +254,12 @@ static void attempt_answered(struct attempt *attempt, const uint8_t *answer, siz
 {
 	struct pending *pending = attempt->pending;
 	struct server *server = attempt->server;
-	unsigned int rcode = dns_get16(answer + 2) & DNS_CODE_MASK;
+	unsigned int rcode = bytes_get16(answer + 2) & DNS_CODE_MASK;
 	bool udp = attempt->fd >= 0;
 
 	server->answers++;
 	server_heard(server, now_us() - attempt->started_us);
-	if (udp && dns_get16(answer + 2) & DNS_FLAG_TC) {
+	if (udp && bytes_get16(answer + 2) & DNS_FLAG_TC) {
 		attempt_free(attempt);
 		server->over_tcp++;
 		attempt_over_tcp(pending, server);
@@ -289,10 +290,10 @@ static bool answer_belongs(const struct attempt *attempt, const uint8_t *answer,
 {
 	const struct pending *pending = attempt->pending;
 
-	if (length < DNS_HEADER_SIZE || dns_get16(answer) != attempt->id || !(answer[2] & 0x80))
+	if (length < DNS_HEADER_SIZE || bytes_get16(answer) != attempt->id || !(answer[2] & 0x80))
 		return false;
 	/* servers that do not understand a query may leave the question away */
-	if (dns_get16(answer + 4) == 0)
+	if (bytes_get16(answer + 4) == 0)
 		return length == DNS_HEADER_SIZE && !rcode_is_answer(answer[3] & DNS_CODE_MASK);
 	return dns_question_matches(pending->bytes, pending->length, answer, length);
 }
@@ -361,10 +362,10 @@ static bool attempt_udp(struct pending *pending, struct server *server, bool hed
 		return false;
 	memcpy(copy, pending->bytes, pending->length);
 	if (pending->size_offset)
-		dns_put16(copy + pending->size_offset, DNS_UDP_SAFE);
+		bytes_put16(copy + pending->size_offset, DNS_UDP_SAFE);
 	attempt = attempt_new(pending, server, hedge);
 	attempt->fd = fd;
-	dns_put16(copy, attempt->id);
+	bytes_put16(copy, attempt->id);
 	if (connect(fd, (struct sockaddr *)&server->socket, server->socket_length) < 0 ||
 	    send(fd, copy, pending->length, MSG_NOSIGNAL) < 0) {
 		attempt_silent(attempt, strerror(errno));
@@ -463,13 +464,13 @@ static void stream_read(struct bufferevent *events, void *context)
 
 		if (evbuffer_copyout(input, head, 2) != 2)
 			return;
-		length = dns_get16(head);
+		length = bytes_get16(head);
 		if (evbuffer_get_length(input) < 2 + length)
 			return;
 		bytes = memory_or_end(malloc(length + 1));
 		evbuffer_drain(input, 2);
 		evbuffer_remove(input, bytes, length);
-		attempt = length >= DNS_HEADER_SIZE ? stream_attempt(server, dns_get16(bytes)) : NULL;
+		attempt = length >= DNS_HEADER_SIZE ? stream_attempt(server, bytes_get16(bytes)) : NULL;
 		if (attempt && answer_belongs(attempt, bytes, length))
 			attempt_answered(attempt, bytes, length);
 		else
@@ -552,8 +553,8 @@ static void stream_send(struct attempt *attempt)
 		stream_open(&server->stream);
 	while (stream_attempt(server, attempt->id))
 		attempt->id = random_id();
-	dns_put16(head, (uint16_t)pending->length);
-	dns_put16(head + 2, attempt->id);
+	bytes_put16(head, (uint16_t)pending->length);
+	bytes_put16(head + 2, attempt->id);
 	bufferevent_write(server->stream.events, head, 4);
 	bufferevent_write(server->stream.events, pending->bytes + 2, pending->length - 2);
 	attempt->sent = true;
@@ -586,9 +587,9 @@ static void requester_send(struct upstreams *upstreams, const struct requester *
 	size_t question = 0;
 
 	memcpy(copy, answer, length);
-	dns_put16(copy, requester->id);
+	bytes_put16(copy, requester->id);
 	/* the asker's own case */
-	if (dns_get16(answer + 4) == 1 && dns_question_matches(pending->bytes, pending->length, answer, length)) {
+	if (bytes_get16(answer + 4) == 1 && dns_question_matches(pending->bytes, pending->length, answer, length)) {
 		while (pending->bytes[DNS_HEADER_SIZE + question])
 			question += 1u + pending->bytes[DNS_HEADER_SIZE + question];
 		memcpy(copy + DNS_HEADER_SIZE, pending->bytes + DNS_HEADER_SIZE, question);
@@ -645,7 +646,7 @@ static void pending_fail(struct pending *pending)
 		end += 1u + pending->bytes[end];
 	end += 5;
 	memcpy(answer, pending->bytes, end);
-	dns_put16(answer + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | (dns_get16(answer + 2) & DNS_FLAG_RD) | DNS_SERVFAIL));
+	bytes_put16(answer + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | (bytes_get16(answer + 2) & DNS_FLAG_RD) | DNS_SERVFAIL));
 	memset(answer + 6, 0, 6);
 	pending_answer(pending, answer, end, true);
 }
@@ -832,7 +833,7 @@ static struct pending *pending_find(struct upstreams *upstreams, const uint8_t *
 
 static void query_take(struct upstreams *upstreams, const uint8_t *bytes, size_t length, const struct sockaddr_in *from)
 {
-	struct requester requester = {.address = *from, .id = dns_get16(bytes)};
+	struct requester requester = {.address = *from, .id = bytes_get16(bytes)};
 	uint64_t hash = query_hash(bytes, length);
 	struct pending *pending = pending_find(upstreams, bytes, length, hash);
 

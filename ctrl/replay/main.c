@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "base/lib/number.h"
 #include "ctrl/replay/engine_open.h"
 #include "ctrl/replay/replay.h"
 #include "ctrl/replay/secret_file.h"
@@ -57,14 +58,8 @@ static int manifest_push(struct options *options, const char *path)
 
 static int repeat_read(const char *text, uint32_t *ret_repeat)
 {
-	unsigned long value;
-	char *end;
-
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || value > REPEAT_MAX)
+	if (!number_read(text, 0, REPEAT_MAX, ret_repeat))
 		return wrong("--repeat wants a number from 0 to 1000000, not \"%s\"", text);
-	*ret_repeat = (uint32_t)value;
 	return 0;
 }
 

@@ -160,7 +160,7 @@ int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, st
 	backends_fill(site.backends[1], true);
 	services_fill(&site);
 	store_once(tables->config->epoch_override, BENCH_EPOCH + 1);
-	store_once(tables->config->tick_override, BENCH_NOW_MS + 1);
+	store_once(tables->config->now_override, BENCH_NOW_MS + 1);
 	return edge_program_apply(program, &wanted, &changes, error);
 }
 
