@@ -678,7 +678,7 @@ PACKET_INLINE uint32_t rtc_down_path(const struct rtc_view *view, uint32_t row)
 			for (uint32_t number = 0; number < RTC_PATHS; number++) {
 			const struct rtc_path *path = rtc_session_path(session, number);
 
-			if (path->version && path->flags & RTC_PATH_PROVEN) {
+			if (path->version && (path->flags & (RTC_PATH_PROVEN | RTC_PATH_GONE)) == RTC_PATH_PROVEN) {
 				rtc_session_move(view->sessions, row, number, 1, view->lb.now_ms);
 				return number;
 			}

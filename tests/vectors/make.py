@@ -2218,6 +2218,14 @@ def media_healing():
             steps += [place.up(check(f"{ufrag}:c", 171 + i, True), at_ms=begin + 60), place.down(answer_to(171 + i), at_ms=begin + 60)]
     case("client's address changes four times in five seconds", "a proven path that gave way to another that is proven gives its place to the "
          "next at once; the last of them is what the way down goes back to", *steps, places[3].down(rtp(9), at_ms=15000))
+    call, ufrag = Call(5420), encoded("call", AGENT4, random=63)
+    second, third = call.at(FAR4, 6420, ROUTER), call.at(FAR4, 6421, ROUTER)
+    case("client's address changes twice, and the second is never proven", "the way down goes back to the last one that was, not to the one before",
+         *call.begin(ufrag, 191), *[call.up(rtp(1200 + i, ssrc=0x2c), at_ms=20 * i) for i in range(3)],
+         *[second.up(rtp(1203 + i, ssrc=0x2c), at_ms=200 + 20 * i) for i in range(3)], second.up(check(f"{ufrag}:c", 192, True), at_ms=260),
+         second.down(answer_to(192), at_ms=260), second.up(rtp(1206, ssrc=0x2c), at_ms=280), second.down(rtp(1), at_ms=280),
+         *[third.up(rtp(1207 + i, ssrc=0x2c), at_ms=400 + 20 * i) for i in range(3)], third.down(rtp(2), at_ms=440), third.down(rtp(3), at_ms=10400),
+         second.down(rtp(4), at_ms=10500))
     call, ufrag = Call(5416), encoded("call", AGENT4, random=61)
     other, first, second = (call.at(FAR4, 6416 + i, ROUTER) for i in range(3))
     case("somebody sends media that fits, and the client has two more paths", "that were never left: they keep their places",
