@@ -11,10 +11,10 @@
 #include <openssl/ssl.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include "base/lib/address_text.h"
 #include "base/lib/bytes.h"
+#include "base/lib/clock.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "dns/limit.h"
@@ -69,14 +69,6 @@ struct stream_request {
 	struct connection *connection;
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void address_of(const struct sockaddr_storage *socket_address, struct address *ret_address, uint16_t *ret_port)
 {
 	if (socket_address->ss_family == AF_INET) {
@@ -115,7 +107,7 @@ static void request_take(struct listeners *listeners, struct dns_request *reques
 	enum dns_query_verdict verdict;
 	uint16_t rcode;
 
-	request->received_us = now_us();
+	request->received_us = clock_us();
 	verdict = dns_query_read(bytes, length, &request->query, &rcode);
 	if (request->query.question_length)
 		memcpy(request->question, bytes + DNS_HEADER_SIZE, request->query.question_length);

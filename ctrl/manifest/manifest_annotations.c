@@ -539,6 +539,7 @@ static const struct field service_annotations[] = {
 	FIELD("selvage.io/limit-sessions", limit_sessions_read, struct service, limit_sessions),
 	FIELD("selvage.io/limit-session-packets", rate_read, struct service, limit_session_packets),
 	FIELD("selvage.io/limit-stun", rate_read, struct service, limit_stun),
+	FIELD("selvage.io/limit-stun-total", rate_read, struct service, limit_stun_total),
 	FIELD("selvage.io/forwarding", forwarding_read, struct service, forwarding),
 	FIELD("selvage.io/no-healthy-backends", no_healthy_read, struct service, no_healthy),
 	FIELD("selvage.io/slow-start-seconds", slow_start_read, struct service, slow_start_seconds),
@@ -616,7 +617,7 @@ static bool has_webrtc(const struct service *service)
 static void webrtc_check(struct decoder *decoder, const struct yaml_node *node, const struct service *service)
 {
 	static const char *const only[] = {"selvage.io/dscp", "selvage.io/limit-sessions", "selvage.io/limit-session-packets",
-					   "selvage.io/limit-stun"};
+					   "selvage.io/limit-stun", "selvage.io/limit-stun-total"};
 	static const struct {
 		const char *name, *why;
 	} never[] = {
