@@ -9,6 +9,7 @@ import time
 import pytest
 
 import edge_site
+import manifests
 
 
 def pytest_configure(config):
@@ -73,6 +74,24 @@ def site(machine, nic_engine):
                 assert node.stop_daemon() == 0, node.log()[-4000:]
             if node.dataplane and node.dataplane.returncode != -signal.SIGKILL:
                 assert node.stop_dataplane() == 0, node.log()[-4000:]
+
+
+@pytest.fixture
+def echo_node(site):
+    """One node with a UDP service of two backends, on the LAN and on the machine, and a client."""
+    node = site.add_node()
+    node.start_daemon(wait=False)  # it loads its programs while the others start
+    node.client = site.add_client()
+    backends = [site.add_backend("b1", 21, node), node.workload("w1", 1)]
+    for backend in backends:
+        backend.serve(backend.short, udp=["7000"])
+    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "udp", "health-expect": "pong",
+                                                         "health-interval-ms": 200, "health-timeout-ms": 200})
+    node.manifest = manifests.stream(manifests.POOL, manifests.advertisement(), echo, manifests.slices(echo, backends))
+    node.wait_ready()
+    node.apply(node.manifest)
+    node.wait_backends("echo", up=4)
+    return node
 
 
 @pytest.fixture

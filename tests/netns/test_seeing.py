@@ -19,20 +19,9 @@ CLIENT4 = "192.0.2.101"
 
 
 @pytest.fixture
-def node(site):
-    """One node with a UDP service of two backends, on the LAN and on the machine."""
-    node = site.add_node()
-    node.client = site.add_client()
-    backends = [site.add_backend("b1", 21, node), node.workload("w1", 1)]
-    for backend in backends:
-        backend.serve(backend.short, udp=["7000"])
-    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "udp", "health-expect": "pong",
-                                                         "health-interval-ms": 200, "health-timeout-ms": 200})
-    node.start_daemon()
-    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), echo, manifests.slices(echo, backends)))
-    node.wait_backends("echo", up=4)
-    node.client.run("ping", "-c", "1", VIP4)
-    return node
+def node(echo_node):
+    echo_node.client.run("ping", "-c", "1", VIP4)
+    return echo_node
 
 
 class Reader:
