@@ -394,6 +394,7 @@ static json_t *stats_handle(struct control *control)
 	struct listener_statistics connections = listeners_measure(control->parts.listeners);
 	json_t *stats = resolver_json(control->parts.resolver);
 
+	json_object_set_new(json_object_get(stats, "results"), "limited", json_integer((json_int_t)connections.limited));
 	json_object_set_new(stats, "connections", json_integer((json_int_t)connections.connections));
 	json_object_set_new(stats, "connectionsRefused", json_integer((json_int_t)connections.connections_refused));
 	json_object_set_new(stats, "ownRecords", json_integer((json_int_t)zone_set_count(control->parts.zones)));

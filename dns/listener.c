@@ -17,6 +17,7 @@
 #include "base/lib/clock.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
+#include "dns/limit.h"
 
 #define CONNECTIONS_MAX 2048u
 #define CONNECTIONS_CLIENT_MAX 256u /* of one address: others want some, too */
@@ -48,6 +49,7 @@ struct connection {
 struct listeners {
 	struct event_base *base;
 	struct resolver *resolver;
+	struct limit *limit;
 	struct socket *sockets;
 	size_t socket_count;
 	SSL_CTX *tls;
@@ -112,6 +114,14 @@ static void request_take(struct listeners *listeners, struct dns_request *reques
 	request->bytes = bytes;
 	request->length = length;
 	resolver_take(listeners->resolver, request, verdict, rcode);
+}
+
+static bool client_limited(struct listeners *listeners, const struct address *client)
+{
+	if (limit_take(listeners->limit, client, now_us()))
+		return false;
+	listeners->statistics.limited++;
+	return true;
 }
 
 /* --- UDP ---------------------------------------------------------------------------------------------------------------------- */
@@ -196,7 +206,7 @@ static void udp_readable(evutil_socket_t fd, short what, void *context)
 		server_read(&message, &udp->request);
 		address_of(&udp->from, &udp->request.client, &udp->request.client_port);
 		/* an answer to port 0 reaches nobody */
-		if (!udp->request.client_port)
+		if (!udp->request.client_port || client_limited(own->listeners, &udp->request.client))
 			free(udp);
 		else
 			request_take(own->listeners, &udp->request, bytes, (size_t)length);
@@ -284,8 +294,8 @@ static void connection_read(struct bufferevent *events, void *context)
 		evbuffer_drain(input, 2);
 		bytes = memory_or_end(malloc(length + 1));
 		evbuffer_remove(input, bytes, length);
-		/* what is no query gets no answer, and whoever sends it no ear (RFC 7766 section 8 is silent on it) */
-		if (length < DNS_HEADER_SIZE || bytes[2] & 0x80)
+		/* what is no query, or one too many, gets no answer, and whoever sends it no ear (RFC 7766 section 8 is silent on it) */
+		if (length < DNS_HEADER_SIZE || bytes[2] & 0x80 || client_limited(connection->listeners, &connection->client))
 			connection_close(connection);
 		else
 			query_take(connection, bytes, length);
@@ -402,7 +412,6 @@ static int socket_bind(const struct dns_endpoint *endpoint, int type, int *ret_f
 	if (fd < 0)
 		return error_set(error, errno, "opening a socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
 	if (!ipv4)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
@@ -469,6 +478,7 @@ int listeners_new(struct event_base *base, const struct dns_config *config, stru
 
 	listeners->base = base;
 	listeners->resolver = resolver;
+	listeners->limit = limit_new(&config->limit, &config->limit_bits);
 	LIST_INIT(&listeners->connections);
 	listeners->sockets = memory_or_end(calloc(count + 1, sizeof(*listeners->sockets)));
 	if (config->tls_listen_count)
@@ -518,6 +528,7 @@ void listeners_free(struct listeners *listeners)
 		connection_close(connection);
 	}
 	SSL_CTX_free(listeners->tls);
+	limit_free(listeners->limit);
 	free(listeners->sockets);
 	free(listeners);
 }

@@ -123,7 +123,8 @@ static void policies_know_the_health_of_their_sites(void **state)
 
 static void reconcile_checks_sites_and_serves_addresses(void **state)
 {
-	const struct reconcile_dns dns[] = {{address_of("169.254.20.10"), 53}, {address_of("0.0.0.0"), 53}};
+	const struct reconcile_dns dns[] = {{address_of("169.254.20.10"), 53, {6000, 200}, {24, 56}},
+					   {address_of("0.0.0.0"), 53, {6000, 200}, {24, 56}}};
 	struct network network = {0};
 	struct reconcile_input input = {.network = &network, .node_name = "n", .dns = dns, .dns_count = 2};
 	struct reconcile_result result;
@@ -140,6 +141,9 @@ static void reconcile_checks_sites_and_serves_addresses(void **state)
 	assert_int_equal(result.wanted.service_count, 1); /* where everybody is answered, no packet's row is */
 	assert_true(result.wanted.services[0].dns);
 	assert_int_equal(result.wanted.services[0].protocol, PROTOCOL_UDP);
+	assert_int_equal(result.wanted.services[0].client_packets.per_minute, 6000);
+	assert_int_equal(result.wanted.services[0].client_packets.burst, 200);
+	assert_int_equal(result.wanted.services[0].limit_prefix, 24);
 	assert_int_equal(result.service_count, 0);
 	reconcile_result_done(&result);
 	network_done(&network);

@@ -434,7 +434,7 @@ static void a_port_of_calls_is_media(void **state)
 {
 	static const char calls_text[] = "apiVersion: v1\nkind: Service\n"
 					 "metadata: {name: echo, annotations: {selvage.io/dscp: ef, selvage.io/limit-sessions: \"50\", "
-					 "selvage.io/limit-session-packets: 500/s, selvage.io/limit-stun: 5/s}}\n"
+					 "selvage.io/limit-session-packets: 500/s, selvage.io/limit-stun: 5/s, selvage.io/limit-stun-total: 6/s}}\n"
 					 "spec: {type: LoadBalancer, ports: [{name: a, port: 3478, protocol: UDP, appProtocol: "
 					 "selvage.io/webrtc}, {name: b, port: 9, protocol: UDP}]}\n---\n";
 	static const char ports_text[] = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
@@ -458,6 +458,7 @@ static void a_port_of_calls_is_media(void **state)
 	assert_int_equal(calls->media_wanted.dscp_down, 46);
 	assert_int_equal(calls->media_wanted.session_packets.per_minute, 30000);
 	assert_int_equal(calls->media_wanted.stun_answers.burst, 5);
+	assert_int_equal(calls->media_wanted.stun_answers_all.burst, 6);
 	assert_int_equal(calls->flows_max, 50);
 	assert_int_equal(calls->backends[0].port, 0); /* any: a registered session names the agent's */
 	assert_false(plain->media);

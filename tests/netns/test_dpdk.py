@@ -12,6 +12,7 @@ import pytest
 
 import edge_site
 import manifests
+from rtc_scene import Crowd, Scene
 
 ENGINES = ["dpdk"]
 CHECKS = {"health-interval-ms": 200, "health-timeout-ms": 200}
@@ -109,6 +110,24 @@ def test_bad_requests_change_nothing(scene):
         report = flows.until(lambda report: report["received"] >= 200, 10, "200 answers")
         assert answered(report)
     assert "is refused" in scene.log() and scene.dataplane.poll() is None
+
+
+def test_calls_go_on_while_selvaged_is_killed(site, measured):
+    """WebRTC calls with an agent on the machine, and with one on the LAN."""
+    scene, client = Scene(site), site.add_client()
+    scene.agents["b1"] = site.add_backend("b1", 21, scene.node)
+    scene.use("w1", "b1")
+    for name in ("w1", "b1"):
+        with Crowd(scene, scene.agents[name], client, 2, calls=20) as crowd:
+            scene.node.kill_daemon()
+            time.sleep(0.5)
+            scene.node.start_daemon()
+            report = crowd.end()
+        measured(f"20 calls with {name}", f"{report['sent']} sent, {report['returned']} returned, round trip p50/p99 {report['roundTrip']['p50Ms']:g}/"
+                 f"{report['roundTrip']['p99Ms']:g} ms, longest gap {report['longestGap']['maxMs']:g} ms")
+        assert report["connected"] == 20 and report["failed"] == report["silent"] == 0
+        assert report["returned"] == report["sent"] >= 0.25 * 20 * 2 / 0.02
+    assert not any(scene.node.drops().values()), scene.node.selvage("drops").stdout
 
 
 def test_a_killed_dataplane_comes_back(scene, measured):

@@ -74,7 +74,7 @@ static int manifests_load(struct run *run, json_t *names, bool first)
 
 		for (uint8_t i = 0; i < sizeof(secret.key); i++)
 			((uint8_t *)&secret.key)[i] = i;
-		site_set_secret(run->site, &secret);
+		site_set_secrets(run->site, &secret, 1);
 	}
 	if (result == 0)
 		result = site_program(run->site, run->engine, &error);
@@ -234,6 +234,11 @@ static void session_told(struct run *run, const char *what, json_t *told)
 		result = rtc_program_restart(media, row, json_string_value(json_object_get(told, "new")), &error);
 	else if (!rtc_program_end(media, row, site_now(run->site)))
 		result = error_set(&error, ENOENT, "no such session");
+	if (result >= 0 && strcmp(what, "end") != 0) {
+		const char *of = strcmp(what, "restart") == 0 ? json_string_value(json_object_get(told, "new")) : ufrag;
+
+		result = rtc_program_password(media, row, of, json_string_value(json_object_get(told, "password")));
+	}
 	if (result < 0)
 		fail(run, "%s %s: %s", what, ufrag, error.text);
 }
