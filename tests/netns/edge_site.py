@@ -638,9 +638,9 @@ def sweep(prefix):
     """A site of this name, and those of test runs that were killed before they could tidy up."""
     stale = {prefix}
     for path in glob.glob("/run/netns/svt*-*") + glob.glob(f"{tempfile.gettempdir()}/svt*"):
-        match = re.match(r"svt(\d+)(?![\w])", os.path.basename(path))
+        match = re.match(r"svt(\d+)m?(?![\w])", os.path.basename(path))
         if match and not os.path.exists(f"/proc/{match.group(1)}"):
-            stale.add(f"svt{match.group(1)}")
+            stale.add(match.group())
     for each in stale:
         sweep_one(each)
 
