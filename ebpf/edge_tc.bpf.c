@@ -82,6 +82,18 @@ __attribute__((noinline)) int edge_tc_decide(struct __sk_buff *skb, struct flow 
 	return 0;
 }
 
+__attribute__((noinline)) int edge_tc_decide_call(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
+{
+	struct packet packet = edge_tc_view(skb);
+	struct edge_tables tables = edge_tables_get();
+	struct edge_ingress ingress;
+
+	if (!flow || !decision)
+		return 0;
+	ingress = edge_ingress(tables.config, skb->ifindex, edge_clock_now());
+	return edge_decide_call(&tables, &packet, &ingress, flow, decision);
+}
+
 __attribute__((noinline)) int edge_tc_decide_fragment(struct __sk_buff *skb, const struct flow *flow, struct decision *decision)
 {
 	struct packet packet = edge_tc_view(skb);
@@ -205,12 +217,15 @@ int edge_tc(struct __sk_buff *skb)
 	struct decision decision = {0};
 	uint32_t length = skb->len;
 	struct flow flow = {0};
+	struct packet packet;
 	int reason;
 
 	if (!counters)
 		return TC_ACT_SHOT;
 	reason = edge_tc_parse(skb, &flow);
-	if (reason < 0 || edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0)
+	packet = edge_tc_view(skb);
+	if (reason < 0 || ((!edge_is_call(config, &packet, &flow, (enum drop_reason)reason) || !edge_tc_decide_call(skb, &flow, &decision)) &&
+			   edge_tc_decide(skb, &flow, (uint32_t)reason, &decision) < 0))
 		return TC_ACT_SHOT;
 	if (unlikely(flow.flags & FLOW_FRAGMENT) && edge_tc_decide_fragment(skb, &flow, &decision) < 0)
 		return TC_ACT_SHOT;

@@ -21,6 +21,7 @@
 #include "lb/lb_mtu_fast.h"
 #include "lb/lb_tunnel_fast.h"
 #include "rtc/rtc_fast.h"
+#include "rtc/rtc_shortcut.h"
 #include "rtc/rtc_stun_fast.h"
 #include "vip/vip_fast.h"
 
@@ -71,6 +72,7 @@ PACKET_INLINE struct rtc_view edge_media_view(const struct edge_tables *tables, 
 		.rtc = tables->rtc,
 		.sessions = tables->sessions,
 		.index = tables->index,
+		.calls = load_once(tables->config->calls),
 	};
 }
 
@@ -271,6 +273,35 @@ PACKET_INLINE void edge_decide_parsed(const struct edge_tables *tables, const st
 		vip_arp_decide(packet, flow, tables->vips, link, decision);
 	else
 		edge_decide_ip(tables, packet, flow, ingress, link, decision);
+}
+
+/* Whether the packet may be a known call's: edge_decide_call() says it. `reason`: flow_parse()'s. */
+PACKET_INLINE bool edge_is_call(const struct edge_config *config, const struct packet *packet, const struct flow *flow,
+				enum drop_reason reason)
+{
+	const uint8_t *first;
+
+	if (load_once(config->calls) == 0 || flow->protocol != PROTOCOL_UDP || flow->flags || (reason | flow->l4_reason))
+		return false;
+	first = packet_header(packet, flow->l4_offset + (uint32_t)sizeof(struct udp_header), 1);
+	return first && *first >> 6 == 2; /* RFC 7983: RTP and RTCP */
+}
+
+/* True: decided (rtc_shortcut.h). Else edge_decide_parsed() is to be asked, with `decision` zero as it was. */
+PACKET_INLINE bool edge_decide_call(const struct edge_tables *tables, const struct packet *packet,
+				    const struct edge_ingress *ingress, const struct flow *flow, struct decision *decision)
+{
+	const struct ethernet_header *ethernet = packet_header(packet, 0, sizeof(*ethernet));
+	struct rtc_view view = edge_media_view(tables, ingress);
+	uint32_t word = rtc_shortcut_look(view.index, rtc_shortcut_hash(view.lb.lb->hash_seed, view.calls, flow));
+	const struct link_row *link;
+
+	if (word == 0 || !ethernet)
+		return false;
+	link = link_find(tables->links, ingress->ifindex, flow->vlan);
+	if (!link || mac_word(ethernet->destination) != link->mac)
+		return false;
+	return rtc_shortcut_decide(&view, packet, flow, word, ingress->ifindex, decision);
 }
 
 /* --- fragments ---------------------------------------------------------------------------------------------------------- */
@@ -553,7 +584,11 @@ PACKET_INLINE void edge_decide_rest(const struct edge_tables *tables, const stru
 PACKET_INLINE void edge_decide(const struct edge_tables *tables, const struct packet *packet,
 			       const struct edge_ingress *ingress, struct flow *flow, struct decision *decision)
 {
-	edge_decide_parsed(tables, packet, ingress, flow, flow_parse(packet, flow), decision);
+	enum drop_reason reason = flow_parse(packet, flow);
+
+	if (edge_is_call(tables->config, packet, flow, reason) && edge_decide_call(tables, packet, ingress, flow, decision))
+		return;
+	edge_decide_parsed(tables, packet, ingress, flow, reason, decision);
 	edge_decide_rest(tables, packet, ingress, flow, decision);
 	if (likely(!(decision->flags & DECISION_AGAIN)))
 		return;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/lib/quiesce.h"
+#include "base/lib/table_put.h"
 #include "edge/edge_internal.h"
 #include "lb/lb_program.h"
 #include "rtc/rtc_program.h"
@@ -22,6 +23,8 @@ struct edge_program {
 	struct rtc_program *rtc;
 	struct neighbour_book neighbours;
 	uint64_t routes_stamp;
+	uint32_t calls;     /* edge_config.calls as it was when there were any */
+	bool calls_adopted; /* by another process, which may have ended before it said what it had changed */
 };
 
 static void program_quiesce(void *context)
@@ -49,6 +52,8 @@ void edge_program_adopt(struct edge_program *program)
 	rtc_program_adopt(program->rtc);
 	neighbours_done(&program->neighbours);
 	program->routes_stamp = quiesce_retire(&program->quiesce);
+	program->calls = load_once(program->tables.config->calls);
+	program->calls_adopted = true;
 }
 
 struct edge_program *edge_program_new(const struct edge_tables *tables, uint32_t counter_sets,
@@ -158,6 +163,29 @@ static int wanted_write(struct edge_program *program, const struct edge_wanted *
 	return result;
 }
 
+/*
+ * What packets remember of calls (rtc_shortcut.h) is as old as the last change: with another number it is forgotten. What a late
+ * worker notes by the old one nobody looks for any more.
+ */
+static void calls_write(struct edge_program *program, const struct edge_wanted *wanted, bool changed)
+{
+	struct edge_config *config = program->tables.config;
+	bool media = false;
+
+	for (size_t i = 0; i < wanted->service_count; i++)
+		media |= wanted->services[i].media;
+	if (media && config->calls && !changed && !program->calls_adopted)
+		return;
+	program->calls_adopted = false;
+	store_once(config->calls, 0u);
+	if (!media)
+		return;
+	memset(program->tables.index->shortcuts, 0, sizeof(program->tables.index->shortcuts));
+	table_publish();
+	program->calls += program->calls == UINT32_MAX ? 2 : 1;
+	store_once(config->calls, program->calls);
+}
+
 int edge_program_apply(struct edge_program *program, const struct edge_wanted *wanted, struct edge_changes *ret_changes,
 		       struct error *error)
 {
@@ -165,8 +193,10 @@ int edge_program_apply(struct edge_program *program, const struct edge_wanted *w
 	struct route_plan routes;
 	int result = wanted_check(wanted, &routes, error);
 
-	if (result == 0)
-		result = wanted_write(program, wanted, &routes, &changes, error);
+	if (result < 0)
+		return result;
+	result = wanted_write(program, wanted, &routes, &changes, error);
+	calls_write(program, wanted, result < 0 || edge_changes_any(&changes));
 	if (result == 0)
 		*ret_changes = changes;
 	return result;

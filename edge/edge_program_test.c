@@ -52,6 +52,44 @@ static void policies_for_no_backend(void **state)
 	assert_int_equal(slots_count(fixture, &small.service, LB_SLOT_BACKEND, backend_row(fixture, &small, 1)), 16381);
 }
 
+/* What packets remember of calls is as old as the last change: its number is another one after each, and 0 without calls. */
+static void what_is_known_of_calls_is_forgotten_with_each_change(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct edge_config *config = &fixture->memory->config;
+	uint32_t *shortcut = &fixture->memory->index.shortcuts[5][1], before;
+	struct edge_tables tables = memory_tables(fixture->memory);
+	struct small small;
+
+	small_init(&small, 1, PROTOCOL_UDP);
+	apply(fixture, &small.wanted);
+	assert_int_equal(config->calls, 0);
+	small.service.media = true;
+	small.service.media_wanted = (struct lb_media_wanted){.dscp_up = 255, .dscp_down = 255};
+	apply(fixture, &small.wanted);
+	before = config->calls;
+	assert_int_not_equal(before, 0);
+	*shortcut = 1;
+	apply(fixture, &small.wanted);
+	assert_int_equal(config->calls, before);
+	assert_int_equal(*shortcut, 1);
+	small.backends[0].egress = egress_number(9);
+	apply(fixture, &small.wanted);
+	assert_int_not_equal(config->calls, 0);
+	assert_int_not_equal(config->calls, before);
+	assert_int_equal(*shortcut, 0);
+	/* Another process may have been stopped between a change and its number. */
+	before = config->calls;
+	edge_program_free(fixture->program);
+	fixture->program = edge_program_new(&tables, 2, &fixture->host);
+	assert_non_null(fixture->program);
+	apply(fixture, &small.wanted);
+	assert_int_equal(config->calls, before + 1);
+	small.service.media = false;
+	apply(fixture, &small.wanted);
+	assert_int_equal(config->calls, 0);
+}
+
 static void a_row_is_reused_only_when_nothing_names_it(void **state)
 {
 	struct edge_fixture *fixture = *state;
@@ -410,6 +448,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_fixture(a_new_service_is_found_whole),
 		with_fixture(policies_for_no_backend),
+		with_fixture(what_is_known_of_calls_is_forgotten_with_each_change),
 		with_fixture(a_row_is_reused_only_when_nothing_names_it),
 		with_fixture(a_service_that_comes_back_does_not_find_its_old_rows),
 		with_fixture(expired_words_go_and_live_ones_stay),

@@ -17,6 +17,7 @@ struct rtc_view {
 	struct rtc_tables *rtc;
 	struct rtc_sessions *sessions;
 	struct rtc_index *index;
+	uint32_t calls; /* edge_config.calls */
 };
 
 PACKET_INLINE void rtc_drop(struct decision *decision, enum drop_reason reason)
@@ -178,13 +179,24 @@ PACKET_FUNCTION uint32_t rtc_path_add(struct rtc_sessions *sessions, uint32_t ro
 	return chosen;
 }
 
+/* rtc_index_put() of an address that leads to a session. */
+PACKET_INLINE uint32_t rtc_way_put(struct rtc_sessions *sessions, struct rtc_index *index, uint64_t hash, uint32_t low)
+{
+	uint32_t put = rtc_index_put(index, hash, low);
+
+	if (unlikely(put > 1))
+		__sync_fetch_and_or(rtc_session_control(rtc_session_at(sessions, put >> 1)),
+				    (uint32_t)RTC_SESSION_ROBBED << RTC_CONTROL_FLAGS_SHIFT);
+	return put;
+}
+
 /* The same, with the word. */
 PACKET_INLINE uint32_t rtc_path_open(struct rtc_sessions *sessions, struct rtc_index *index, uint32_t row,
 				     const struct rtc_query *query)
 {
 	uint32_t number = rtc_path_add(sessions, row, query);
 
-	if (number >= RTC_PATHS || !rtc_index_put(index, query->path_hash, rtc_index_low(RTC_INDEX_PATH, number, row)))
+	if (number >= RTC_PATHS || !rtc_way_put(sessions, index, query->path_hash, rtc_index_low(RTC_INDEX_PATH, number, row)))
 		return RTC_PATHS;
 	return number;
 }
@@ -295,7 +307,6 @@ PACKET_FUNCTION uint32_t rtc_heal(struct rtc_sessions *sessions, struct rtc_inde
 /* --- sessions ----------------------------------------------------------------------------------------------------------- */
 
 #define RTC_UPSTREAM_TRIES 4u
-#define RTC_SESSION_BINDING 0x08 /* a worker chooses `upstream` */
 
 /*
  * Chooses the address by which the agent will know the client: the client's own. Where another session of the agent has that (a NAT
@@ -340,7 +351,7 @@ PACKET_INLINE uint32_t rtc_session_bind(struct rtc_sessions *sessions, struct rt
 	if (__sync_val_compare_and_swap(place, control, control | (uint32_t)RTC_SESSION_BINDING << RTC_CONTROL_FLAGS_SHIFT) != control)
 		return 0;
 	hash = rtc_session_choose(sessions, index, row, query, seed);
-	if (hash && rtc_index_put(index, hash, rtc_index_low(RTC_INDEX_UPSTREAM, RTC_PATHS, row))) {
+	if (hash && rtc_way_put(sessions, index, hash, rtc_index_low(RTC_INDEX_UPSTREAM, RTC_PATHS, row))) {
 		/* both bits in one step: the one goes, the other comes */
 		__sync_fetch_and_xor(place, (uint32_t)(RTC_SESSION_BOUND | RTC_SESSION_BINDING) << RTC_CONTROL_FLAGS_SHIFT);
 		return 1;
@@ -609,6 +620,26 @@ PACKET_INLINE bool rtc_consent_lost(const struct rtc_session *session, uint32_t 
 	return age > RTC_CONSENT_MS && !(age >> 31); /* a worker's clock may be a tick behind another's */
 }
 
+/* Whether packets of the service need not be limited, refused or marked. */
+PACKET_INLINE bool rtc_service_is_plain(const struct lb_service *service, const struct rtc_service *media)
+{
+	return (service->flags & (LB_SERVICE_MEDIA | LB_SERVICE_SOURCES | LB_SERVICE_LIMIT_PACKETS)) == LB_SERVICE_MEDIA &&
+	       media->packets.cost == 0 && (media->dscp_up | media->dscp_down) == RTC_DSCP_KEEP;
+}
+
+/* What comes by the same way is rtc_shortcut_decide()'s next time. `path` RTC_PATHS: from the agent. */
+PACKET_INLINE void rtc_shortcut_note(const struct rtc_view *view, const struct flow *flow, const struct rtc_head *head, uint32_t path,
+				     const struct decision *decision)
+{
+	uint32_t service = decision->service & (LB_SERVICE_ROWS - 1);
+
+	if ((head->kind == RTC_KIND_RTP || head->kind == RTC_KIND_RTCP) && view->calls && flow->flags == 0 &&
+	    decision->action == (path == RTC_PATHS ? ACTION_NAT_REVERSE : ACTION_NAT_FORWARD) &&
+	    rtc_service_is_plain(&view->lb.lb->services[service], &view->rtc->services[service]))
+		rtc_shortcut_put(view->index, rtc_shortcut_hash(view->lb.lb->hash_seed, view->calls, flow), path, decision->session,
+				 view->lb.now_ms);
+}
+
 PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow *flow, const struct rtc_head *head,
 				 uint32_t ifindex, struct decision *decision)
 {
@@ -657,6 +688,7 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 		if (unlikely(rtc_stream_count(&session->up, head, lb_length(flow), view->lb.now_ms)))
 			rtc_index_put(view->index, rtc_ssrc_hash(view->lb.lb->hash_seed, session->service, head->ssrc),
 				      rtc_index_low(RTC_INDEX_SSRC, 0, row));
+		rtc_shortcut_note(view, flow, head, rtc_index_path(low), decision);
 	} else {
 		uint32_t last_ms = session->up.last_ms;
 
@@ -707,8 +739,11 @@ PACKET_INLINE void rtc_down_decide(const struct rtc_view *view, const struct flo
 		return;
 	}
 	rtc_send_down(view, flow, row, rtc_down_path(view, row), ifindex, decision);
-	if (decision->verdict != VERDICT_DROP)
-		rtc_stream_count(&session->down, head, lb_length(flow), view->lb.now_ms);
+	if (decision->verdict == VERDICT_DROP)
+		return;
+	rtc_stream_count(&session->down, head, lb_length(flow), view->lb.now_ms);
+	if (likely(rtc_index_path(low) == RTC_PATHS))
+		rtc_shortcut_note(view, flow, head, RTC_PATHS, decision);
 }
 
 /* ACTION_MEDIA_UP, ACTION_MEDIA_DOWN with DECISION_MORE: all but what rtc_learn_decide() is asked. */

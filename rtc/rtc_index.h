@@ -2,6 +2,7 @@
 /* Finding sessions, at packet time and from user space: hashes, and the words of rtc_index. */
 #pragma once
 
+#include "base/packet/flow.h"
 #include "lb/lb_flow.h"
 #include "rtc/rtc_state.h"
 #include "rtc/stun_wire.h"
@@ -98,7 +99,7 @@ PACKET_INLINE uint32_t rtc_index_look(struct rtc_index *index, uint64_t hash, ui
 
 /*
  * Makes a word lead to a session: in the place of the one with its key, in an empty place, or in that of an SSRC. Of SSRCs each
- * session has its own. 1, or 0: there is no place.
+ * session has its own. 1, or 0: there is no place; 1 | row << 1: the word with its key led to that session.
  */
 PACKET_FUNCTION uint32_t rtc_index_put(struct rtc_index *index, uint64_t hash, uint32_t low)
 {
@@ -113,8 +114,10 @@ PACKET_FUNCTION uint32_t rtc_index_put(struct rtc_index *index, uint64_t hash, u
 
 		if ((found ^ word) >> RTC_INDEX_KIND_SHIFT || (kind == RTC_INDEX_SSRC && rtc_index_row((uint32_t)(found ^ word))))
 			continue;
-		if (found == word || __sync_val_compare_and_swap(&bucket[way], found, word) == found)
+		if (found == word)
 			return 1;
+		if (__sync_val_compare_and_swap(&bucket[way], found, word) == found)
+			return rtc_index_row((uint32_t)(found ^ word)) ? 1 | rtc_index_row((uint32_t)found) << 1 : 1;
 	}
 	for (uint32_t way = 0; way < RTC_INDEX_WAYS; way++) {
 		if (load_once(bucket[way]) == 0 && __sync_val_compare_and_swap(&bucket[way], 0, word) == 0)
@@ -158,4 +161,71 @@ PACKET_INLINE uint32_t *rtc_session_control(struct rtc_session *session)
 PACKET_INLINE bool rtc_path_is(const struct rtc_path *path, const struct address *address, struct be16 port)
 {
 	return path->port.raw == port.raw && address_equal(&path->address, address) && path->version;
+}
+
+/*
+ * --- shortcuts ---
+ *
+ * A memory of what was found (rtc_shortcut.h). Nobody takes a word out: a session says itself whether it is the one meant.
+ */
+
+#define RTC_SHORTCUT_TAG (~0u << RTC_SHORTCUT_TAG_SHIFT)
+
+/* `calls`: edge_config.calls. What comes of a prepared collision is a word that gives way: the usual way is open to its packets. */
+PACKET_INLINE uint32_t rtc_shortcut_hash(uint64_t seed, uint32_t calls, const struct flow *flow)
+{
+	uint64_t ports = (uint64_t)flow->source_port.raw | (uint64_t)flow->destination_port.raw << 16 | (uint64_t)calls << 32;
+	uint64_t word[3] = {address_ipv4(&flow->source), address_ipv4(&flow->destination), ports};
+
+	if (flow->network == FLOW_IPV6) {
+		word[0] = flow->source.word[1] ^ flow->source.word[0] * 0x9e3779b97f4a7c15ull;
+		word[1] = flow->destination.word[1] ^ flow->destination.word[0] * 0x9e3779b97f4a7c15ull;
+	}
+	return (uint32_t)(hash_three(seed, word) >> 32);
+}
+
+PACKET_INLINE uint32_t *rtc_shortcut_set(struct rtc_index *index, uint32_t hash)
+{
+	return index->shortcuts[hash & ((1u << RTC_SHORTCUT_SET_BITS) - 1)];
+}
+
+/* The word, 0: none. */
+PACKET_INLINE uint32_t rtc_shortcut_look(struct rtc_index *index, uint32_t hash)
+{
+	const uint32_t *set = rtc_shortcut_set(index, hash);
+
+#pragma GCC unroll 4
+	for (uint32_t way = 0; way < RTC_SHORTCUT_WAYS; way++) {
+		uint32_t word = load_once(set[way]);
+
+		if (((word ^ hash) & RTC_SHORTCUT_TAG) == 0 && word & RTC_INDEX_ROW_MASK)
+			return word;
+	}
+	return 0;
+}
+
+/* What leads there from now on. */
+PACKET_FUNCTION uint32_t rtc_shortcut_put(struct rtc_index *index, uint32_t hash, uint32_t path, uint32_t row, uint32_t now_ms)
+{
+	uint32_t word = (hash & RTC_SHORTCUT_TAG) | path << RTC_SHORTCUT_PATH_SHIFT | row, *set, way;
+	bool known = false;
+
+	if (!index)
+		return 0;
+	set = rtc_shortcut_set(index, hash);
+	way = (now_ms ^ row) & (RTC_SHORTCUT_WAYS - 1);
+
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < RTC_SHORTCUT_WAYS; i++) {
+		uint32_t found = load_once(set[i]);
+
+		if (found && ((found ^ hash) & RTC_SHORTCUT_TAG) == 0) {
+			way = i;
+			known = true;
+		} else if (found == 0 && !known) {
+			way = i;
+		}
+	}
+	store_once(set[way], word);
+	return 1;
 }

@@ -77,7 +77,9 @@ enum rtc_session_state {
 #define RTC_SESSION_REGISTERED 0x01 /* somebody told user space its fragment */
 #define RTC_SESSION_BOUND 0x02      /* `upstream` is chosen, and stays */
 #define RTC_SESSION_MOVED 0x04      /* the way down leads by a path that is not proven yet */
-#define RTC_SESSION_SECRET 0x10     /* a password is known for one of its fragments: rtc_tables.secrets */
+#define RTC_SESSION_BINDING 0x08    /* a worker chooses `upstream` */
+#define RTC_SESSION_ROBBED 0x10     /* an address of its own leads to another session now, so it takes no shortcuts */
+#define RTC_SESSION_SECRET 0x20     /* a password is known for one of its fragments: rtc_tables.secrets */
 
 /*
  * One direction, as measured: client to agent, or agent to client. Loss and jitter are of one stream of RTP at a time (RFC 3550
@@ -187,9 +189,25 @@ enum rtc_index_kind {
 	RTC_INDEX_SSRC,     /* service, SSRC of what the client sends */
 };
 
+/*
+ * Beside them, small enough for a processor's cache, what leads most packets of calls to their rows at once (rtc_shortcut.h): four
+ * words to a set, which give way to each other.
+ *
+ *     31      19 18   17 16      0
+ *     [ tag 13 ][ path 2 ][ row 17 ]
+ *
+ * The set and the tag come from the packet's addresses and ports as they are on the wire, and from edge_config.calls: with
+ * another number of that, all are forgotten. `path` RTC_PATHS: from the agent.
+ */
+#define RTC_SHORTCUT_SET_BITS 17u
+#define RTC_SHORTCUT_WAYS 4u
+#define RTC_SHORTCUT_PATH_SHIFT 17
+#define RTC_SHORTCUT_TAG_SHIFT 19
+
 /* writers: workers, ctrl; readers: workers */
 struct rtc_index {
 	uint64_t words[1u << RTC_INDEX_BUCKET_BITS][RTC_INDEX_WAYS] __attribute__((aligned(64)));
+	uint32_t shortcuts[1u << RTC_SHORTCUT_SET_BITS][RTC_SHORTCUT_WAYS] __attribute__((aligned(64)));
 };
 
 /*

@@ -307,10 +307,10 @@ PACKET_INLINE uint32_t rtc_check_down_learn(const struct rtc_view *view, struct 
 	if (load_once(session->state) == RTC_SESSION_WAITING)
 		rtc_session_wake(session, view->lb.now_ms);
 	low = rtc_index_low(RTC_INDEX_UPSTREAM, number, row);
-	return rtc_index_put(view->index,
-			     rtc_upstream_hash(view->lb.lb->hash_seed, &flow->destination, flow->destination_port, &flow->source,
-					       flow->source_port, flow->network == FLOW_IPV6),
-			     low) ?
+	return rtc_way_put(view->sessions, view->index,
+			   rtc_upstream_hash(view->lb.lb->hash_seed, &flow->destination, flow->destination_port, &flow->source,
+					     flow->source_port, flow->network == FLOW_IPV6),
+			   low) ?
 		       low :
 		       0;
 }
