@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries: their blocks, their places in buckets, and who gives way to whom. */
+/* Entries: what they are written into, their places in buckets, and who gives way to whom. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +8,11 @@
 
 #include "dns/cache_internal.h"
 
-#define WORD_BLOCK(word) ((uint32_t)(word) & ((1u << DNS_BLOCK_BITS) - 1))
 #define RESERVE_SHIFT 5 /* a thirty-second of the blocks is kept free, for given back ones are not free at once */
 
 static uint32_t bucket_of(const struct dns_cache *cache, uint64_t hash)
 {
 	return dns_name_bucket(hash) & cache->memory.tables->bucket_mask;
-}
-
-static struct dns_block *block_at(const struct dns_cache *cache, uint32_t place)
-{
-	return place && place < cache->memory.tables->block_count ? &cache->memory.blocks[place] : NULL;
 }
 
 static uint32_t entry_age_ms(const struct dns_entry *entry, uint32_t now_ms)
@@ -31,31 +25,7 @@ static bool entry_is_over(const struct dns_entry *entry, uint32_t now_ms)
 	return entry->life_ms != DNS_FOREVER && entry_age_ms(entry, now_ms) >= entry->life_ms;
 }
 
-/* --- blocks ------------------------------------------------------------------------------------------------------------- */
-
-/* From now on whoever still reads it knows that it is no answer any more. */
-static void block_void(struct dns_block *block)
-{
-	__atomic_store_n(&block->version, block->version | 1, __ATOMIC_SEQ_CST);
-}
-
-static void block_give_back(struct dns_cache *cache, uint32_t place, uint32_t now_ms)
-{
-	uint32_t count = cache->memory.tables->block_count, last = (cache->idle_first + cache->idle_count) % count;
-
-	cache->idle[last].block = place;
-	cache->idle[last].since_ms = now_ms;
-	cache->idle_count++;
-}
-
-static void idle_settle(struct dns_cache *cache, uint32_t now_ms)
-{
-	while (cache->idle_count && now_ms - cache->idle[cache->idle_first].since_ms >= DNS_IDLE_MS) {
-		cache->free_blocks[cache->free_count++] = cache->idle[cache->idle_first].block;
-		cache->idle_first = (cache->idle_first + 1) % cache->memory.tables->block_count;
-		cache->idle_count--;
-	}
-}
+/* --- entries' blocks ---------------------------------------------------------------------------------------------------- */
 
 /* Every block of an entry, the first one too; at most `size`. */
 static uint32_t entry_blocks(const struct dns_cache *cache, uint32_t place, uint32_t *ret_places, uint32_t size)
@@ -132,23 +102,23 @@ static void room_make(struct dns_cache *cache, uint32_t wanted, uint32_t now_ms)
 	}
 }
 
-static bool blocks_take(struct dns_cache *cache, uint32_t count, uint32_t *ret_places, uint32_t now_ms)
+/* Whether so many are free now. */
+static bool blocks_have(struct dns_cache *cache, uint32_t count, uint32_t now_ms)
 {
 	uint32_t reserve = (cache->memory.tables->block_count >> RESERVE_SHIFT) + ENTRY_BLOCKS;
 
-	idle_settle(cache, now_ms);
+	blocks_settle(cache, now_ms);
 	if (cache->free_count + cache->idle_count < reserve)
 		room_make(cache, reserve - cache->free_count - cache->idle_count, now_ms);
-	if (cache->free_count < count)
-		return false;
-	for (uint32_t i = 0; i < count; i++)
-		ret_places[i] = cache->free_blocks[--cache->free_count];
-	return true;
+	return cache->free_count >= count;
 }
 
 /* --- the whole ---------------------------------------------------------------------------------------------------------- */
 
-/* What no bucket leads to is free. Words that lead nowhere are taken away. */
+/*
+ * What no bucket leads to is free, and no answer any more: a hint may lead to one whose builder ended before it took it back. Words
+ * that lead nowhere are taken away.
+ */
 static void cache_adopt(struct dns_cache *cache)
 {
 	uint32_t blocks = cache->memory.tables->block_count, buckets = cache->memory.tables->bucket_mask + 1;
@@ -175,10 +145,12 @@ static void cache_adopt(struct dns_cache *cache)
 			cache->entries++;
 		}
 	}
-	/* from the end, so that blocks are taken from the beginning */
-	for (uint32_t place = blocks - 1; place > 0; place--) {
-		if (!used[place])
-			cache->free_blocks[cache->free_count++] = place;
+	for (uint32_t place = dns_blocks_first(buckets - 1); place < blocks; place++) {
+		if (used[place])
+			continue;
+		if (cache->memory.blocks[place].version)
+			block_void(&cache->memory.blocks[place]);
+		block_free(cache, place);
 	}
 }
 
@@ -190,7 +162,7 @@ struct dns_cache *dns_cache_new(const struct dns_memory *memory)
 	if (!cache)
 		return NULL;
 	cache->memory = *memory;
-	cache->free_blocks = calloc(blocks, sizeof(*cache->free_blocks));
+	cache->free_blocks = calloc(blocks / 64 + 1, sizeof(*cache->free_blocks));
 	cache->idle = calloc(blocks, sizeof(*cache->idle));
 	cache->hits_seen = calloc(blocks, sizeof(*cache->hits_seen));
 	if (!cache->free_blocks || !cache->idle || !cache->hits_seen) {
@@ -246,9 +218,11 @@ static uint64_t entry_word(const struct dns_cache *cache, const struct dns_entry
 {
 	uint64_t word;
 
+	if (place < DNS_WORDS_NEAR)
+		return entry->name[place];
 	if (place >= DNS_WORDS_HEAD)
 		return more_word(cache, entry, place);
-	memcpy(&word, (const uint8_t *)(entry + 1) - 8 * (place + 1), sizeof(word));
+	memcpy(&word, (const uint8_t *)(entry + 1) - 8 * (place - DNS_WORDS_NEAR + 1), sizeof(word));
 	return word;
 }
 
@@ -328,32 +302,21 @@ static bool entry_is_no_name(const struct dns_entry *entry, const void *context)
 static uint32_t blocks_wanted(const struct parsed_answer *parsed, uint32_t *ret_next)
 {
 	uint32_t room = dns_head_room(parsed->name.length), tail = parsed->head.tail_length;
-	bool more = parsed->head.ttls > DNS_TTLS_HEAD || parsed->name.length > DNS_BYTES_HEAD;
+	bool more = parsed->head.ttls > DNS_TTLS_HEAD || parsed->name.length > 8 * DNS_WORDS_HEAD;
 
 	*ret_next = tail > room ? (tail - room + DNS_BYTES_NEXT - 1) / DNS_BYTES_NEXT : 0;
 	return 1 + more + *ret_next;
 }
 
-static void block_begin(struct dns_block *block)
-{
-	uint32_t version = (block->version | 1) + 2;
-
-	__atomic_store_n(&block->version, version, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* nothing of what follows is seen before it */
-	memset((uint8_t *)block + sizeof(block->version), 0, sizeof(*block) - sizeof(block->version));
-}
-
-static void block_end(struct dns_block *block)
-{
-	__atomic_store_n(&block->version, block->version + 1, __ATOMIC_SEQ_CST);
-}
-
 static void name_put(struct dns_block *head, struct dns_block *more, const struct name_words *name)
 {
 	for (uint32_t i = 0; i < name_words_count(name->length); i++) {
-		uint8_t *end = i < DNS_WORDS_HEAD ? (uint8_t *)(head + 1) : (uint8_t *)(more + 1);
-
-		memcpy(end - 8 * ((i < DNS_WORDS_HEAD ? i : i - DNS_WORDS_HEAD) + 1), &name->words[i], 8);
+		if (i < DNS_WORDS_NEAR)
+			head->entry.name[i] = name->words[i];
+		else if (i < DNS_WORDS_HEAD)
+			memcpy((uint8_t *)(head + 1) - 8 * (i - DNS_WORDS_NEAR + 1), &name->words[i], 8);
+		else
+			memcpy((uint8_t *)(more + 1) - 8 * (i - DNS_WORDS_HEAD + 1), &name->words[i], 8);
 	}
 }
 
@@ -388,8 +351,8 @@ static void times_put(struct dns_entry *entry, const struct parsed_answer *parse
 }
 
 /* Writes the entry into blocks that nobody reads. */
-static void entry_write(const struct dns_cache *cache, const struct parsed_answer *parsed, const uint32_t *places, uint32_t count,
-			uint32_t next_count, uint32_t now_ms)
+static void entry_write(const struct dns_cache *cache, const struct parsed_answer *parsed, uint64_t signature,
+			const uint32_t *places, uint32_t count, uint32_t next_count, uint32_t now_ms)
 {
 	struct dns_block *head = &cache->memory.blocks[places[0]];
 	struct dns_block *more = count > 1 + next_count ? &cache->memory.blocks[places[1]] : NULL;
@@ -401,6 +364,7 @@ static void entry_write(const struct dns_cache *cache, const struct parsed_answe
 	       sizeof(*head) - sizeof(head->version));
 	head->entry.next = next_count ? next[0] : 0;
 	head->entry.more = more ? places[1] : 0;
+	head->entry.key = dns_key_word(signature);
 	times_put(&head->entry, parsed, now_ms);
 	if (more)
 		block_begin(more);
@@ -448,26 +412,33 @@ enum dns_refusal dns_cache_put(struct dns_cache *cache, const uint8_t *answer, s
 	enum dns_refusal refusal = answer_parse(answer, length, how, &parsed);
 	uint32_t places[ENTRY_BLOCKS], next_count, count;
 	struct dns_bucket *bucket;
-	uint64_t hash, *place, word, old;
+	uint64_t hash, signature, *place, word, old;
+	uint32_t hint;
 
 	if (refusal)
 		return refusal;
 	count = blocks_wanted(&parsed, &next_count);
-	if (next_count > DNS_BLOCKS_NEXT || !blocks_take(cache, count, places, now_ms))
+	if (next_count > DNS_BLOCKS_NEXT || !blocks_have(cache, count, now_ms))
 		return DNS_REFUSED_LENGTH;
-	entry_write(cache, &parsed, places, count, next_count, now_ms);
 	bucket = name_bucket(cache, &parsed.name, &hash);
+	signature = dns_signature(hash, parsed.key.type, key_flags(&parsed.key));
+	hint = hint_choose(cache, bucket_of(cache, hash), signature, &places[0]);
+	for (uint32_t i = hint ? 1 : 0; i < count; i++)
+		places[i] = block_take(cache);
+	entry_write(cache, &parsed, signature, places, count, next_count, now_ms);
 	/* The name is there: what says that it is not must not be said any more. */
 	if (parsed.rcode == DNS_RCODE_NOERROR)
 		cache_remove_where(cache, &parsed.name, entry_is_no_name, NULL, now_ms);
 	place = place_find(cache, bucket, hash, &parsed, now_ms);
-	word = dns_signature(hash, parsed.key.type, key_flags(&parsed.key)) << DNS_BLOCK_BITS | places[0];
+	word = signature << DNS_BLOCK_BITS | places[0];
 	old = *place;
 	cache->hits_seen[places[0]] = UINT32_MAX; /* new ones are not the first to go */
 	__atomic_store_n(place, word, __ATOMIC_SEQ_CST);
 	cache->entries++;
 	if (old)
 		entry_drop(cache, &old, now_ms);
+	if (hint)
+		hint_put(cache, bucket_of(cache, hash), hint, now_ms);
 	return DNS_TAKEN;
 }
 
@@ -556,7 +527,7 @@ uint32_t dns_cache_sweep(struct dns_cache *cache, uint32_t now_ms)
 			removed++;
 		}
 	}
-	idle_settle(cache, now_ms);
+	blocks_settle(cache, now_ms);
 	return removed;
 }
 
@@ -694,7 +665,7 @@ uint32_t dns_cache_due(struct dns_cache *cache, uint32_t now_ms, dns_visitor *vi
 
 void dns_cache_measure(const struct dns_cache *cache, struct dns_cache_size *ret_size)
 {
-	uint32_t blocks = cache->memory.tables->block_count - 1;
+	uint32_t blocks = cache->memory.tables->block_count - dns_blocks_first(cache->memory.tables->bucket_mask);
 
 	*ret_size = (struct dns_cache_size){
 		.entries = cache->entries,

@@ -42,7 +42,8 @@ enum dns_refusal answer_parse(const uint8_t *answer, size_t length, const struct
 
 struct dns_cache {
 	struct dns_memory memory;
-	uint32_t *free_blocks; /* a stack */
+	uint64_t *free_blocks; /* a bit for each */
+	uint32_t free_first;   /* none before this word of them */
 	uint32_t free_count;
 	struct { uint32_t block, since_ms; } *idle; /* a ring: given back, not to be used yet */
 	uint32_t idle_first, idle_count;
@@ -53,6 +54,31 @@ struct dns_cache {
 	uint64_t evicted;
 	uint64_t due_seen;
 };
+
+/* --- blocks ------------------------------------------------------------------------------------------------------------- */
+
+#define WORD_BLOCK(word) ((uint32_t)(word) & ((1u << DNS_BLOCK_BITS) - 1))
+
+/* NULL: there is none with this number that may be an answer's. */
+struct dns_block *block_at(const struct dns_cache *cache, uint32_t place);
+/* From now on whoever still reads it knows that it is no answer any more. */
+void block_void(struct dns_block *block);
+/* Around writing what nobody reads yet; it is all zero in between, but for the version. */
+void block_begin(struct dns_block *block);
+void block_end(struct dns_block *block);
+void block_give_back(struct dns_cache *cache, uint32_t place, uint32_t now_ms);
+void block_free(struct dns_cache *cache, uint32_t place);
+/* Given back ones are free after a while. */
+void blocks_settle(struct dns_cache *cache, uint32_t now_ms);
+/* The first free one; there is one. */
+uint32_t block_take(struct dns_cache *cache);
+
+/*
+ * Takes a free block for an entry's beginning where a hint can lead to it, and to those who share it as far as can be; 0: there is none.
+ * hint_put(), when the entry is in its bucket, moves those who must, and sets the hint.
+ */
+uint32_t hint_choose(struct dns_cache *cache, uint32_t bucket, uint64_t signature, uint32_t *ret_place);
+void hint_put(struct dns_cache *cache, uint32_t bucket, uint32_t hint, uint32_t now_ms);
 
 /* Takes away the entries of a name that `wanted` says yes to; how many. */
 typedef bool entry_test(const struct dns_entry *entry, const void *context);

@@ -182,6 +182,20 @@ PACKET_INLINE uint32_t dns_bucket_search(const struct dns_bucket *bucket, uint64
 	return found;
 }
 
+/* Words of the name that differ, of those that lie in the entry's second line. */
+PACKET_INLINE uint64_t dns_name_differs_near(const struct dns_scratch *scratch, const struct dns_entry *entry)
+{
+	uint64_t differ = 0;
+
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < DNS_WORDS_NEAR; i++) {
+		if (8 * i >= load_once(scratch->name_length))
+			break;
+		differ |= entry->name[i] ^ scratch->words[i];
+	}
+	return differ;
+}
+
 /* Words of the name that differ: `first` to `last` of it, which lie backwards from `end`. */
 PACKET_INLINE uint64_t dns_name_differs(const struct dns_scratch *scratch, const uint64_t *end, const uint32_t first,
 					const uint32_t last)
@@ -198,26 +212,41 @@ PACKET_INLINE uint64_t dns_name_differs(const struct dns_scratch *scratch, const
 }
 
 /*
- * The entry for the query; NULL: there is none. `ret_version` is read before anything of the entry, and the bucket once more after
- * that: so it is this entry's, and not of what the block became when the entry had gone.
+ * The block that the bucket's hint leads to, if it is the first of an entry with this signature; NULL: look into the bucket. Only
+ * whole entries have the key, and the version is read before it.
  */
-PACKET_INLINE struct dns_entry *dns_entry_find(const struct dns_access *access, const struct dns_tables *tables,
-					       struct dns_scratch *scratch, uint64_t hash, uint32_t *ret_version)
+PACKET_INLINE struct dns_block *dns_hint_follow(const struct dns_access *access, const struct dns_tables *tables,
+						struct dns_scratch *scratch, uint32_t bucket, uint64_t signature,
+						uint32_t *ret_version)
 {
-	uint32_t key = (scratch->opt_flags & DNS_OPT_DO ? DNS_ENTRY_DNSSEC : 0) |
-		       (scratch->query_flags & DNS_FLAG_CHECKING_DISABLED ? DNS_ENTRY_UNCHECKED : 0);
-	const struct dns_bucket *bucket = dns_bucket_at(access, dns_name_bucket(hash) & tables->bucket_mask);
+	struct dns_block *block = dns_block_at(access, bucket >> DNS_HINT_ROW_BITS);
+	uint32_t hint = block ? load_once(block->hints[bucket & 255]) : 0;
+
+	if (!hint)
+		return NULL;
+	scratch->block = dns_hint_place(tables, signature, hint);
+	block = dns_block_at(access, scratch->block);
+	if (!block)
+		return NULL;
+	*ret_version = load_once(block->version);
+	return likely(load_once(block->entry.key) == dns_key_word(signature) && !(*ret_version & 1)) ? block : NULL;
+}
+
+/* The block that the bucket leads to. The bucket is read once more after the version: so it is this entry's, and not of what the
+ * block became when the entry had gone. */
+PACKET_INLINE struct dns_block *dns_bucket_follow(const struct dns_access *access, struct dns_scratch *scratch, uint32_t index,
+						  uint64_t signature, uint64_t signature_all, uint32_t *ret_version)
+{
+	const struct dns_bucket *bucket = dns_bucket_at(access, index);
 	struct dns_block *block;
-	struct dns_entry *entry;
 	uint32_t place;
 	uint64_t word;
 
-	scratch->result = DNS_RESULT_MISS;
 	if (!bucket)
 		return NULL;
-	place = dns_bucket_search(bucket, dns_signature(hash, scratch->type, key));
+	place = dns_bucket_search(bucket, signature);
 	if (!place)
-		place = dns_bucket_search(bucket, dns_signature(hash, 0, key));
+		place = dns_bucket_search(bucket, signature_all);
 	if (!place)
 		return NULL;
 	place = (place - 1) & (DNS_WAYS - 1);
@@ -226,15 +255,35 @@ PACKET_INLINE struct dns_entry *dns_entry_find(const struct dns_access *access, 
 	block = dns_block_at(access, scratch->block);
 	if (!block)
 		return NULL;
-	entry = &block->entry;
-	*ret_version = load_once(entry->version);
-	if (*ret_version & 1 || load_once(bucket->words[place]) != word)
+	*ret_version = load_once(block->version);
+	return *ret_version & 1 || load_once(bucket->words[place]) != word ? NULL : block;
+}
+
+/* The entry for the query; NULL: there is none. `ret_version` is read before anything of the entry. */
+PACKET_INLINE struct dns_entry *dns_entry_find(const struct dns_access *access, const struct dns_tables *tables,
+					       struct dns_scratch *scratch, uint64_t hash, uint32_t *ret_version)
+{
+	uint32_t key = (scratch->opt_flags & DNS_OPT_DO ? DNS_ENTRY_DNSSEC : 0) |
+		       (scratch->query_flags & DNS_FLAG_CHECKING_DISABLED ? DNS_ENTRY_UNCHECKED : 0);
+	uint32_t bucket = dns_name_bucket(hash) & tables->bucket_mask;
+	uint64_t signature = dns_signature(hash, scratch->type, key);
+	struct dns_block *block = dns_hint_follow(access, tables, scratch, bucket, signature, ret_version);
+	struct dns_entry *entry;
+
+	scratch->result = DNS_RESULT_MISS;
+	if (unlikely(!block))
+		block = dns_bucket_follow(access, scratch, bucket, signature, dns_signature(hash, 0, key), ret_version);
+	if (!block)
 		return NULL;
+	entry = &block->entry;
 	if (entry->name_length != scratch->name_length || (entry->type && entry->type != scratch->type) ||
 	    (entry->flags & (DNS_ENTRY_DNSSEC | DNS_ENTRY_UNCHECKED)) != key ||
-	    dns_name_differs(scratch, (const uint64_t *)(block + 1), 0, DNS_WORDS_HEAD))
+	    dns_name_differs_near(scratch, entry))
 		return NULL;
-	if (unlikely(scratch->name_length > DNS_BYTES_HEAD)) {
+	if (unlikely(scratch->name_length > 8 * DNS_WORDS_NEAR) &&
+	    dns_name_differs(scratch, (const uint64_t *)(block + 1), DNS_WORDS_NEAR, DNS_WORDS_HEAD))
+		return NULL;
+	if (unlikely(scratch->name_length > 8 * DNS_WORDS_HEAD)) {
 		const struct dns_block *more = dns_block_at(access, entry->more);
 
 		if (!more || dns_name_differs(scratch, (const uint64_t *)(more + 1), DNS_WORDS_HEAD, DNS_WORDS))

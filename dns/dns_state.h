@@ -3,12 +3,17 @@
  * The DNS cache as packets see it: plain memory, written by one process of user space (dns/cache.h), read by every engine.
  *
  *     dns_buckets: by the name's hash, eight words each ──► dns_blocks: the answer, 256 bytes and more of them if it is long
+ *     hints:       a byte for each bucket: where in dns_blocks its answers most likely are; they are the first blocks
  *     dns_tables:  seed, sizes, zones all of whose names are known, those names, what is to be refreshed
  *
- * All entries of one name lie in one bucket. A word is switched by one store; a block that an answer gave back changes
- * its `version` before anything else and lies idle for DNS_IDLE_MS, so that a reader that still copies it notices. What
- * readers write themselves, `due` and `hits`, has a place of its own in every kind of block: a late one cannot hit bytes
- * of another answer.
+ * All entries of one name lie in one bucket, which alone says what the cache holds. Hints are small enough for the
+ * processor's caches, so that an answer costs one access to memory and not two: a block that a hint leads to says by its `key` and
+ * its name what it is, and if it is another one, the bucket is looked at.
+ *
+ * A word is switched by one store; a block that an answer gave back changes its `version` before anything else and lies idle
+ * for DNS_IDLE_MS, so that a reader that still copies it notices. What readers write themselves, `due` and `hits`, has a place
+ * of its own in every kind of block: a late one cannot hit bytes of another answer. So has `key`, which is 0 in all blocks that
+ * are no answer's first: bytes of an answer cannot pass for an entry.
  */
 #pragma once
 
@@ -21,7 +26,7 @@
  * A bucket's word: 0 is empty.
  *
  *     63             24 23          0
- *     [ signature 40  ][ block 24   ]   block 0 is nobody's
+ *     [ signature 40  ][ block 24   ]   block 0 is no answer's
  *
  * Buckets are chosen by the name, signatures by name, type and what else makes an answer another one. writer: dns/cache.c
  */
@@ -44,17 +49,19 @@ _Static_assert(sizeof(struct dns_bucket) == 64, "one cache line");
 
 #define DNS_TTLS_HEAD 8u   /* TTLs whose places are in the first block */
 #define DNS_TTLS_MORE 24u  /* further ones, in the block `more` */
-#define DNS_WORDS_HEAD 22u /* of a name's last words, in the first block */
+#define DNS_WORDS_NEAR 6u  /* of a name's last words, behind the first block's fields */
+#define DNS_WORDS_HEAD 22u /* of them, in the first block */
 #define DNS_WORDS 32u      /* of the longest name */
-#define DNS_BYTES_HEAD 176u
-#define DNS_BYTES_NEXT 240u
+#define DNS_BYTES_HEAD 128u
+#define DNS_BYTES_NEXT 236u
 #define DNS_ROTATE_MAX 16u   /* records of a set that rotates; constant bound: verifier */
 #define DNS_BLOCKS_NEXT 6u /* further blocks that an answer may have; constant bound: verifier */
 
 /*
- * An answer: what is sent behind the question, with the name that it is for. The name lies at the block's end, so that its
- * words are counted from the root backwards at places that do not depend on its length. Lower case; the word that holds its
- * beginning has zeros in front. What the name leaves of `bytes` is the beginning of the tail.
+ * An answer: what is sent behind the question, with the name that it is for. The name's words are counted from the root backwards,
+ * so that their places do not depend on its length: six in `name`, in the block's first two lines, further ones from the
+ * block's end on. Lower case; the word that holds its beginning has zeros in front. What the name leaves of `bytes` is the
+ * beginning of the tail.
  *
  * writer: dns/cache.c, but for `due`, `hits` (packets)
  */
@@ -63,6 +70,7 @@ struct dns_entry {
 	uint32_t due;     /* asked for at the age due_ms or later, once */
 	uint32_t hits;    /* exact to 64, then a sixteenth of them counts sixteen */
 	uint32_t next;    /* struct dns_next, 0: none */
+	uint32_t key;     /* dns_key_word() */
 	uint32_t made_ms; /* packets' clock */
 	uint32_t life_ms; /* older ones are no answer any more; DNS_FOREVER */
 	uint32_t due_ms;  /* asked for at this age or later, it is to be refreshed; DNS_FOREVER */
@@ -80,18 +88,23 @@ struct dns_entry {
 	uint16_t rotate_at;      /* in the tail: the first address of a set of A or AAAA records, as `type` says */
 	uint16_t rotate_length;  /* from one to the next; even */
 	uint8_t rotate_count;    /* 0: nothing to rotate */
-	uint8_t zero[7];
+	uint8_t zero[3];
 	uint16_t ttl_at[DNS_TTLS_HEAD]; /* in the tail */
+	uint64_t name[DNS_WORDS_NEAR];
 	uint8_t bytes[DNS_BYTES_HEAD];
 };
-_Static_assert(sizeof(struct dns_entry) == 256 && offsetof(struct dns_entry, bytes) == 80, "a block");
+_Static_assert(sizeof(struct dns_entry) == 256 && offsetof(struct dns_entry, ttl_at) == 64 &&
+		       offsetof(struct dns_entry, bytes) == 128,
+	       "a block, whose first line are the fields, its second places and name");
 
 /* Bytes of the tail that lie in the entry's first block: what the name leaves. */
 PACKET_INLINE uint32_t dns_head_room(uint32_t name_length)
 {
 	uint32_t name = (name_length + 7u) & ~7u;
 
-	return name < DNS_BYTES_HEAD ? DNS_BYTES_HEAD - name : 0;
+	if (name <= 8 * DNS_WORDS_NEAR)
+		return DNS_BYTES_HEAD;
+	return name < 8 * DNS_WORDS_HEAD ? 8 * DNS_WORDS_HEAD - name : 0;
 }
 
 /* The tail's next part. */
@@ -100,6 +113,7 @@ struct dns_next {
 	uint32_t unused_due;
 	uint32_t unused_hits;
 	uint32_t next;
+	uint32_t key; /* 0 */
 	uint8_t bytes[DNS_BYTES_NEXT];
 };
 _Static_assert(sizeof(struct dns_next) == 256, "a block");
@@ -110,8 +124,9 @@ struct dns_more {
 	uint32_t unused_due;
 	uint32_t unused_hits;
 	uint32_t zero;
+	uint32_t key; /* 0 */
 	uint16_t ttl_at[DNS_TTLS_MORE];
-	uint8_t unused[112];
+	uint8_t unused[108];
 	uint64_t words[DNS_WORDS - DNS_WORDS_HEAD];
 };
 _Static_assert(sizeof(struct dns_more) == 256 && offsetof(struct dns_more, words) == 176, "a block");
@@ -122,14 +137,29 @@ struct dns_block {
 		struct dns_entry entry;
 		struct dns_next next;
 		struct dns_more more;
+		uint8_t hints[256];
 	};
 };
 _Static_assert(sizeof(struct dns_block) == 256, "four cache lines");
 _Static_assert(offsetof(struct dns_entry, due) == offsetof(struct dns_next, unused_due) &&
 		       offsetof(struct dns_entry, hits) == offsetof(struct dns_next, unused_hits) &&
 		       offsetof(struct dns_entry, due) == offsetof(struct dns_more, unused_due) &&
-		       offsetof(struct dns_entry, hits) == offsetof(struct dns_more, unused_hits),
-	       "packets' own places");
+		       offsetof(struct dns_entry, hits) == offsetof(struct dns_more, unused_hits) &&
+		       offsetof(struct dns_entry, key) == offsetof(struct dns_next, key) &&
+		       offsetof(struct dns_entry, key) == offsetof(struct dns_more, key),
+	       "packets' own places, and what says that a block is an entry");
+
+/*
+ * Hints: a byte for each bucket. 0: there is none. Else the bucket's entries are at dns_hint_place(), all those for which the
+ * builder found a hint that suits them. The first blocks hold them. writer: dns/cache_blocks.c
+ */
+#define DNS_HINT_ROW_BITS 8u /* of how many buckets' hints a block holds */
+
+/* The first block that may be an answer's. */
+PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)
+{
+	return (bucket_mask >> DNS_HINT_ROW_BITS) + 1;
+}
 
 /*
  * A zone that this node knows whole: a name below it that is not in dns_names does not exist, and `tail` (the SOA record
@@ -174,7 +204,7 @@ struct dns_names {
 struct dns_tables {
 	uint64_t seed;         /* of names' hashes; not 0 once the cache is in use. writer: dns/cache.c */
 	uint32_t bucket_mask;  /* buckets - 1, a power of two less one. writer: who made the tables */
-	uint32_t block_count;  /* the first is nobody's */
+	uint32_t block_count;  /* the first ones are hints */
 	uint32_t clock_offset_ms; /* packets' clock less CLOCK_MONOTONIC in milliseconds. writer: selvaged */
 	uint32_t unused[11];
 	uint64_t due_count; /* ever. writer: packets */
@@ -237,6 +267,20 @@ PACKET_INLINE uint64_t dns_signature(uint64_t name_hash, uint32_t type, uint32_t
 	       DNS_BLOCK_BITS;
 }
 
+/* What an entry's first block has of its signature; not 0. */
+PACKET_INLINE uint32_t dns_key_word(uint64_t signature)
+{
+	return (uint32_t)signature | 1;
+}
+
+/* The block that a hint, which is not 0, leads to: for each signature another one. */
+PACKET_INLINE uint32_t dns_hint_place(const struct dns_tables *tables, uint64_t signature, uint32_t hint)
+{
+	uint32_t first = dns_blocks_first(tables->bucket_mask), count = tables->block_count - first;
+
+	return first + (uint32_t)((uint64_t)((uint32_t)signature ^ hint * 0x9e3779b1u) * count >> 32);
+}
+
 PACKET_INLINE uint32_t dns_name_bucket(uint64_t name_hash)
 {
 	return (uint32_t)(hash_finish(name_hash) >> 32);
@@ -276,7 +320,7 @@ PACKET_INLINE uint64_t dns_lower(uint64_t word)
 
 /*
  * Sizes for so many names with small answers: a block of 256 bytes for each and a quarter more for long ones, and a bucket, 64
- * bytes, for one to two of them: then one in five thousand finds its bucket full at worst.
+ * bytes and its hint, for one to two of them: then one in five thousand finds its bucket full at worst.
  */
 PACKET_INLINE void dns_sizes(uint32_t names, uint32_t *ret_buckets, uint32_t *ret_blocks)
 {
@@ -289,5 +333,5 @@ PACKET_INLINE void dns_sizes(uint32_t names, uint32_t *ret_buckets, uint32_t *re
 	while (buckets * 2 < names)
 		buckets *= 2;
 	*ret_buckets = buckets;
-	*ret_blocks = names + names / 4 + 1;
+	*ret_blocks = names + names / 4 + dns_blocks_first(buckets - 1);
 }

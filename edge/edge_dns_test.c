@@ -303,11 +303,99 @@ static void late_reader_touches_no_answer(void **state)
 
 	assert_int_equal(put(fixture, 7, 1100, 'a', 100), DNS_TAKEN);
 	assert_true(ask(fixture, 0, 7, before, &length_before));
-	for (uint32_t i = 1; i < tables->dns->block_count; i++)
+	for (uint32_t i = dns_blocks_first(tables->dns->bucket_mask); i < tables->dns->block_count; i++)
 		dns_entry_mark(tables->dns, &tables->dns_blocks[i].entry, UINT32_MAX, 0, i);
 	assert_true(ask(fixture, 0, 7, frame, &length));
 	assert_int_equal(length, length_before);
 	assert_memory_equal(frame, before, length);
+}
+
+/* --- hints -------------------------------------------------------------------------------------------------------------- */
+
+/* The entry for a name of the tests; where the bucket's hint leads for it, if there is one. */
+static struct dns_entry *entry_of(const struct fixture *fixture, uint32_t number, uint32_t *ret_bucket, uint32_t *ret_home)
+{
+	const struct edge_tables *tables = &fixture->tables;
+	struct dns_scratch *scratch = &fixture->counters[READERS].dns;
+	uint32_t version, length = 0, hint;
+	struct dns_access access = {tables};
+	uint8_t frame[FRAME_MAX];
+	struct packet packet;
+	uint64_t hash;
+
+	*ret_bucket = *ret_home = 0;
+	if (!ask(fixture, READERS, number, frame, &length))
+		return NULL;
+	length = query_write(frame, number);
+	packet = (struct packet){frame, frame + length, 0};
+	assert_true(dns_query_read(&packet, scratch));
+	hash = dns_name_read(&packet, scratch, tables->dns->seed);
+	*ret_bucket = dns_name_bucket(hash) & tables->dns->bucket_mask;
+	hint = tables->dns_blocks[*ret_bucket >> DNS_HINT_ROW_BITS].hints[*ret_bucket & 255];
+	if (hint)
+		*ret_home = dns_hint_place(tables->dns, dns_signature(hash, scratch->type, 0), hint);
+	return dns_entry_find(&access, tables->dns, scratch, hash, &version);
+}
+
+/* As many names as the cache is made for, put again and again: an answer is where its bucket's hint says. */
+static void hints_lead_to_nearly_all_answers(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t bucket, home, entries = 0, led = 0;
+
+	for (uint32_t i = 0; i < 10 * NAMES; i++) {
+		fixture->now_ms += 10;
+		assert_int_equal(put(fixture, i % (NAMES * 3 / 4), 20, 'a', 100000), DNS_TAKEN);
+	}
+	for (uint32_t i = 0; i < NAMES * 3 / 4; i++) {
+		const struct dns_entry *entry = entry_of(fixture, i, &bucket, &home);
+
+		entries += entry != NULL;
+		led += entry && home && &fixture->tables.dns_blocks[home].entry == entry;
+	}
+	assert_true(entries >= NAMES * 3 / 4 - 2); /* a bucket may be full */
+	assert_true(led * 100 >= entries * 90);
+}
+
+/* Hints may lead anywhere: to nothing, to another name's entry, to the middle of an answer. */
+static void wrong_hints_change_no_answer(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t frame[FRAME_MAX], before[FRAME_MAX];
+	uint32_t length, length_before, bucket, home;
+
+	for (uint32_t i = 0; i < 40; i++)
+		assert_int_equal(put(fixture, i, 20 + i * 25, (uint8_t)('a' + i), 100), DNS_TAKEN);
+	for (uint32_t i = 0; i < 40; i++) {
+		uint8_t *hint;
+
+		assert_true(ask(fixture, 0, i, before, &length_before));
+		assert_non_null(entry_of(fixture, i, &bucket, &home));
+		hint = &fixture->tables.dns_blocks[bucket >> DNS_HINT_ROW_BITS].hints[bucket & 255];
+		for (uint32_t wrong = 0; wrong < 256; wrong++) {
+			*hint = (uint8_t)wrong;
+			assert_true(ask(fixture, 0, i, frame, &length));
+			assert_int_equal(length, length_before);
+			assert_memory_equal(frame, before, length);
+		}
+	}
+}
+
+/* A builder that was killed between an entry's end and its block's: the next one sees to it that no hint finds it any more. */
+static void forgotten_entry_is_no_answer(void **state)
+{
+	struct fixture *fixture = *state;
+	struct dns_memory memory = memory_of(fixture);
+	uint32_t bucket, home;
+
+	assert_int_equal(put(fixture, 1, 20, 'a', 1000), DNS_TAKEN);
+	assert_non_null(entry_of(fixture, 1, &bucket, &home));
+	assert_true(home != 0);
+	memset(&fixture->tables.dns_buckets[bucket], 0, sizeof(fixture->tables.dns_buckets[bucket]));
+	assert_true(is_cached(fixture, 1));
+	dns_cache_free(fixture->cache);
+	fixture->cache = dns_cache_new(&memory);
+	assert_false(is_cached(fixture, 1));
 }
 
 /* --- the builder ---------------------------------------------------------------------------------------------------------- */
@@ -492,6 +580,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(answers_are_never_torn, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_entry_passes_as_it_came, setup, teardown),
 		cmocka_unit_test_setup_teardown(late_reader_touches_no_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(hints_lead_to_nearly_all_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(wrong_hints_change_no_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgotten_entry_is_no_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(entries_asked_for_near_their_end_are_due_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(hits_are_counted_and_shown, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_that_nobody_asks_for_give_way, setup, teardown),

@@ -6,6 +6,7 @@
  *     bench_dns_swap   that, then MAC and IP addresses exchanged, XDP_TX    the bare floor
  *     bench_dns_grow   the same, and the frame grows as the answer does     so that the next round must shrink it
  *     bench_dns_edge   that, then the packet program, which goes on in its own DNS program
+ *     bench_dns_touch  as bench_dns_swap, then one load at random from a table as large as the cache: what a miss costs
  *
  * The packet program is the loader's: the driver puts it into `bench_dns_programs`.
  */
@@ -37,6 +38,14 @@ struct {
 	__type(key, uint32_t);
 	__type(value, uint32_t);
 } bench_dns_programs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* the driver's */
+	__uint(map_flags, BPF_F_MMAPABLE); /* memory of the same kind */
+	__type(key, uint32_t);
+	__type(value, struct dns_bench_block);
+} bench_dns_blocks SEC(".maps");
 
 /* Makes the packet the next query. By moves of eight bytes, as bench_frame_put() says. */
 PACKET_INLINE bool bench_dns_begin(struct xdp_md *xdp)
@@ -85,6 +94,25 @@ int bench_dns_grow(struct xdp_md *xdp)
 	int verdict = bench_dns_floor(xdp);
 
 	return bpf_xdp_adjust_tail(xdp, (int)config->growth) < 0 ? XDP_ABORTED : verdict;
+}
+
+/* Which load is next depends on what came of the last one. */
+SEC("xdp")
+int bench_dns_touch(struct xdp_md *xdp)
+{
+	const struct dns_bench_config *config = (void *)&bench_dns_config;
+	uint32_t zero = 0, index, *turn = bpf_map_lookup_elem(&bench_dns_turn, &zero);
+	struct dns_bench_block *block;
+	int verdict = bench_dns_floor(xdp);
+
+	if (!turn)
+		return XDP_ABORTED;
+	index = (uint32_t)((uint64_t)*turn * config->blocks >> 32);
+	block = bpf_map_lookup_elem(&bench_dns_blocks, &index);
+	if (!block)
+		return XDP_ABORTED;
+	*turn += load_once(block->zero);
+	return verdict;
 }
 
 SEC("xdp")

@@ -12,8 +12,13 @@ struct dns_bench_config {
 	uint32_t names;  /* asked for in an order that no cache foresees */
 	uint32_t length; /* of the query's frame */
 	uint32_t growth; /* bytes that the answer is longer by */
-	uint32_t unused;
+	uint32_t blocks; /* of the table that bench_dns_touch looks into */
 	uint8_t frame[56] __attribute__((aligned(8)));
+};
+
+struct dns_bench_block {
+	uint64_t zero;
+	uint8_t unused[248];
 };
 
 /* The number as eight letters from 'a' to 'p', as they lie on the wire. */
