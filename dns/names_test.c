@@ -7,17 +7,9 @@
 
 #include <cmocka.h>
 
-#include "base/lib/address_text.h"
+#include "base/lib/address_fixture.h"
 #include "base/lib/bytes.h"
 #include "dns/names.h"
-
-static struct address address_of(const char *text)
-{
-	struct address address;
-
-	assert_int_equal(address_parse(text, &address), 0);
-	return address;
-}
 
 static struct dns_name name_of(const char *text)
 {

@@ -13,11 +13,12 @@
  */
 #pragma once
 
+#include "base/packet/sha1.h"
 #include "lb/lb_guard_state.h"
 #include "rtc/stun_wire.h"
 #include "rtc/ufrag_wire.h"
 
-/* Sessions. 320 bytes each, with their share of the index 448: 58 MB for all. */
+/* Sessions. 320 bytes each, with their share of the index 448, with room for passwords 544. */
 #define RTC_SESSION_BITS 17u
 #define RTC_SESSION_ROWS (1u << RTC_SESSION_BITS)
 
@@ -76,6 +77,7 @@ enum rtc_session_state {
 #define RTC_SESSION_REGISTERED 0x01 /* somebody told user space its fragment */
 #define RTC_SESSION_BOUND 0x02      /* `upstream` is chosen, and stays */
 #define RTC_SESSION_MOVED 0x04      /* the way down leads by a path that is not proven yet */
+#define RTC_SESSION_SECRET 0x10     /* a password is known for one of its fragments: rtc_tables.secrets */
 
 /*
  * One direction, as measured: client to agent, or agent to client. Loss and jitter are of one stream of RTP at a time (RFC 3550
@@ -205,12 +207,21 @@ struct rtc_sessions {
 	struct rtc_session rows[RTC_SESSION_ROWS] __attribute__((aligned(64)));
 };
 
+/* A fragment's password, as HMAC-SHA1 begins and ends with it (RFC 2104 section 4). writer: ctrl, readers: workers */
+struct rtc_secret {
+	uint64_t fragment; /* rtc_fragment_hash(); 0: none, or being written */
+	uint32_t inner[SHA1_WORDS];
+	uint32_t outer[SHA1_WORDS];
+};
+_Static_assert(sizeof(struct rtc_secret) == 48, "table row");
+
 struct rtc_tables {
 	uint64_t began; /* not 0: user space has filled `free` once */
 	uint64_t unused[7];
 	struct rtc_free free;
 	struct rtc_service services[LB_SERVICE_ROWS];
 	struct rtc_buckets buckets;
+	struct rtc_secret secrets[RTC_SESSION_ROWS][RTC_FRAGMENTS]; /* only of sessions with RTC_SESSION_SECRET */
 };
 
 /* --- a worker's own ----------------------------------------------------------------------------------------------------- */
@@ -244,4 +255,5 @@ struct rtc_scratch {
 	struct rtc_ufrag_text text;
 	struct rtc_ufrag_target target;
 	struct stun stun;
+	struct sha1 sha1;
 };

@@ -299,7 +299,8 @@ size_t dns_link_addresses(const struct config *config, struct reconcile_dns *ret
 	size_t count = 0;
 
 	for (size_t i = 0; config->dns.enabled && i < config->dns.listen_count && count < size; i++)
-		ret_addresses[count++] = (struct reconcile_dns){config->dns.listen[i].address, config->dns.listen[i].port};
+		ret_addresses[count++] = (struct reconcile_dns){config->dns.listen[i].address, config->dns.listen[i].port, config->dns.limit,
+								config->dns.limit_bits};
 	return count;
 }
 
@@ -483,7 +484,7 @@ json_t *dns_link_status(const struct dns_link *link, const uint64_t *fast_path)
 	for (size_t i = 0; i < DNS_RESULT_MISS; i++)
 		answered += fast_path[i];
 	json_object_foreach(json_object_get(link->statistics, "results"), key, value) {
-		process += (uint64_t)json_integer_value(value);
+		process += strcmp(key, "limited") == 0 ? 0 : (uint64_t)json_integer_value(value);
 	}
 	return json_pack("{s:b, s:I, s:I}", "connected", link->events != NULL, "fastPath", (json_int_t)answered, "process",
 			 (json_int_t)process);

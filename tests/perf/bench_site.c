@@ -226,6 +226,19 @@ int bench_sessions_make(const struct edge_tables *tables, uint32_t count, struct
 	return 0;
 }
 
+void bench_frame_next(const struct bench_case *way, uint32_t *turn, uint32_t *random, uint8_t ret_frame[static 128])
+{
+	memcpy(ret_frame, way->frame, sizeof(way->frame));
+	if (way->vary.flows) {
+		uint32_t client = bench_client_next(&way->vary, turn, random);
+		uint32_t address = __builtin_bswap32(way->vary.source_base + client);
+		uint16_t port = bench_client_port(client);
+
+		memcpy(ret_frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
+		memcpy(ret_frame + BENCH_PORT_OFFSET, &port, sizeof(port));
+	}
+}
+
 void bench_flows_clear(const struct edge_tables *tables)
 {
 	memset(tables->flows, 0, sizeof(*tables->flows));

@@ -30,7 +30,7 @@
 #include <zlib.h>
 
 #include "base/lib/bytes.h"
-#include "dataplane/histogram.h"
+#include "base/lib/histogram.h"
 #include "rtc/stun_wire.h"
 #include "tests/perf/bench_result.h"
 

@@ -11,6 +11,7 @@ update that is wrong differs from them.
 """
 import base64
 import hashlib
+import hmac
 import ipaddress
 import json
 import logging
@@ -1823,10 +1824,19 @@ def transaction(number):
 INTEGRITY = attribute(0x0008, bytes(range(20)))  # whoever has the password judges it
 
 
-def check(username, number, nominate=False, **more):
-    extra = [attribute(0x0025, b"")] if nominate else []
-    return stun(REQUEST, transaction(number), attribute(0x0006, username.encode()), attribute(0x0024, struct.pack("!I", 0x6e7f1eff)),
-                attribute(0x802a, bytes(8)), *extra, INTEGRITY, **more)
+def integrity(password, kind, transaction, *attributes):
+    """MESSAGE-INTEGRITY (RFC 8489 section 14.5): over the message up to it, whose length counts it and nothing behind."""
+    body = b"".join(attributes)
+    head = struct.pack("!HHI", kind, len(body) + 24, 0x2112a442) + transaction
+    return attribute(0x0008, hmac.digest(password.encode(), head + body, "sha1"))
+
+
+def check(username, number, nominate=False, password=None, **more):
+    attributes = [attribute(0x0006, username.encode()), attribute(0x0024, struct.pack("!I", 0x6e7f1eff)), attribute(0x802a, bytes(8))]
+    if nominate:
+        attributes.append(attribute(0x0025, b""))
+    signature = integrity(password, REQUEST, transaction(number), *attributes) if password else INTEGRITY
+    return stun(REQUEST, transaction(number), *attributes, signature, **more)
 
 
 def answer_to(number, kind=SUCCESS):
@@ -1906,6 +1916,52 @@ def media_with(*names):
     return {"manifests": ["node.yaml", "services.yaml", *names]}
 
 
+# RFC 5769 section 2.1, byte for byte: with USERNAME "evtj:h6vY" and the password below.
+RFC5769_REQUEST = bytes.fromhex("000100582112a442b7e7a701bc34d686fa87dfae" "80220010" "5354554e207465737420636c69656e74" "00240004" "6e0001ff"
+                                "80290008" "932ff9b151263b36" "00060009" "6576746a3a68367659202020" "00080014"
+                                "9aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2" "80280004" "e57a3bcf")
+RFC5769_PASSWORD = "VOkJxbRl1RmTxUk/WvJxBt"
+
+
+def media_passwords():
+    call = Call(5600)
+    case("the published request of RFC 5769", "it holds by its password, and with one bit changed does not",
+         call.up(RFC5769_REQUEST, **registered("evtj", password=RFC5769_PASSWORD)),
+         call.up_dropped(RFC5769_REQUEST[:40] + b"S" + RFC5769_REQUEST[41:], "rtc_stun_fingerprint"))
+    call = Call(5601)
+    password, other = "passwordPASSWORD012345", "p" * 256
+    wrong = stun(REQUEST, transaction(151), attribute(0x0006, b"room20:c"))
+    case("fragment with a password", "a check that is not signed with it is dropped, and opens no path",
+         call.up_dropped(check("room20:c", 150), "rtc_integrity", **registered("room20", password=password)),
+         call.up_dropped(wrong, "rtc_integrity"), call.up_dropped(check("room20:c", 152, password=other), "rtc_integrity"),
+         call.up_dropped(rtp(1, ssrc=0x2020), "rtc_path_unknown"), call.up(check("room20:c", 153, password=password)), call.down(answer_to(153)),
+         call.up(rtp(1, ssrc=0x2020)), call.up(check("room20:c", 154, True, password=password, fingerprint=False)), call.down(answer_to(154)),
+         call.at(CLIENT4, 5602).up_dropped(check("room20:c", 155), "rtc_integrity"), call.down(rtp(1, ssrc=0x2020)))
+    call = Call(5603)
+    case("password of 256 characters", "the longest there is (RFC 8839 section 5.4): longer than a block of the hash",
+         call.up(check("room21:c", 156, password=other), **registered("room21", password=other)), call.down(answer_to(156)),
+         call.up_dropped(check("room21:c", 157, password=other[1:]), "rtc_integrity"))
+    call = Call(5604)
+    case("password that changes, or is forgotten", "the last registration counts",
+         call.up(check("room22:c", 158, password=password), **registered("room22", password=password)), call.down(answer_to(158)),
+         call.up_dropped(check("room22:c", 159, password=password), "rtc_integrity", **registered("room22", password=other)),
+         call.up(check("room22:c", 160, password=other)), call.down(answer_to(160)),
+         call.up(check("room22:c", 161), **registered("room22")), call.down(answer_to(161)))
+    call = Call(5605)
+    restart = {"restart": [{"service": f"{CALL4}:{CALL_PORT}", "ufrag": "room23", "new": "room24", "password": other}]}
+    case("ICE restart with a password of its own", "each fragment's checks are signed with its own",
+         call.up(check("room23:c", 162, password=password), **registered("room23", password=password)), call.down(answer_to(162)),
+         call.up(check("room24:d", 163, password=other), **restart), call.down(answer_to(163)),
+         call.up(check("room23:c", 164, password=password)), call.down(answer_to(164)),
+         call.up_dropped(check("room24:d", 165, password=password), "rtc_integrity"),
+         call.up_dropped(check("room23:c", 166, password=other), "rtc_integrity"))
+    long = [attribute(0x0006, b"room25:c"), attribute(0x8022, b"s" * 640)]
+    call = Call(5606)
+    case("longest message that is read", "768 bytes, signed",
+         call.up(stun(REQUEST, transaction(167), *long, integrity(password, REQUEST, transaction(167), *long)),
+                 **registered("room25", password=password)), call.down(answer_to(167)))
+
+
 def media_routing():
     call = Call(5000)
     ufrag = encoded("call", AGENT4)
@@ -1919,6 +1975,7 @@ def media_routing():
          call.up_dropped(check("room1:abcd", 10), "rtc_fragment_unknown"),
          call.up(check("room1:abcd", 11), **registered("room1", f"{OTHER4}:7000")), call.down(answer_to(11)), call.up(rtp(1)),
          call.down(rtp(1)), call.up_dropped(check("room2:abcd", 12), "rtc_fragment_unknown"))
+    media_passwords()
     longest = "L" * 256
     call = Call(5002)
     case("fragment of 256 characters", "the longest there is (RFC 8445 section 5.3)",
@@ -2024,9 +2081,9 @@ def published(name):
 def media_published():
     """RFC 5769: a check for the fragment evtj, by the client whose own is h6vY, and its answers."""
     request, long_term = published("rfc5769_2.1_request"), published("rfc5769_2.4_request_longterm")
-    call = Call(5700)
+    call = Call(5700, vip=MARKED4, tos=46 << 2)
     case("RFC 5769, request and IPv4 response", "the check is routed by its USERNAME, the answer goes back as the virtual IP's and proves the path",
-         call.up_dropped(request, "rtc_fragment_unknown"), call.up(request, **registered("evtj")), call.down(published("rfc5769_2.2_response_ipv4")),
+         call.up_dropped(request, "rtc_fragment_unknown"), call.up(request, **registered("evtj", f"{AGENT4}:{AGENT_PORT}", MARKED4)), call.down(published("rfc5769_2.2_response_ipv4")),
          call.up(rtp(1, ssrc=0x51)), call.down(rtp(1)), call.up(request, at_ms=29000), call.down(published("rfc5769_2.2_response_ipv4"), at_ms=29010),
          call.up(rtp(2, ssrc=0x51), at_ms=59000), call.down(rtp(2), at_ms=59000))
     call = Call(5701, client=CLIENT6, vip=CALL6, agent=AGENT6)
