@@ -118,7 +118,7 @@ static void request_take(struct listeners *listeners, struct dns_request *reques
 
 static bool client_limited(struct listeners *listeners, const struct address *client)
 {
-	if (limit_take(listeners->limit, client, now_us()))
+	if (limit_take(listeners->limit, client, clock_us()))
 		return false;
 	listeners->statistics.limited++;
 	return true;

@@ -228,7 +228,7 @@ def test_a_slow_upstream_is_overtaken_within_the_budget(place):
     place.configure(UPSTREAMS[:2], more="  hedge: {delay: 50ms, percent: 30}\n")
     place.start()
     times = [took(place, f"n{number}.lab.")[1] for number in range(40)]
-    assert max(times) < 0.35, times
+    assert max(times) < 0.5, times
     totals = place.stats()["upstreams"][0]
     assert 0 < sum(each["hedges"] for each in totals["servers"]) <= 20 + 0.3 * totals["queries"]
 

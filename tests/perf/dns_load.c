@@ -27,7 +27,7 @@
 #define ADDRESSES 2u
 #define WARM_UP 500u
 #define PINGS_MAX 1000000u
-#define PATIENCE_NS 50e6 /* until what is on the way is lost */
+#define PATIENCE_NS 300e6 /* until what is on the way is lost: others may have the processor */
 #define WARM_TRIES 200u
 
 struct client {
