@@ -307,6 +307,36 @@ static void hedge_read(struct yaml_reader *reader, const struct yaml_node *value
 	yaml_read_mapping(reader, value, key, hedge_fields, array_length(hedge_fields), target);
 }
 
+/* ---- limit ---- */
+
+static void limit_queries_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	char problem[RATE_PROBLEM_SIZE];
+	const char *text;
+
+	if (yaml_get_text(reader, value, key, &text) && !rate_parse(text, &((struct dns_config *)target)->limit, problem))
+		yaml_problem_at(reader, value, "%s: %s", key, problem);
+}
+
+static void limit_prefix_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	char problem[RATE_PROBLEM_SIZE];
+	const char *text;
+
+	if (yaml_get_text(reader, value, key, &text) && !client_bits_parse(text, &((struct dns_config *)target)->limit_bits, problem))
+		yaml_problem_at(reader, value, "%s: %s", key, problem);
+}
+
+static const struct yaml_field limit_fields[] = {
+	{"queries", limit_queries_read, .required = true},
+	{"prefix", limit_prefix_read},
+};
+
+static void limit_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	yaml_read_mapping(reader, value, key, limit_fields, array_length(limit_fields), target);
+}
+
 /* ---- the whole key ---- */
 
 static void cluster_domain_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
@@ -367,6 +397,7 @@ static const struct yaml_field dns_fields[] = {
 	{"certificateAuthorities", authorities_read},
 	{"cache", cache_read},
 	{"hedge", hedge_read},
+	{"limit", limit_read},
 	{"autopath", autopath_read},
 	{"search", search_read},
 	{"geoDatabase", geo_database_read},
@@ -390,6 +421,7 @@ void config_dns_init(struct dns_config *config)
 		.stale_seconds = 86400,
 		.stale_wait_ms = 1800,
 		.hedge_percent = 10,
+		.limit_bits = {.ipv4 = 32, .ipv6 = 64},
 		.autopath = true,
 	};
 	text_replace(&config->cluster_domain, "cluster.local");

@@ -206,6 +206,10 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"dns: {upstreams: [10.0.0.1]}\n", "1:6", "listen"},
 		{"dns: {listen: [here]}\n", "1:16", "is not an address"},
 		{"dns: {listen: [127.0.0.1], upstreams: [\"tcp://10.0.0.1#name\"]}\n", "1:40", "is not a server"},
+		{"dns: {listen: [127.0.0.1], limit: {prefix: \"24,56\"}}\n", "1:35", "queries"},
+		{"dns: {listen: [127.0.0.1], limit: {queries: 100}}\n", "1:45", "queries: must be as 100/s"},
+		{"dns: {listen: [127.0.0.1], limit: {queries: 1/s burst 1000}}\n", "1:45", "queries: the burst of this rate must be from 1"},
+		{"dns: {listen: [127.0.0.1], limit: {queries: 1/s, prefix: 24}}\n", "1:58", "prefix: must be two lengths"},
 		{"dns: {listen: [127.0.0.1], zones: [{name: ., upstreams: [::1]}], upstreams: [::2]}\n", "1:6", "forwarded twice"},
 		{"peers: []\n", "1:8", "peers is not supported by this version"},
 		{"api: {mode: 888}\n", "1:13", "octal"},
@@ -408,6 +412,10 @@ static void the_packaged_file_holds_the_defaults(void **state)
 	assert_int_equal(config.dns.stale_seconds, 86400);
 	assert_int_equal(config.dns.stale_wait_ms, 1800);
 	assert_int_equal(config.dns.hedge_percent, 10);
+	assert_int_equal(config.dns.limit.per_minute, 12000);
+	assert_int_equal(config.dns.limit.burst, 1000);
+	assert_int_equal(config.dns.limit_bits.ipv4, 24);
+	assert_int_equal(config.dns.limit_bits.ipv6, 56);
 	assert_int_equal(config.dns.forwards[0].upstreams[2].protocol, DNS_PROTOCOL_TLS);
 	assert_int_equal(config.dns.forwards[0].upstreams[2].endpoint.port, 853);
 	config_done(&config);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "base/lib/log.h"
+#include "base/lib/number.h"
 #include "dataplane/dpdk.h"
 #include "dataplane/host_check.h"
 #include "dataplane/worker_clock.h"
@@ -63,17 +64,12 @@ struct options {
 
 enum { OPTION_CPUS = 256, OPTION_NO_HUGE, OPTION_MEMORY, OPTION_BUFFERS, OPTION_IDLE, OPTION_TAKE_OVER };
 
-static bool number_read(const char *name, const char *text, uint32_t least, uint32_t most, uint32_t *ret_value)
+static bool option_number(const char *name, const char *text, uint32_t least, uint32_t most, uint32_t *ret_value)
 {
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || value < least || value > most) {
-		fprintf(stderr, PROGRAM ": --%s wants a number from %u to %u, not '%s'\n", name, least, most, text);
-		return false;
-	}
-	*ret_value = (uint32_t)value;
-	return true;
+	if (number_read(text, least, most, ret_value))
+		return true;
+	fprintf(stderr, PROGRAM ": --%s wants a number from %u to %u, not '%s'\n", name, least, most, text);
+	return false;
 }
 
 static bool cpus_read(const char *text, struct options *options)
@@ -143,7 +139,7 @@ static int options_read(int argc, char **argv, struct options *options, struct r
 			options->run_directory = optarg;
 			break;
 		case 'w':
-			good = number_read("workers", optarg, 1, DPDK_WORKERS_MAX, &options->workers);
+			good = option_number("workers", optarg, 1, DPDK_WORKERS_MAX, &options->workers);
 			break;
 		case OPTION_CPUS:
 			good = cpus_read(optarg, options);
@@ -152,13 +148,13 @@ static int options_read(int argc, char **argv, struct options *options, struct r
 			options->no_huge = true;
 			break;
 		case OPTION_MEMORY:
-			good = number_read("memory", optarg, 32, 1 << 20, &options->memory_mb);
+			good = option_number("memory", optarg, 32, 1 << 20, &options->memory_mb);
 			break;
 		case OPTION_BUFFERS:
-			good = number_read("buffers", optarg, 1023, 1 << 24, &options->buffers);
+			good = option_number("buffers", optarg, 1023, 1 << 24, &options->buffers);
 			break;
 		case OPTION_IDLE:
-			good = number_read("idle-sleep", optarg, 0, 100000, &options->idle_us);
+			good = option_number("idle-sleep", optarg, 0, 100000, &options->idle_us);
 			break;
 		case OPTION_TAKE_OVER:
 			options->take_over = true;

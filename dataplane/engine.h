@@ -73,7 +73,7 @@ bool engine_release(struct engine *engine, struct edge_released *ret_released);
 static inline void engine_set_time(struct engine *engine, uint32_t epoch, uint32_t now_ms)
 {
 	store_once(engine->tables.config->epoch_override, epoch + 1);
-	store_once(engine->tables.config->tick_override, now_ms + 1 ? now_ms + 1 : 1);
+	store_once(engine->tables.config->now_override, now_ms + 1 ? now_ms + 1 : 1);
 }
 
 static inline void engine_freep(struct engine **engine)

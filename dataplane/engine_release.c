@@ -6,5 +6,5 @@ bool engine_release(struct engine *engine, struct edge_released *ret_released)
 	const struct edge_config *config = engine->tables.config;
 
 	return edge_hold_next(&engine->tables, &engine->tables.counters[engine->counter_sets - 1], config->epoch_override - 1,
-			      config->tick_override - 1, ret_released);
+			      config->now_override - 1, ret_released);
 }

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
+#include "base/lib/bytes.h"
 #include "base/lib/memory.h"
 
 #define FILE_MAGIC "SLVGDNS1"
@@ -218,13 +219,13 @@ static uint32_t record_sum(const uint8_t *bytes, size_t length)
 
 static void put64(uint8_t *at, uint64_t value)
 {
-	dns_put32(at, (uint32_t)(value >> 32));
-	dns_put32(at + 4, (uint32_t)value);
+	bytes_put32(at, (uint32_t)(value >> 32));
+	bytes_put32(at + 4, (uint32_t)value);
 }
 
 static uint64_t get64(const uint8_t *at)
 {
-	return (uint64_t)dns_get32(at) << 32 | dns_get32(at + 4);
+	return (uint64_t)bytes_get32(at) << 32 | bytes_get32(at + 4);
 }
 
 static bool record_write(FILE *file, const struct answer *answer, uint64_t now_ms, uint64_t wall_ms)
@@ -236,12 +237,12 @@ static bool record_write(FILE *file, const struct answer *answer, uint64_t now_m
 
 	put64(bytes + 4, wall_ms - now_ms + answer->expires_ms);
 	put64(bytes + 12, wall_ms - now_ms + answer->stale_until_ms);
-	dns_put32(bytes + 20, answer->ttl);
-	dns_put16(bytes + 24, answer->key.type);
-	dns_put16(bytes + 26, answer->rcode);
-	dns_put16(bytes + 28, (uint16_t)answer->ede);
-	dns_put16(bytes + 30, answer->plain_length);
-	dns_put16(bytes + 32, (uint16_t)dnssec);
+	bytes_put32(bytes + 20, answer->ttl);
+	bytes_put16(bytes + 24, answer->key.type);
+	bytes_put16(bytes + 26, answer->rcode);
+	bytes_put16(bytes + 28, (uint16_t)answer->ede);
+	bytes_put16(bytes + 30, answer->plain_length);
+	bytes_put16(bytes + 32, (uint16_t)dnssec);
 	bytes[34] = (uint8_t)((answer->secure ? RECORD_SECURE : 0) | (answer->key.checking_disabled ? RECORD_CD : 0));
 	bytes[35] = answer->key.name.length;
 	memcpy(at, answer->key.name.bytes, answer->key.name.length);
@@ -249,7 +250,7 @@ static bool record_write(FILE *file, const struct answer *answer, uint64_t now_m
 	memcpy(at, answer->plain, answer->plain_length);
 	if (dnssec)
 		memcpy(at + answer->plain_length, answer->dnssec, dnssec);
-	dns_put32(bytes, record_sum(bytes + 4, length - 4));
+	bytes_put32(bytes, record_sum(bytes + 4, length - 4));
 	return fwrite(bytes, length, 1, file) == 1;
 }
 
@@ -294,7 +295,7 @@ static bool message_answers(const uint8_t *message, size_t length, const struct 
 	if (!dns_message_valid(message, length) || dns_name_read(message, length, &offset, &name) < 0)
 		return false;
 	dns_name_lower(&name);
-	return dns_name_equal(&name, &key->name) && dns_get16(message + offset) == key->type;
+	return dns_name_equal(&name, &key->name) && bytes_get16(message + offset) == key->type;
 }
 
 /* The length of the record at `at`, 0 when it is damaged beyond telling where the next one begins. */
@@ -307,21 +308,21 @@ static size_t record_read(struct answers *answers, const uint8_t *at, size_t lef
 
 	if (left < RECORD_HEAD)
 		return 0;
-	dnssec = dns_get16(at + 32);
-	length = RECORD_HEAD + (size_t)at[35] + dns_get16(at + 30) + dnssec;
-	if (left < length || dns_get32(at) != record_sum(at + 4, length - 4))
+	dnssec = bytes_get16(at + 32);
+	length = RECORD_HEAD + (size_t)at[35] + bytes_get16(at + 30) + dnssec;
+	if (left < length || bytes_get32(at) != record_sum(at + 4, length - 4))
 		return 0;
 	if (dns_name_read(at + RECORD_HEAD, at[35], &offset, &answer.key.name) < 0 || offset != at[35])
 		return length;
 	dns_name_lower(&answer.key.name);
 	message = at + RECORD_HEAD + at[35];
-	answer.key.type = dns_get16(at + 24);
+	answer.key.type = bytes_get16(at + 24);
 	answer.key.checking_disabled = at[34] & RECORD_CD;
 	answer.secure = at[34] & RECORD_SECURE;
-	answer.rcode = dns_get16(at + 26);
-	answer.ede = (int16_t)dns_get16(at + 28);
-	answer.ttl = dns_get32(at + 20);
-	answer.plain_length = dns_get16(at + 30);
+	answer.rcode = bytes_get16(at + 26);
+	answer.ede = (int16_t)bytes_get16(at + 28);
+	answer.ttl = bytes_get32(at + 20);
+	answer.plain_length = bytes_get16(at + 30);
 	answer.plain = (uint8_t *)message;
 	answer.dnssec = dnssec ? (uint8_t *)message + answer.plain_length : NULL;
 	answer.dnssec_length = (uint16_t)dnssec;

@@ -13,6 +13,8 @@
 #include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
+#include "base/lib/clock.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 
@@ -284,10 +286,7 @@ static void changed(struct control *control)
 
 static uint64_t now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return clock_us() / 1000;
 }
 
 struct dump {
@@ -313,9 +312,9 @@ static json_t *data_json(uint16_t type, const uint8_t *data, size_t length)
 	    dns_name_read(data, length, &offset, &target) == 0) {
 		dns_name_format(&target, name);
 		if (type == DNS_SRV)
-			snprintf(text, sizeof(text), "%u %u %u %s", dns_get16(data), dns_get16(data + 2), dns_get16(data + 4), name);
+			snprintf(text, sizeof(text), "%u %u %u %s", bytes_get16(data), bytes_get16(data + 2), bytes_get16(data + 4), name);
 		else if (type == DNS_MX)
-			snprintf(text, sizeof(text), "%u %s", dns_get16(data), name);
+			snprintf(text, sizeof(text), "%u %s", bytes_get16(data), name);
 		else
 			snprintf(text, sizeof(text), "%s", name);
 		return json_string(text);
@@ -395,6 +394,7 @@ static json_t *stats_handle(struct control *control)
 	struct listener_statistics connections = listeners_measure(control->parts.listeners);
 	json_t *stats = resolver_json(control->parts.resolver);
 
+	json_object_set_new(json_object_get(stats, "results"), "limited", json_integer((json_int_t)connections.limited));
 	json_object_set_new(stats, "connections", json_integer((json_int_t)connections.connections));
 	json_object_set_new(stats, "connectionsRefused", json_integer((json_int_t)connections.connections_refused));
 	json_object_set_new(stats, "ownRecords", json_integer((json_int_t)zone_set_count(control->parts.zones)));
@@ -563,14 +563,12 @@ static void lookup_done(struct dns_request *request, const uint8_t *answer, size
 {
 	struct lookup *lookup = (struct lookup *)request;
 	struct peer *peer = lookup->peer;
-	struct timespec now;
 	json_t *result = NULL;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (length >= DNS_HEADER_SIZE)
 		result = json_pack("{s:s, s:b, s:b, s:I, s:o}", "code", dns_rcode_name(answer[3] & 15u), "authoritative",
 				   !!(answer[2] & 4), "secure", !!(answer[3] & 0x20), "tookUs",
-				   (json_int_t)((uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000 - request->received_us),
+				   (json_int_t)(clock_us() - request->received_us),
 				   "records", records_json(answer, length));
 	peer_send(peer, result ? json_pack("{s:o}", "result", result) : error_json("no answer"), lookup->message);
 	json_decref(lookup->message);
@@ -586,9 +584,7 @@ static void lookup_start(struct peer *peer, json_t *message)
 	const char *from = json_string_value(json_object_get(message, "from"));
 	struct lookup *lookup = memory_or_end(calloc(1, sizeof(*lookup)));
 	struct dns_request *request = &lookup->request;
-	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	request->query = (struct dns_query){.flags = DNS_FLAG_RD | DNS_FLAG_AD, .class = DNS_IN, .type = DNS_A, .udp_size = 512};
 	request->client = address_from_ipv4(0x0100007f);
 	if (!name_get(message, "name", &request->query.name) ||
@@ -599,10 +595,10 @@ static void lookup_start(struct peer *peer, json_t *message)
 	}
 	request->query.question_length = (uint16_t)(request->query.name.length + 4);
 	memcpy(request->question, request->query.name.bytes, request->query.name.length);
-	dns_put16(request->question + request->query.name.length, request->query.type);
-	dns_put16(request->question + request->query.name.length + 2, DNS_IN);
+	bytes_put16(request->question + request->query.name.length, request->query.type);
+	bytes_put16(request->question + request->query.name.length + 2, DNS_IN);
 	request->transport = DNS_OVER_TCP;
-	request->received_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	request->received_us = clock_us();
 	request->done = lookup_done;
 	lookup->peer = peer;
 	lookup->message = json_incref(message);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/lib/rate_text.h"
 #include "base/packet/address.h"
 
 enum dns_protocol {
@@ -50,6 +51,8 @@ struct dns_config {
 	uint32_t stale_wait_ms;	    /* how long a client waits before it gets one */
 	uint32_t hedge_delay_ms;    /* 0: as measured */
 	uint32_t hedge_percent;	    /* of queries that may be asked twice */
+	struct rate limit;	    /* of each client's queries; a burst of 0: none */
+	struct client_bits limit_bits;
 	bool autopath;
 	char **search; /* domains behind the cluster's in clients' search lists */
 	size_t search_count;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "dns/cache.h"
@@ -175,11 +176,11 @@ static void answer_put(struct feed *feed, const struct answer *answer, const uin
 		return;
 	}
 	memcpy(copy, message, length);
-	dns_put16(copy + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
+	bytes_put16(copy + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
 	if (dns_walk_start(&walk, copy, length) < 0)
 		return;
 	while (dns_walk_next(&walk, &record) > 0)
-		dns_put32(copy + record.ttl_offset, record.ttl > age_s ? record.ttl - age_s : 0);
+		bytes_put32(copy + record.ttl_offset, record.ttl > age_s ? record.ttl - age_s : 0);
 	message_put(feed, copy, length, &how);
 }
 

@@ -11,11 +11,13 @@
 #include <openssl/ssl.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
+#include "base/lib/clock.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
+#include "dns/limit.h"
 
 #define CONNECTIONS_MAX 2048u
 #define CONNECTIONS_CLIENT_MAX 256u /* of one address: others want some, too */
@@ -47,6 +49,7 @@ struct connection {
 struct listeners {
 	struct event_base *base;
 	struct resolver *resolver;
+	struct limit *limit;
 	struct socket *sockets;
 	size_t socket_count;
 	SSL_CTX *tls;
@@ -65,14 +68,6 @@ struct stream_request {
 	struct dns_request request; /* first */
 	struct connection *connection;
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void address_of(const struct sockaddr_storage *socket_address, struct address *ret_address, uint16_t *ret_port)
 {
@@ -112,13 +107,21 @@ static void request_take(struct listeners *listeners, struct dns_request *reques
 	enum dns_query_verdict verdict;
 	uint16_t rcode;
 
-	request->received_us = now_us();
+	request->received_us = clock_us();
 	verdict = dns_query_read(bytes, length, &request->query, &rcode);
 	if (request->query.question_length)
 		memcpy(request->question, bytes + DNS_HEADER_SIZE, request->query.question_length);
 	request->bytes = bytes;
 	request->length = length;
 	resolver_take(listeners->resolver, request, verdict, rcode);
+}
+
+static bool client_limited(struct listeners *listeners, const struct address *client)
+{
+	if (limit_take(listeners->limit, client, clock_us()))
+		return false;
+	listeners->statistics.limited++;
+	return true;
 }
 
 /* --- UDP ---------------------------------------------------------------------------------------------------------------------- */
@@ -203,7 +206,7 @@ static void udp_readable(evutil_socket_t fd, short what, void *context)
 		server_read(&message, &udp->request);
 		address_of(&udp->from, &udp->request.client, &udp->request.client_port);
 		/* an answer to port 0 reaches nobody */
-		if (!udp->request.client_port)
+		if (!udp->request.client_port || client_limited(own->listeners, &udp->request.client))
 			free(udp);
 		else
 			request_take(own->listeners, &udp->request, bytes, (size_t)length);
@@ -244,7 +247,7 @@ static void stream_done(struct dns_request *request, const uint8_t *answer, size
 		return;
 	}
 	if (length) {
-		dns_put16(head, (uint16_t)length);
+		bytes_put16(head, (uint16_t)length);
 		bufferevent_write(connection->events, head, 2);
 		bufferevent_write(connection->events, answer, length);
 	}
@@ -285,14 +288,14 @@ static void connection_read(struct bufferevent *events, void *context)
 
 		if (evbuffer_copyout(input, head, 2) != 2)
 			break;
-		length = dns_get16(head);
+		length = bytes_get16(head);
 		if (evbuffer_get_length(input) < 2 + length)
 			break;
 		evbuffer_drain(input, 2);
 		bytes = memory_or_end(malloc(length + 1));
 		evbuffer_remove(input, bytes, length);
-		/* what is no query gets no answer, and whoever sends it no ear (RFC 7766 section 8 is silent on it) */
-		if (length < DNS_HEADER_SIZE || bytes[2] & 0x80)
+		/* what is no query, or one too many, gets no answer, and whoever sends it no ear (RFC 7766 section 8 is silent on it) */
+		if (length < DNS_HEADER_SIZE || bytes[2] & 0x80 || client_limited(connection->listeners, &connection->client))
 			connection_close(connection);
 		else
 			query_take(connection, bytes, length);
@@ -409,7 +412,6 @@ static int socket_bind(const struct dns_endpoint *endpoint, int type, int *ret_f
 	if (fd < 0)
 		return error_set(error, errno, "opening a socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
 	if (!ipv4)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
@@ -476,6 +478,7 @@ int listeners_new(struct event_base *base, const struct dns_config *config, stru
 
 	listeners->base = base;
 	listeners->resolver = resolver;
+	listeners->limit = limit_new(&config->limit, &config->limit_bits);
 	LIST_INIT(&listeners->connections);
 	listeners->sockets = memory_or_end(calloc(count + 1, sizeof(*listeners->sockets)));
 	if (config->tls_listen_count)
@@ -525,6 +528,7 @@ void listeners_free(struct listeners *listeners)
 		connection_close(connection);
 	}
 	SSL_CTX_free(listeners->tls);
+	limit_free(listeners->limit);
 	free(listeners->sockets);
 	free(listeners);
 }

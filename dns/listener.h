@@ -2,8 +2,7 @@
 /*
  * Where clients ask: UDP, TCP (RFC 7766: pipelined, answered in whatever order) and TLS (RFC 7858).
  *
- * Addresses need not be there yet (IP_FREEBIND), and a second process may listen beside the first (SO_REUSEPORT), so that one
- * can take over from the other. One thread, the event loop's.
+ * Addresses need not be there yet (IP_FREEBIND). One thread, the event loop's.
  */
 #pragma once
 
@@ -13,6 +12,7 @@ struct listeners;
 
 struct listener_statistics {
 	uint64_t connections, connections_total, connections_refused;
+	uint64_t limited; /* queries above their client's limit: not answered, and their connection closed */
 };
 
 must_check int listeners_new(struct event_base *base, const struct dns_config *config, struct resolver *resolver,

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/lib/bytes.h"
+#include "base/lib/number.h"
+
 #define OPTION_SUBNET 8
 #define OPTION_COOKIE 10
 #define OPTION_KEEPALIVE 11
@@ -39,8 +42,7 @@ const char *dns_type_format(uint16_t type, char buffer[static 16])
 
 int dns_type_parse(const char *text, uint16_t *ret_type)
 {
-	unsigned long number;
-	char *end;
+	uint32_t number;
 
 	for (size_t i = 0; i < array_length(type_names); i++) {
 		if (strcasecmp(type_names[i].name, text) == 0) {
@@ -48,10 +50,7 @@ int dns_type_parse(const char *text, uint16_t *ret_type)
 			return 0;
 		}
 	}
-	if (strncasecmp(text, "TYPE", 4) != 0 || text[4] < '0' || text[4] > '9')
-		return -EINVAL;
-	number = strtoul(text + 4, &end, 10);
-	if (*end || number > UINT16_MAX)
+	if (strncasecmp(text, "TYPE", 4) != 0 || !number_read(text + 4, 0, UINT16_MAX, &number))
 		return -EINVAL;
 	*ret_type = (uint16_t)number;
 	return 0;
@@ -88,8 +87,8 @@ static bool option_read(struct dns_query *query, uint16_t code, const uint8_t *d
 		/* RFC 7871 section 7.1.2: scope 0, as many bytes as the prefix needs */
 		if (length < 4)
 			return false;
-		ipv4 = dns_get16(data) == 1;
-		if (!ipv4 && dns_get16(data) != 2)
+		ipv4 = bytes_get16(data) == 1;
+		if (!ipv4 && bytes_get16(data) != 2)
 			return data[2] == 0;
 		if (data[2] > (ipv4 ? 32 : 128) || data[3] != 0 || used != (data[2] + 7u) / 8)
 			return false;
@@ -129,8 +128,8 @@ static bool opt_read(struct dns_query *query, const uint8_t *message, const stru
 
 		if (left < 4)
 			return false;
-		length = dns_get16(data + 2);
-		if (length > left - 4 || !option_read(query, dns_get16(data), data + 4, length))
+		length = bytes_get16(data + 2);
+		if (length > left - 4 || !option_read(query, bytes_get16(data), data + 4, length))
 			return false;
 		data += 4 + length;
 		left -= 4 + length;
@@ -146,7 +145,7 @@ static bool extras_read(struct dns_query *query, const uint8_t *bytes, size_t le
 	int status;
 
 	for (size_t i = 0; i < 3; i++)
-		walk.left[i] = dns_get16(bytes + 6 + 2 * i);
+		walk.left[i] = bytes_get16(bytes + 6 + 2 * i);
 	while ((status = dns_walk_next(&walk, &record)) > 0) {
 		if (record.section != DNS_ADDITIONAL)
 			continue;
@@ -186,8 +185,8 @@ static bool question_read(struct dns_query *query, const uint8_t *bytes, size_t 
 	    offset != DNS_HEADER_SIZE + (size_t)query->name.length)
 		return false;
 	dns_name_lower(&query->name);
-	query->type = dns_get16(bytes + offset);
-	query->class = dns_get16(bytes + offset + 2);
+	query->type = bytes_get16(bytes + offset);
+	query->class = bytes_get16(bytes + offset + 2);
 	query->question_length = (uint16_t)(offset + 4 - DNS_HEADER_SIZE);
 	return true;
 }
@@ -201,12 +200,12 @@ enum dns_query_verdict dns_query_read(const uint8_t *bytes, size_t length, struc
 	*ret_rcode = DNS_FORMERR;
 	if (length < DNS_HEADER_SIZE)
 		return DNS_QUERY_DROP;
-	query->id = dns_get16(bytes);
-	query->flags = dns_get16(bytes + 2);
+	query->id = bytes_get16(bytes);
+	query->flags = bytes_get16(bytes + 2);
 	/* an answer to an answer is how loops begin */
 	if (query->flags & DNS_FLAG_QR)
 		return DNS_QUERY_DROP;
-	questions = dns_get16(bytes + 4);
+	questions = bytes_get16(bytes + 4);
 	if (query->flags >> 11 & 15) {
 		*ret_rcode = DNS_NOTIMP;
 		if (questions == 1 && question_read(query, bytes, length) && !extras_read(query, bytes, length, &rcode))
@@ -235,10 +234,10 @@ int dns_walk_start(struct dns_walk *walk, const uint8_t *message, size_t length)
 	struct dns_name name;
 
 	*walk = (struct dns_walk){.message = message, .length = length, .offset = DNS_HEADER_SIZE};
-	if (length < DNS_HEADER_SIZE || dns_get16(message + 4) != 1)
+	if (length < DNS_HEADER_SIZE || bytes_get16(message + 4) != 1)
 		return -EBADMSG;
 	for (size_t i = 0; i < 3; i++)
-		walk->left[i] = dns_get16(message + 6 + 2 * i);
+		walk->left[i] = bytes_get16(message + 6 + 2 * i);
 	if (dns_name_read(message, length, &walk->offset, &name) < 0 || walk->offset + 4 > length)
 		return -EBADMSG;
 	walk->offset += 4;
@@ -257,11 +256,11 @@ int dns_walk_next(struct dns_walk *walk, struct dns_record *ret_record)
 	if (dns_name_read(walk->message, walk->length, &walk->offset, &record->owner) < 0 || walk->offset + 10 > walk->length)
 		return -EBADMSG;
 	fixed = walk->message + walk->offset;
-	record->type = dns_get16(fixed);
-	record->class = dns_get16(fixed + 2);
-	record->ttl = dns_get32(fixed + 4);
+	record->type = bytes_get16(fixed);
+	record->class = bytes_get16(fixed + 2);
+	record->ttl = bytes_get32(fixed + 4);
 	record->ttl_offset = walk->offset + 4;
-	record->data_length = dns_get16(fixed + 8);
+	record->data_length = bytes_get16(fixed + 8);
 	record->data_offset = walk->offset + 10;
 	if (record->data_offset + record->data_length > walk->length)
 		return -EBADMSG;
@@ -383,7 +382,7 @@ uint32_t dns_answer_ttl(const uint8_t *message, size_t length)
 		if (ttl < lowest)
 			lowest = ttl;
 		if (record.section == DNS_AUTHORITY && record.type == DNS_SOA && record.data_length >= 22) {
-			uint32_t minimum = dns_get32(message + record.data_offset + record.data_length - 4);
+			uint32_t minimum = bytes_get32(message + record.data_offset + record.data_length - 4);
 
 			authority_soa = true;
 			negative = ttl < minimum ? ttl : minimum;
@@ -392,7 +391,7 @@ uint32_t dns_answer_ttl(const uint8_t *message, size_t length)
 	if (authority_soa)
 		return negative < lowest ? negative : lowest;
 	/* without SOA a negative answer is not to be kept (RFC 2308 section 5) */
-	return dns_get16(message + 6) && lowest != UINT32_MAX ? lowest : 0;
+	return bytes_get16(message + 6) && lowest != UINT32_MAX ? lowest : 0;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------------------ */
@@ -469,11 +468,11 @@ void dns_writer_start(struct dns_writer *writer, uint8_t *bytes, size_t size, ui
 	uint8_t header[DNS_HEADER_SIZE] = {0}, tail[4];
 
 	*writer = (struct dns_writer){.bytes = bytes, .size = size};
-	dns_put16(header, id);
-	dns_put16(header + 2, flags);
-	dns_put16(header + 4, 1);
-	dns_put16(tail, type);
-	dns_put16(tail + 2, class);
+	bytes_put16(header, id);
+	bytes_put16(header + 2, flags);
+	bytes_put16(header + 4, 1);
+	bytes_put16(tail, type);
+	bytes_put16(tail + 2, class);
 	bytes_put(writer, header, sizeof(header));
 	name_put(writer, name->bytes, false);
 	bytes_put(writer, tail, sizeof(tail));
@@ -504,9 +503,9 @@ void dns_writer_add(struct dns_writer *writer, enum dns_section section, const s
 	unsigned int names_before = writer->name_count;
 	uint8_t fixed[10] = {0};
 
-	dns_put16(fixed, type);
-	dns_put16(fixed + 2, class);
-	dns_put32(fixed + 4, ttl);
+	bytes_put16(fixed, type);
+	bytes_put16(fixed + 2, class);
+	bytes_put32(fixed + 4, ttl);
 	name_put(writer, owner->bytes, true);
 	length_at = writer->length + 8;
 	bytes_put(writer, fixed, sizeof(fixed));
@@ -516,14 +515,14 @@ void dns_writer_add(struct dns_writer *writer, enum dns_section section, const s
 		writer->name_count = names_before;
 		return;
 	}
-	dns_put16(writer->bytes + length_at, (uint16_t)(writer->length - length_at - 2));
+	bytes_put16(writer->bytes + length_at, (uint16_t)(writer->length - length_at - 2));
 	writer->counts[section]++;
 }
 
 size_t dns_writer_end(struct dns_writer *writer)
 {
 	for (size_t i = 0; i < 3; i++)
-		dns_put16(writer->bytes + 6 + 2 * i, writer->counts[i]);
+		bytes_put16(writer->bytes + 6 + 2 * i, writer->counts[i]);
 	return writer->length;
 }
 
@@ -547,8 +546,8 @@ int dns_answer_rewrite(const uint8_t *message, size_t length, bool dnssec, uint3
 	*ret_had_dnssec = false;
 	if (dns_walk_start(&walk, message, length) < 0 || dns_name_read(message, length, &offset, &name) < 0)
 		return -EBADMSG;
-	asked = dns_get16(message + offset);
-	dns_writer_start(&writer, ret_bytes, size, 0, dns_get16(message + 2), &name, asked, dns_get16(message + offset + 2));
+	asked = bytes_get16(message + offset);
+	dns_writer_start(&writer, ret_bytes, size, 0, bytes_get16(message + 2), &name, asked, bytes_get16(message + offset + 2));
 	while ((status = dns_walk_next(&walk, &record)) > 0) {
 		bool extra = type_for_validators(record.type) && (record.type != asked || record.section != DNS_ANSWER);
 		uint32_t ttl = record.ttl & 0x80000000u ? 0 : record.ttl;
@@ -572,8 +571,8 @@ int dns_answer_rewrite(const uint8_t *message, size_t length, bool dnssec, uint3
 
 static size_t option_write(uint8_t *at, uint16_t code, const void *data, size_t length)
 {
-	dns_put16(at, code);
-	dns_put16(at + 2, (uint16_t)length);
+	bytes_put16(at, code);
+	bytes_put16(at + 2, (uint16_t)length);
 	memcpy(at + 4, data, length);
 	return 4 + length;
 }
@@ -601,14 +600,14 @@ static size_t opt_write(uint8_t *at, const struct dns_query *query, const struct
 	if (reply->keepalive_100ms >= 0) {
 		uint8_t value[2];
 
-		dns_put16(value, (uint16_t)reply->keepalive_100ms);
+		bytes_put16(value, (uint16_t)reply->keepalive_100ms);
 		used += option_write(options + used, OPTION_KEEPALIVE, value, 2);
 	}
 	if (reply->ede != DNS_EDE_NONE) {
 		uint8_t value[2 + 128];
 		size_t text = reply->ede_text ? strnlen(reply->ede_text, 128) : 0;
 
-		dns_put16(value, (uint16_t)reply->ede);
+		bytes_put16(value, (uint16_t)reply->ede);
 		memcpy(value + 2, reply->ede_text ? reply->ede_text : "", text);
 		used += option_write(options + used, OPTION_EDE, value, 2 + text);
 	}
@@ -622,12 +621,12 @@ static size_t opt_write(uint8_t *at, const struct dns_query *query, const struct
 			used += option_write(options + used, OPTION_PADDING, zeroes, more);
 	}
 	at[0] = 0;
-	dns_put16(at + 1, DNS_OPT);
-	dns_put16(at + 3, DNS_UDP_SAFE);
+	bytes_put16(at + 1, DNS_OPT);
+	bytes_put16(at + 3, DNS_UDP_SAFE);
 	at[5] = (uint8_t)(reply->rcode >> 4);
 	at[6] = 0;
-	dns_put16(at + 7, query->dnssec_ok ? EDNS_DO : 0);
-	dns_put16(at + 9, (uint16_t)used);
+	bytes_put16(at + 7, query->dnssec_ok ? EDNS_DO : 0);
+	bytes_put16(at + 9, (uint16_t)used);
 	return OPT_FIXED_SIZE + used;
 }
 
@@ -697,7 +696,7 @@ static void ttls_adjust(uint8_t *message, size_t length, const struct dns_reply 
 	while (dns_walk_next(&walk, &record) > 0) {
 		uint32_t ttl = record.ttl > reply->age ? record.ttl - reply->age : 0;
 
-		dns_put32(message + record.ttl_offset, reply->stale_ttl ? reply->stale_ttl : ttl);
+		bytes_put32(message + record.ttl_offset, reply->stale_ttl ? reply->stale_ttl : ttl);
 	}
 }
 
@@ -728,12 +727,12 @@ size_t dns_reply_write(const struct dns_query *query, const struct dns_reply *re
 		if (query->edns)
 			opt_length = opt_write(opt, query, reply, used);
 	}
-	dns_put16(ret_bytes, query->id);
-	dns_put16(ret_bytes + 2, flags);
-	dns_put16(ret_bytes + 4, query->question_length ? 1 : 0);
+	bytes_put16(ret_bytes, query->id);
+	bytes_put16(ret_bytes + 2, flags);
+	bytes_put16(ret_bytes + 4, query->question_length ? 1 : 0);
 	if (opt_length) {
 		memcpy(ret_bytes + used, opt, opt_length);
-		dns_put16(ret_bytes + 10, (uint16_t)(dns_get16(ret_bytes + 10) + 1));
+		bytes_put16(ret_bytes + 10, (uint16_t)(bytes_get16(ret_bytes + 10) + 1));
 	}
 	return used + opt_length;
 }
@@ -743,7 +742,7 @@ bool dns_question_matches(const uint8_t *query, size_t query_length, const uint8
 	struct dns_name name;
 	size_t end = DNS_HEADER_SIZE;
 
-	if (query_length < DNS_HEADER_SIZE || answer_length < DNS_HEADER_SIZE || dns_get16(answer + 4) != 1 ||
+	if (query_length < DNS_HEADER_SIZE || answer_length < DNS_HEADER_SIZE || bytes_get16(answer + 4) != 1 ||
 	    dns_name_read(query, query_length, &end, &name) < 0 || end + 4 > query_length || end + 4 > answer_length)
 		return false;
 	/* a question's name has nothing before it to point to; the bytes of lengths and numbers are no letters' pairs */

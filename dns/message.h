@@ -204,27 +204,3 @@ struct dns_reply {
  */
 size_t dns_reply_write(const struct dns_query *query, const struct dns_reply *reply, const uint8_t *answer, size_t length,
 		       uint8_t *ret_bytes);
-
-/* --- small things ---------------------------------------------------------------------------------------------------------- */
-
-static inline uint16_t dns_get16(const uint8_t *bytes)
-{
-	return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static inline uint32_t dns_get32(const uint8_t *bytes)
-{
-	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
-static inline void dns_put16(uint8_t *bytes, uint16_t value)
-{
-	bytes[0] = (uint8_t)(value >> 8);
-	bytes[1] = (uint8_t)value;
-}
-
-static inline void dns_put32(uint8_t *bytes, uint32_t value)
-{
-	dns_put16(bytes, (uint16_t)(value >> 16));
-	dns_put16(bytes + 2, (uint16_t)value);
-}

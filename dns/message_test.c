@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
 #include "dns/cookie.h"
 #include "dns/message.h"
 
@@ -99,14 +100,14 @@ static size_t query_make(uint8_t *bytes, uint16_t flags, uint16_t type, const ch
 	size_t length = DNS_HEADER_SIZE;
 
 	memset(bytes, 0, DNS_HEADER_SIZE);
-	dns_put16(bytes, 0x1234);
-	dns_put16(bytes + 2, flags);
-	dns_put16(bytes + 4, 1);
-	dns_put16(bytes + 10, additional);
+	bytes_put16(bytes, 0x1234);
+	bytes_put16(bytes + 2, flags);
+	bytes_put16(bytes + 4, 1);
+	bytes_put16(bytes + 10, additional);
 	memcpy(bytes + length, question, sizeof(question));
 	length += sizeof(question);
-	dns_put16(bytes + length, type);
-	dns_put16(bytes + length + 2, DNS_IN);
+	bytes_put16(bytes + length, type);
+	bytes_put16(bytes + length + 2, DNS_IN);
 	length += 4;
 	memcpy(bytes + length, rest, rest_length);
 	return length + rest_length;
@@ -168,13 +169,13 @@ static void short_and_odd_queries(void **state)
 
 	for (size_t i = 0; i < length; i++)
 		assert_int_equal(dns_query_read(bytes, i, &query, &rcode), i < DNS_HEADER_SIZE ? DNS_QUERY_DROP : DNS_QUERY_REFUSE);
-	dns_put16(bytes + 4, 2);
+	bytes_put16(bytes + 4, 2);
 	assert_int_equal(dns_query_read(bytes, length, &query, &rcode), DNS_QUERY_REFUSE);
 	assert_int_equal(rcode, DNS_FORMERR);
 	/* no question, but a cookie: RFC 7873 section 5.4 */
 	memcpy(bytes + DNS_HEADER_SIZE, "\0\0\x29\x10\0\0\0\0\0\0\xc\0\xa\0\x8" "12345678", 23);
-	dns_put16(bytes + 4, 0);
-	dns_put16(bytes + 10, 1);
+	bytes_put16(bytes + 4, 0);
+	bytes_put16(bytes + 10, 1);
 	assert_int_equal(dns_query_read(bytes, DNS_HEADER_SIZE + 23, &query, &rcode), DNS_QUERY_REFUSE);
 	assert_int_equal(rcode, DNS_NOERROR);
 	assert_int_equal(query.cookie_length, 8);
@@ -215,7 +216,7 @@ static void replies_carry_what_the_client_needs(void **state)
 	sent = dns_reply_write(&query, &reply, plain, (size_t)plain_length, bytes);
 	assert_int_equal(sent, (size_t)plain_length + 11 + 6);
 	assert_memory_equal(bytes + 13, "wWw", 3); /* the client's case */
-	assert_int_equal(dns_get16(bytes), 0x1234);
+	assert_int_equal(bytes_get16(bytes), 0x1234);
 	assert_int_equal(dns_walk_start(&walk, bytes, sent), 0);
 	assert_int_equal(dns_walk_next(&walk, &record), 1);
 	assert_int_equal(record.ttl, 280);
@@ -225,9 +226,9 @@ static void replies_carry_what_the_client_needs(void **state)
 	reply.limit = 60;
 	sent = dns_reply_write(&query, &reply, plain, (size_t)plain_length, bytes);
 	assert_true(sent <= 60);
-	assert_true(dns_get16(bytes + 2) & DNS_FLAG_TC);
-	assert_int_equal(dns_get16(bytes + 6), 0);
-	assert_int_equal(dns_get16(bytes + 10), 1);
+	assert_true(bytes_get16(bytes + 2) & DNS_FLAG_TC);
+	assert_int_equal(bytes_get16(bytes + 6), 0);
+	assert_int_equal(bytes_get16(bytes + 10), 1);
 }
 
 static void answers_last_as_their_records_say(void **state)
@@ -238,7 +239,7 @@ static void answers_last_as_their_records_say(void **state)
 
 	assert_int_equal(dns_answer_ttl(bytes, answer_make(bytes, sizeof(bytes))), 60);
 	/* the SOA's minimum, not its TTL: RFC 2308 section 5 */
-	dns_put32(soa + 18, 30);
+	bytes_put32(soa + 18, 30);
 	dns_writer_start(&writer, bytes, sizeof(bytes), 0, 0x8183, &name, DNS_A, DNS_IN);
 	dns_writer_add(&writer, DNS_AUTHORITY, &zone, DNS_SOA, DNS_IN, 900, soa, 22);
 	assert_int_equal(dns_answer_ttl(bytes, dns_writer_end(&writer)), 30);

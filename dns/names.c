@@ -6,6 +6,7 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/arena.h"
+#include "base/lib/bytes.h"
 #include "base/lib/memory.h"
 
 #define SRV_WEIGHT 100 /* as Kubernetes' servers have it */
@@ -100,9 +101,9 @@ static void srv_add(struct maker *maker, const struct names_port *port, const st
 	snprintf(text, sizeof(text), "_%.62s._%.62s", port->name, port->protocol);
 	if (dns_name_parse(text, &prefix) < 0 || dns_name_join(&prefix, 2, service, &owner) < 0)
 		return;
-	dns_put16(data, 0);
-	dns_put16(data + 2, SRV_WEIGHT);
-	dns_put16(data + 4, port->port);
+	bytes_put16(data, 0);
+	bytes_put16(data + 2, SRV_WEIGHT);
+	bytes_put16(data + 4, port->port);
 	memcpy(data + 6, target->bytes, target->length);
 	record_add(maker, &owner, DNS_SRV, data, 6u + target->length);
 }

@@ -7,16 +7,9 @@
 
 #include <cmocka.h>
 
-#include "base/lib/address_text.h"
+#include "base/lib/address_fixture.h"
+#include "base/lib/bytes.h"
 #include "dns/names.h"
-
-static struct address address_of(const char *text)
-{
-	struct address address;
-
-	assert_int_equal(address_parse(text, &address), 0);
-	return address;
-}
 
 static struct dns_name name_of(const char *text)
 {
@@ -95,7 +88,7 @@ static void services_and_endpoints_have_their_names(void **state)
 	assert_int_equal(records_of(&site.names, "web.default.svc.cluster.local", DNS_A, &record), 1);
 	assert_int_equal(records_of(&site.names, "web.default.svc.cluster.local", DNS_AAAA, &record), 1);
 	assert_int_equal(records_of(&site.names, "_http._tcp.web.default.svc.cluster.local", DNS_SRV, &record), 1);
-	assert_int_equal(dns_get16(record->data + 4), 80);
+	assert_int_equal(bytes_get16(record->data + 4), 80);
 	assert_int_equal(records_of(&site.names, "db.prod.svc.cluster.local", DNS_A, &record), 2);
 	assert_int_equal(records_of(&site.names, "db-0.db.prod.svc.cluster.local", DNS_A, &record), 1);
 	assert_int_equal(records_of(&site.names, "10-1-0-2.db.prod.svc.cluster.local", DNS_A, &record), 1);
@@ -176,10 +169,10 @@ static void zones_answer(void **state)
 			fail_msg("%s %u", question->name, question->type);
 		length = dns_writer_end(&writer);
 		assert_true(dns_message_valid(bytes, length));
-		if (dns_get16(bytes + 6) != question->answers)
-			fail_msg("%s %u: %u answers", question->name, question->type, dns_get16(bytes + 6));
+		if (bytes_get16(bytes + 6) != question->answers)
+			fail_msg("%s %u: %u answers", question->name, question->type, bytes_get16(bytes + 6));
 		/* what is not there is said with the zone's SOA (RFC 2308 section 3) */
-		assert_int_equal(dns_get16(bytes + 8), question->result == ZONE_NO_DATA || question->result == ZONE_NO_NAME);
+		assert_int_equal(bytes_get16(bytes + 8), question->result == ZONE_NO_DATA || question->result == ZONE_NO_NAME);
 	}
 	site_done(&site);
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/lib/arena.h"
+#include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "base/packet/hash.h"
@@ -551,7 +552,7 @@ static void soa_add(const struct steering *steering, const struct steer_policy *
 	memcpy(data + used, contact.bytes, contact.length);
 	used += contact.length;
 	for (size_t i = 0; i < 5; i++, used += 4)
-		dns_put32(data + used, numbers[i]);
+		bytes_put32(data + used, numbers[i]);
 	dns_writer_add(writer, section, &policy->host, DNS_SOA, DNS_IN, policy->ttl, data, used);
 }
 

@@ -7,23 +7,8 @@
 
 #include <cmocka.h>
 
+#include "base/lib/address_fixture.h"
 #include "dns/steer.h"
-
-static struct address address_of(const char *text)
-{
-	struct address address;
-
-	assert_int_equal(address_parse(text, &address), 0);
-	return address;
-}
-
-static struct prefix prefix_of(const char *text)
-{
-	struct prefix prefix;
-
-	assert_int_equal(prefix_parse(text, &prefix), 0);
-	return prefix;
-}
 
 static struct steer_client client_at(const char *text)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/bytes.h"
 #include "base/lib/memory.h"
 
 #define ALIASES_MAX 8 /* of a chain within these zones */
@@ -263,7 +264,7 @@ size_t zone_soa(const struct zone_set *set, const struct zone_config *zone, uint
 	memcpy(ret_data + used, name.bytes, name.length);
 	used += name.length;
 	for (size_t i = 0; i < 5; i++, used += 4)
-		dns_put32(ret_data + used, numbers[i]);
+		bytes_put32(ret_data + used, numbers[i]);
 	return used;
 }
 

@@ -77,7 +77,7 @@ void loader_epoch_length(uint32_t *ret_shift, uint32_t *ret_tick_ns);
 
 /* The epoch that the programs see now; edge_config.epoch_override not regarded. */
 uint32_t loader_epoch(const struct loader *loader);
-/* The coarse clock that fragments' ages are told by; edge_config.tick_override not regarded. */
+/* The coarse clock that fragments' ages are told by; edge_config.now_override not regarded. */
 uint32_t loader_now_ms(const struct loader *loader);
 
 /*

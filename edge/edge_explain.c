@@ -346,6 +346,72 @@ static bool is_dropped_answer(const struct story *story, const struct decision *
 	       !address_equal(&lb->services[decision->service & (LB_SERVICE_ROWS - 1)].address, &story->flow->destination);
 }
 
+static uint32_t service_flags(const struct story *story)
+{
+	return edge_service_flags(story->tables, story->explanation->decision.service);
+}
+
+/* A call's packet: it goes by its session, neither by a ring nor by a flow's record. */
+static void tell_media(struct story *story)
+{
+	const struct decision *decision = &story->explanation->decision;
+	const struct lb_service *service = &story->tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
+	bool up = address_equal(&service->address, &story->flow->destination);
+
+	if (up) {
+		step(story, "It is for the service %s, which carries calls.", service_name(story, decision->service));
+		tell_guards(story, decision->service);
+	} else if (decision->session) {
+		step(story, "It comes from the backend %s of the service %s, which carries calls.",
+		     backend_name(story, decision->backend), service_name(story, decision->service));
+	} else {
+		step(story, "It comes from a backend of the service %s, which carries calls, to nobody who has one there.",
+		     service_name(story, decision->service));
+		return;
+	}
+	if (decision->action == ACTION_STUN_ANSWER)
+		step(story, "It is a STUN Binding request of nobody's: it is answered with the address that it came from.");
+	else if (decision->session)
+		step(story, "It belongs to the session @%u, whose agent is the backend %s, which %s; `selvage session show @%u` tells more.",
+		     decision->session, backend_name(story, decision->backend), backend_state_text(decision->backend, story->tables->lb),
+		     decision->session);
+	else
+		step(story, "It belongs to no session that is known; one begins with a STUN check whose user fragment is registered or names its backend.");
+	if (decision->session && (decision->verdict == VERDICT_TX || decision->verdict == VERDICT_REDIRECT) && !up)
+		tell_route(story);
+}
+
+/* What the cache holds changes too fast to be told of here. */
+static void tell_dns(struct story *story)
+{
+	const struct decision *decision = &story->explanation->decision;
+
+	step(story, "It is for the DNS address %s.", service_name(story, decision->service));
+	tell_guards(story, decision->service);
+	if (decision->verdict != VERDICT_PASS)
+		return;
+	if (decision->action == ACTION_DNS)
+		step(story, "What the cache can answer exactly is answered at once; other queries pass to the resolver process. `selvage dns lookup` shows what it has of a name.");
+	else
+		step(story, "Only whole queries over UDP are the cache's: it passes to the resolver process.");
+}
+
+/* A packet of a service of lb's. */
+static void tell_balanced(struct story *story)
+{
+	const struct decision *decision = &story->explanation->decision;
+
+	step(story, "It is for the service %s.", service_name(story, decision->service));
+	if (story->flow->flags & FLOW_NO_PORTS) {
+		step(story, "It has no ports: it follows its datagram's first fragment to the backend %s.",
+		     backend_name(story, decision->backend));
+		return;
+	}
+	tell_guards(story, decision->service);
+	tell_flow(story, decision->service);
+	tell_quic(story, decision->service);
+}
+
 static void tell_decision(struct story *story)
 {
 	const struct decision *decision = &story->explanation->decision;
@@ -353,20 +419,16 @@ static void tell_decision(struct story *story)
 
 	if (decision->service && edge_is_icmp_error(story->flow)) {
 		tell_error(story);
+	} else if (decision->service && service_flags(story) & LB_SERVICE_MEDIA) {
+		tell_media(story);
+	} else if (decision->service && service_flags(story) & LB_SERVICE_DNS) {
+		tell_dns(story);
 	} else if (decision->service && is_dropped_answer(story, decision)) {
 		step(story, "It is an answer of the backend %s of %s.", backend_name(story, decision->backend),
 		     service_name(story, decision->service));
 		tell_route(story);
 	} else if (decision->service && decision->action != ACTION_NAT_REVERSE) {
-		step(story, "It is for the service %s.", service_name(story, decision->service));
-		if (story->flow->flags & FLOW_NO_PORTS) {
-			step(story, "It has no ports: it follows its datagram's first fragment to the backend %s.",
-			     backend_name(story, decision->backend));
-		} else {
-			tell_guards(story, decision->service);
-			tell_flow(story, decision->service);
-			tell_quic(story, decision->service);
-		}
+		tell_balanced(story);
 	}
 	endpoint_format(&decision->address, be16_get(decision->port), address);
 	switch (decision->action) {
@@ -383,7 +445,23 @@ static void tell_decision(struct story *story)
 		step(story, "Its destination becomes %s; the client's address is kept.", address);
 		tell_egress(story);
 		return;
+	case ACTION_MEDIA_UP:
+		step(story, "Its destination becomes %s; its source becomes the one that the agent knows the client by.", address);
+		tell_egress(story);
+		return;
+	case ACTION_MEDIA_DOWN:
+		step(story, "It goes to the client where it is now, %s; its source becomes the service's address and port.", address);
+		tell_egress(story);
+		return;
+	case ACTION_STUN_ANSWER:
+	case ACTION_DNS:
+		return;
 	case ACTION_NAT_REVERSE:
+		if (decision->session) {
+			step(story, "Its source becomes %s.", address);
+			tell_egress(story);
+			return;
+		}
 		step(story, "It is an answer of the backend %s of %s: its source becomes %s.",
 		     backend_name(story, decision->backend), service_name(story, decision->service), address);
 		tell_route(story);
@@ -434,6 +512,8 @@ static void tell_decision(struct story *story)
 	} else if (decision->verdict == VERDICT_HOLD) {
 		step(story, "It came before its datagram's first fragment, which has the ports: it is kept until that one comes, "
 			    "for a second at most.");
+	} else if (decision->verdict == VERDICT_PASS && decision->service) {
+		step(story, "It passes to the host's network stack unchanged.");
 	} else if (decision->verdict == VERDICT_PASS) {
 		tell_pass(story);
 	}
@@ -494,8 +574,8 @@ static int tables_shadow(const struct edge_tables *tables, struct edge_tables *r
 	ret_shadow->sessions = sparse_copy(tables->sessions, sizeof(*tables->sessions));
 	ret_shadow->index = sparse_copy(tables->index, sizeof(*tables->index));
 	ret_shadow->counters = calloc(1, sizeof(*tables->counters));
-	if (!ret_shadow->rtc || !ret_shadow->sessions || !ret_shadow->index || !ret_shadow->counters || !ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours || !ret_shadow->fragments ||
-	    !ret_shadow->holding || !ret_shadow->limiter)
+	if (!ret_shadow->flows || !ret_shadow->filter || !ret_shadow->neighbours || !ret_shadow->fragments || !ret_shadow->holding ||
+	    !ret_shadow->limiter || !ret_shadow->rtc || !ret_shadow->sessions || !ret_shadow->index || !ret_shadow->counters)
 		return -ENOMEM;
 	memcpy(ret_shadow->fragments, tables->fragments, sizeof(*tables->fragments));
 	memcpy(ret_shadow->holding, tables->holding, sizeof(*tables->holding));

@@ -10,6 +10,7 @@
 #include "edge/edge_fixture.h"
 #include "edge/edge_frame.h"
 #include "edge/edge_fast.h"
+#include "rtc/rtc_program.h"
 
 #define NODE_MAC 0x010000000002ull
 #define NIC 7u
@@ -335,6 +336,85 @@ static void a_cut_frame_is_whole(void **state)
 	world_free(world);
 }
 
+/* A client's check in the frame of a request, with the user name "abcd:efgh"; returns how long the frame is. */
+static size_t check_write(const struct edge_frame *frame, bool named, uint8_t *bytes)
+{
+	static const uint8_t message[] = {0, 1, 0, 16, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+					  0, 6, 0, 9, 'a', 'b', 'c', 'd', ':', 'e', 'f', 'g', 'h'};
+	size_t length = named ? 36 : 20;
+
+	edge_frame_write(frame, bytes);
+	memset(bytes + 42, 0, 36);
+	memcpy(bytes + 42, message, named ? sizeof(message) : 20);
+	bytes[45] = (uint8_t)(length - 20);
+	bytes[17] = (uint8_t)(28 + length);
+	bytes[39] = (uint8_t)(8 + length);
+	bytes[24] = bytes[25] = bytes[40] = bytes[41] = 0; /* no checksum is asked for */
+	return 42 + length;
+}
+
+static void calls_go_by_their_session(void **state)
+{
+	struct world *world = world_new(PROTOCOL_UDP);
+	struct edge_frame frame = request(world);
+	uint8_t bytes[EDGE_FRAME_SIZE];
+	struct edge_backend_status status;
+	struct error error = {0};
+	uint32_t session, service;
+	char text[100];
+
+	(void)state;
+	world->service.media = true;
+	world_apply(world);
+	service = edge_program_service_row(world->fixture->program, &world->service);
+	assert_true(edge_program_backend_status(world->fixture->program, &world->service, &world->backends[1], &status));
+	explain_bytes(world, bytes, check_write(&frame, true, bytes), 78);
+	assert_told(world, "for the service default/web:80, which carries calls");
+	assert_told(world, "It belongs to no session that is known");
+	assert_told(world, "It is dropped (rtc_fragment_unknown)");
+	assert_untold(world, "ring");
+	assert_int_equal(rtc_program_add(edge_program_rtc(world->fixture->program), (uint16_t)service, "abcd", status.row, 0, 0, &session,
+					 &error), 0);
+	explain_bytes(world, bytes, check_write(&frame, true, bytes), 78);
+	snprintf(text, sizeof(text), "It belongs to the session @%u, whose agent is the backend b1, which takes new flows", session);
+	assert_told(world, text);
+	assert_told(world, "Its destination becomes 10.0.0.2:8000");
+	assert_untold(world, "ring");
+	explain_bytes(world, bytes, check_write(&frame, false, bytes), 62);
+	assert_told(world, "it is answered with the address that it came from");
+	assert_untold(world, "no session");
+	/* what the agent sends to somebody unknown */
+	frame.source = world->backends[1].address;
+	frame.source_port = 8000;
+	frame.destination = ipv4(203, 0, 113, 5);
+	frame.destination_port = 4000;
+	explain(world, &frame);
+	assert_told(world, "It comes from a backend of the service default/web:80, which carries calls, to nobody who has one there");
+	assert_untold(world, "It is an answer of");
+	world_free(world);
+}
+
+static void queries_are_the_caches_or_the_process(void **state)
+{
+	struct world *world = world_new(PROTOCOL_UDP);
+	struct edge_frame frame = request(world);
+
+	(void)state;
+	world->service.dns = world->link.dns = true;
+	world->service.backend_count = 0;
+	world_apply(world);
+	explain(world, &frame);
+	assert_told(world, "It is for the DNS address default/web:80.");
+	assert_told(world, "What the cache can answer exactly is answered at once");
+	assert_untold(world, "ring");
+	assert_untold(world, "No function takes it");
+	world->link.dns = false;
+	world_apply(world);
+	explain(world, &frame);
+	assert_told(world, "dns_interface");
+	world_free(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +425,8 @@ int main(void)
 		cmocka_unit_test(drops_say_what_to_do),
 		cmocka_unit_test(answers_and_others_are_told),
 		cmocka_unit_test(a_cut_frame_is_whole),
+		cmocka_unit_test(calls_go_by_their_session),
+		cmocka_unit_test(queries_are_the_caches_or_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ PACKET_INLINE struct edge_ingress edge_ingress(const struct edge_config *config,
 	return (struct edge_ingress){
 		.ifindex = config->ingress_override ? config->ingress_override : ifindex,
 		.epoch = config->epoch_override ? config->epoch_override - 1 : clock.epoch,
-		.now_ms = config->tick_override ? config->tick_override - 1 : clock.now_ms,
+		.now_ms = config->now_override ? config->now_override - 1 : clock.now_ms,
 	};
 }
 

@@ -642,6 +642,29 @@ static void recorded_flows_are_limited_while_somebody_counts(void **state)
 	assert_int_equal(fixture->memory->limiter.flows[row], 0);
 }
 
+/* Of calls it is sessions that are limited: whoever counts them, the sweep leaves that alone. */
+static void live_calls_are_not_counted_by_the_sweep(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct edge_sweep_stats stats;
+	struct guarded guarded;
+	uint32_t row;
+
+	guarded_init(&guarded, false);
+	guarded.services[0].protocol = PROTOCOL_UDP;
+	guarded.services[0].media = true;
+	guarded.services[0].flows_max = 100;
+	apply(fixture, &guarded);
+	row = row_of(fixture, &guarded.services[0]);
+	fixture->memory->limiter.flows[row] = 100;
+	for (uint32_t pass = 0; pass < 2; pass++) {
+		do
+			edge_program_sweep(fixture->program, fixture->epoch, &stats);
+		while (!stats.complete);
+		assert_int_equal(fixture->memory->limiter.flows[row], 100);
+	}
+}
+
 static void wanted_neighbours_are_told_of_in_moderation(void **state)
 {
 	struct edge_fixture *fixture = *state;
@@ -780,6 +803,7 @@ int main(void)
 		TEST(fresh_flows_go_soon_and_silent_ones_give_way_to_them_at_last),
 		TEST(wanted_neighbours_are_told_of_in_moderation),
 		TEST(recorded_flows_are_limited_while_somebody_counts),
+		TEST(live_calls_are_not_counted_by_the_sweep),
 		TEST(a_connection_goes_to_the_server_that_it_names_while_that_lives),
 		TEST(two_servers_with_one_id_are_refused),
 	};

@@ -664,7 +664,7 @@ PACKET_INLINE uint32_t lb_reverse_find(const struct lb_view *view, const struct 
 	for (uint32_t i = 0; i < LB_SERVICES_PER_ENDPOINT && row; i++) {
 		uint32_t next = view->lb->backends[row & (LB_BACKEND_ROWS - 1)].next, answer;
 
-		if (unlikely(view->lb->backends[row & (LB_BACKEND_ROWS - 1)].media))
+		if (unlikely(view->lb->backends[row & (LB_BACKEND_ROWS - 1)].flags & LB_BACKEND_MEDIA))
 			return row | LB_REVERSE_MEDIA;
 		answer = lb_answer_find(view->lb, view->flows, flow, (uint64_t)row << 32 | view->epoch);
 		if (likely(answer == LB_ANSWER_OURS))

@@ -66,10 +66,9 @@ PACKET_FUNCTION uint32_t lb_held_note(struct lb_limiter *limiter, const struct l
 	if (limit->client_flows_max == 0)
 		return 0;
 	hash = hash_word(guards->seed, (uint64_t)LB_LIMIT_CLIENT_HELD << 32 | row);
-	hash = hash_finish(hash_word(hash_word(hash, client->word[0] & limit->mask.word[0]),
-				     client->word[1] & limit->mask.word[1]));
+	hash = lb_bucket_hash(hash, client->word[0] & limit->mask.word[0], client->word[1] & limit->mask.word[1]);
 	tag = hash >> LB_BUCKET_TAG_SHIFT;
-	place = lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], tag, now_ms);
+	place = lb_bucket_place(limiter, hash, now_ms);
 	part = LB_HELD_ONE * lb_held_decay((uint32_t)(event >> 32) & 0xffff) >> 16; /* what is left of this flow's */
 	for (uint32_t attempt = 0; attempt < 3; attempt++) {
 		uint64_t word = load_once(*place), held = 0;

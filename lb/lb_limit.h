@@ -47,6 +47,36 @@ PACKET_INLINE uint64_t *lb_bucket_find(uint64_t *set, uint64_t tag, uint32_t now
 	return &set[victim & (LB_LIMITER_WAYS - 1)];
 }
 
+/* Which bucket is a client's: of what it counts (`hash`), and the two words of the client's prefix. */
+PACKET_INLINE uint64_t lb_bucket_hash(uint64_t hash, uint64_t first, uint64_t second)
+{
+	return hash_finish(hash_word(hash_word(hash, first), second));
+}
+
+PACKET_INLINE uint64_t *lb_bucket_place(struct lb_limiter *limiter, uint64_t hash, uint32_t now_ms)
+{
+	return lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], hash >> LB_BUCKET_TAG_SHIFT, now_ms);
+}
+
+#define LB_BUCKET_TAKEN 0u
+#define LB_BUCKET_EMPTY 1u
+#define LB_BUCKET_LATE 2u /* another worker was quicker: nothing is taken */
+
+/* Takes one event from the bucket with this tag, or puts a full one in its place. */
+PACKET_INLINE uint32_t lb_bucket_charge(uint64_t *place, uint64_t tag, const struct lb_rate *rate, uint32_t now_ms)
+{
+	uint64_t word = load_once(*place), next;
+
+	if (word == 0 || word >> LB_BUCKET_TAG_SHIFT != tag) {
+		store_once(*place, lb_bucket_word(tag, now_ms, rate->full - rate->cost));
+		return LB_BUCKET_TAKEN;
+	}
+	next = lb_bucket_take(word, rate, now_ms);
+	if (next == 0)
+		return LB_BUCKET_EMPTY;
+	return __sync_val_compare_and_swap(place, word, next) == word ? LB_BUCKET_TAKEN : LB_BUCKET_LATE;
+}
+
 /*
  * Whether the service has as many recorded flows as it may: what the last pass of the sweep found, and those begun since. Not
  * known, so not limited, while nobody sweeps.
@@ -86,23 +116,15 @@ PACKET_FUNCTION uint32_t lb_limit_refuses(struct lb_limiter *limiter, const stru
 		place = &limiter->all[row];
 		tag = hash_finish(hash) >> LB_BUCKET_TAG_SHIFT;
 	} else {
-		hash = hash_finish(hash_word(hash_word(hash, client->word[0] & limit->mask.word[0]),
-					     client->word[1] & limit->mask.word[1]));
+		hash = lb_bucket_hash(hash, client->word[0] & limit->mask.word[0], client->word[1] & limit->mask.word[1]);
 		tag = hash >> LB_BUCKET_TAG_SHIFT;
-		place = lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], tag, now_ms);
+		place = lb_bucket_place(limiter, hash, now_ms);
 	}
 	for (uint32_t attempt = 0; attempt < 3; attempt++) {
-		uint64_t word = load_once(*place), next;
+		uint32_t outcome = lb_bucket_charge(place, tag, rate, now_ms);
 
-		if (word == 0 || word >> LB_BUCKET_TAG_SHIFT != tag) {
-			store_once(*place, lb_bucket_word(tag, now_ms, rate->full - rate->cost));
-			return 0;
-		}
-		next = lb_bucket_take(word, rate, now_ms);
-		if (next == 0)
-			return 1;
-		if (__sync_val_compare_and_swap(place, word, next) == word)
-			return 0;
+		if (outcome != LB_BUCKET_LATE)
+			return outcome == LB_BUCKET_EMPTY;
 	}
 	return 0;
 }

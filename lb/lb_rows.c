@@ -105,10 +105,21 @@ static uint8_t backend_growth(const struct lb_backend_wanted *backend)
 	return (uint8_t)growth;
 }
 
+/* The tunnel's flags; the service's one stays. */
+static uint8_t tunnel_flags(const struct lb_backend *backend, const struct lb_backend_wanted *wanted)
+{
+	return (uint8_t)((backend->flags & LB_BACKEND_MEDIA) | (wanted->tunnel_node ? LB_BACKEND_NODE : 0));
+}
+
+static uint8_t media_flags(const struct lb_backend *backend, const struct lb_service_wanted *service)
+{
+	return (uint8_t)((backend->flags & LB_BACKEND_NODE) | (service->media ? LB_BACKEND_MEDIA : 0));
+}
+
 static bool tunnel_differs(const struct lb_backend *backend, const struct lb_backend_wanted *wanted)
 {
 	return backend->tunnel != wanted->tunnel || backend->growth != backend_growth(wanted) ||
-	       backend->flags != (wanted->tunnel_node ? LB_BACKEND_NODE : 0) ||
+	       backend->flags != tunnel_flags(backend, wanted) ||
 	       !address_equal(&backend->tunnel_source, &wanted->tunnel_source) ||
 	       !address_equal(&backend->tunnel_destination, &wanted->tunnel_destination);
 }
@@ -121,7 +132,7 @@ static void tunnel_write(struct lb_backend *backend, const struct lb_backend_wan
 	table_put(backend->tunnel_destination.word[0], wanted->tunnel_destination.word[0], changes);
 	table_put(backend->tunnel_destination.word[1], wanted->tunnel_destination.word[1], changes);
 	table_put(backend->growth, backend_growth(wanted), changes);
-	table_put(backend->flags, wanted->tunnel_node ? LB_BACKEND_NODE : 0, changes);
+	table_put(backend->flags, tunnel_flags(backend, wanted), changes);
 	table_put(backend->tunnel, wanted->tunnel, changes);
 }
 
@@ -148,7 +159,7 @@ static void backend_write_new(struct lb_program *program, uint16_t row, uint16_t
 	backend->port = be16_from(wanted->port);
 	backend->service = service_row;
 	backend->next = 0;
-	backend->media = service->media;
+	backend->flags = media_flags(backend, service);
 	backend->mtu = backend_mtu(service, wanted);
 	tunnel_write(backend, wanted, &plan->changes.backends);
 	table_publish();
@@ -241,7 +252,7 @@ void backends_write(struct lb_program *program, struct plan *plan)
 				continue;
 			}
 			table_put(backend->mtu, backend_mtu(service, wanted), &plan->changes.backends);
-			table_put(backend->media, service->media, &plan->changes.backends);
+			table_put(backend->flags, media_flags(backend, service), &plan->changes.backends);
 			egress_begin(program, row, wanted, plan);
 			if (backend_state(service, wanted) == LB_BACKEND_UP)
 				table_put(backend->state, LB_BACKEND_UP, &plan->changes.backends);

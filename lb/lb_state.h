@@ -78,7 +78,8 @@ enum lb_tunnel {
 	LB_TUNNEL_GUE,  /* in UDP */
 };
 
-#define LB_BACKEND_NODE 0x01 /* its tunnel ends at another node of ours, which can pass a packet on (lb_hop_fast.h) */
+#define LB_BACKEND_NODE 0x01  /* its tunnel ends at another node of ours, which can pass a packet on (lb_hop_fast.h) */
+#define LB_BACKEND_MEDIA 0x02 /* its service is one of media: what it sends is asked of rtc/ */
 
 /* One backend of one service. writer: ctrl, readers: workers */
 struct lb_backend {
@@ -91,9 +92,8 @@ struct lb_backend {
 	uint16_t next;  /* reverse: the next backend row with this endpoint */
 	uint16_t mtu;   /* the longest IP packet of a client that gets there whole */
 	uint8_t growth; /* bytes that the tunnel puts in front of it */
-	uint8_t media;  /* its service is one of media: what it sends is asked of rtc/ */
 	uint8_t flags;  /* LB_BACKEND_* */
-	uint8_t unused[11];
+	uint8_t unused[12];
 	/* The second line: for tunnels only. */
 	struct address tunnel_source;
 	struct address tunnel_destination;

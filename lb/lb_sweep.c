@@ -164,7 +164,10 @@ static void flows_count(struct lb_program *program, uint32_t now_epoch)
 	struct sweep_state *sweep = &program->sweep;
 
 	for (uint32_t row = 1; row < LB_SERVICE_ROWS; row++) {
-		if (program->options.tables->services[row].flags & LB_SERVICE_LIMIT_FLOWS)
+		uint32_t flags = program->options.tables->services[row].flags;
+
+		/* Of calls rtc/ counts the sessions. */
+		if (flags & LB_SERVICE_LIMIT_FLOWS && !(flags & LB_SERVICE_MEDIA))
 			__sync_fetch_and_add(&limiter->flows[row], sweep->flows_found[row] - sweep->flows_began[row]);
 	}
 	store_once(limiter->swept_epoch, now_epoch);

@@ -50,6 +50,7 @@ struct lb_media_wanted {
 	uint8_t dscp_up, dscp_down;        /* 0 to 63, towards agents and clients; 255: as they come */
 	struct lb_rate_wanted session_packets; /* of one session, in each direction; burst 0: no limit */
 	struct lb_rate_wanted stun_answers;    /* to one prefix of clients; burst 0: the default */
+	struct lb_rate_wanted stun_answers_all; /* to all clients together; burst 0: the default */
 };
 
 /* A backend's identity is its service's, with `address` and `port`: nothing else makes it another one. */

@@ -317,8 +317,8 @@ int echo_session_trickle(struct echo_session *session, const char *fragment, siz
 
 void echo_session_announce(struct echo_session *session, void (*registered)(void *context, bool good), void *context)
 {
-	echo_fragments_begin(session->echo->fragments, media_peer_ufrag(session->peer), media_peer_previous_ufrag(session->peer),
-			     registered, context);
+	echo_fragments_begin(session->echo->fragments, media_peer_ufrag(session->peer), media_peer_password(session->peer),
+			     media_peer_previous_ufrag(session->peer), registered, context);
 }
 
 struct echo_session *echo_session_find(struct echo *echo, const char *id)

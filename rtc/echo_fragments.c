@@ -285,17 +285,17 @@ static void registration_send(struct echo_fragments *fragments, const char *meth
 	call_begin(fragments, method, path, body, what, registered, context);
 }
 
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous,
+void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *password, const char *previous,
 			  echo_registered_callback registered, void *context)
 {
-	char body[SDP_UFRAG_SIZE + 256];
+	char body[SDP_UFRAG_SIZE + SDP_PASSWORD_SIZE + 256];
 
 	if (!fragments->config->fragments_registered) {
 		registered(context, true);
 		return;
 	}
-	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"expiresInSeconds\":%d%s%s%s}", fragments->config->backend, EXPIRY_SECONDS,
-		 previous[0] ? ",\"restarts\":\"" : "", previous, previous[0] ? "\"" : "");
+	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"expiresInSeconds\":%d,\"password\":\"%s\"%s%s%s}", fragments->config->backend,
+		 EXPIRY_SECONDS, password, previous[0] ? ",\"restarts\":\"" : "", previous, previous[0] ? "\"" : "");
 	registration_send(fragments, "PUT", ufrag, body, registered, context);
 }
 

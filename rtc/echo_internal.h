@@ -93,7 +93,7 @@ bool echo_fragments_random(const struct echo_fragments *fragments);
 must_check int echo_fragments_take(struct echo_fragments *fragments, char ret_ufrag[static SDP_UFRAG_SIZE], struct error *error);
 /* What became of a registration; exactly once, perhaps from within the call that asks for it. */
 typedef void (*echo_registered_callback)(void *context, bool good);
-/* A fragment is in use, after another of the same session ("": none); the session ends that has this one. */
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *previous,
+/* A fragment is in use, with its password, after another of the same session ("": none); the session ends that has this one. */
+void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *password, const char *previous,
 			  echo_registered_callback registered, void *context);
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag);

@@ -9,7 +9,9 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/log.h"
+#include "base/lib/number.h"
 #include "rtc/echo.h"
+#include "rtc/media_options.h"
 
 #define PROGRAM "selvage-echo"
 
@@ -34,41 +36,11 @@ static void usage(FILE *out)
 	      "      --version\n", out);
 }
 
-static int wrong(const char *what, const char *value)
-{
-	fprintf(stderr, PROGRAM ": %s: %s\n", what, value);
-	return 2;
-}
-
-static int endpoint_take(struct media_endpoint *endpoint)
-{
-	return endpoint_parse(optarg, &endpoint->address, &endpoint->port) == 0 ? 0 : wrong("not ADDRESS:PORT", optarg);
-}
-
 static int announce_take(struct echo_config *config)
 {
 	if (config->announced_count == ECHO_ANNOUNCED_MAX)
-		return wrong("too many candidates", optarg);
-	return endpoint_take(&config->announced[config->announced_count++]);
-}
-
-static int sessions_take(struct echo_config *config)
-{
-	char *end;
-	unsigned long number = strtoul(optarg, &end, 10);
-
-	if (*end || *optarg < '0' || *optarg > '9' || number < 1 || number > 100000)
-		return wrong("sessions are 1 to 100000, not", optarg);
-	config->sessions_max = (uint32_t)number;
-	return 0;
-}
-
-static int profile_take(struct echo_config *config)
-{
-	if (strcmp(optarg, "gcm") != 0 && strcmp(optarg, "sha1") != 0)
-		return wrong("profiles are gcm and sha1, not", optarg);
-	config->only = optarg[0] == 'g' ? MEDIA_PROFILE_AEAD_AES_128_GCM : MEDIA_PROFILE_AES128_CM_SHA1_80;
-	return 0;
+		return option_wrong("too many candidates", optarg);
+	return option_endpoint(optarg, &config->announced[config->announced_count++]);
 }
 
 enum { OPTION_HTTP = 256, OPTION_MEDIA, OPTION_ANNOUNCE, OPTION_SESSIONS, OPTION_FULL, OPTION_ACTIVE, OPTION_PROFILE, OPTION_FILE,
@@ -79,15 +51,15 @@ static int option_take(int option, struct echo_config *config)
 {
 	switch (option) {
 	case OPTION_HTTP:
-		return endpoint_take(&config->http);
+		return option_endpoint(optarg, &config->http);
 	case OPTION_MEDIA:
-		return endpoint_take(&config->media);
+		return option_endpoint(optarg, &config->media);
 	case OPTION_ANNOUNCE:
 		return announce_take(config);
 	case OPTION_SESSIONS:
-		return sessions_take(config);
+		return number_read(optarg, 1, 100000, &config->sessions_max) ? 0 : option_wrong("sessions are 1 to 100000, not", optarg);
 	case OPTION_PROFILE:
-		return profile_take(config);
+		return option_profile(optarg, &config->only);
 	case OPTION_FULL:
 		config->full_ice = true;
 		return 0;
@@ -135,16 +107,16 @@ static int options_check(struct echo_config *config)
 	uint16_t port;
 
 	if ((config->fragment_file != NULL) + config->fragments_encoded + config->fragments_registered > 1)
-		return wrong("only one of them is possible", "--ufrag-file, --ufrag-encoded, --ufrag-registered");
+		return option_wrong("only one of them is possible", "--ufrag-file, --ufrag-encoded, --ufrag-registered");
 	if (!config->announced_count && (address_is_zero(&config->media.address) ||
 					 address_equal(&config->media.address, &(struct address){{0, 0xffff0000u}})))
-		return wrong("no address that clients could be told", "--announce is missing");
+		return option_wrong("no address that clients could be told", "--announce is missing");
 	if (!config->fragments_encoded && !config->fragments_registered)
 		return 0;
 	if (!config->service || !name_is_plain(config->service))
-		return wrong("user fragments are a service's", "--service is missing");
+		return option_wrong("user fragments are a service's", "--service is missing");
 	if (!config->backend || endpoint_parse(config->backend, &address, &port) < 0)
-		return wrong("not ADDRESS:PORT", config->backend ? config->backend : "--backend");
+		return option_wrong("not ADDRESS:PORT", config->backend ? config->backend : "--backend");
 	return 0;
 }
 
@@ -176,7 +148,7 @@ static int options_read(int argc, char **argv, struct echo_config *config, char 
 			return result;
 	}
 	if (optind < argc)
-		return wrong("what is this", argv[optind]);
+		return option_wrong("what is this", argv[optind]);
 	if (!config->backend)
 		config->backend = endpoint_format(&config->media.address, config->media.port, backend);
 	return options_check(config);

@@ -410,7 +410,7 @@ static void random_fragments_are_registered(void **state)
 	assert_int_equal(selvaged.count, 1);
 	assert_null(strstr(selvaged.asked[0], "restarts"));
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/media/sessions/"));
-	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60}"));
+	assert_non_null(strstr(selvaged.asked[0], "{\"backend\":\"192.0.2.5:7000\",\"expiresInSeconds\":60,\"password\":\""));
 	/* An ICE restart names the fragment before; only the last one is taken back, since both are one call. */
 	assert_int_equal(media_call_restart_ice(caller.call, NULL), 0);
 	caller_wait(&caller, 5);
@@ -449,7 +449,7 @@ static void fragments_fit_into_paths(void **state)
 	config.selvaged_socket = selvaged.path;
 	selvaged_listen(&selvaged, config.base);
 	assert_int_equal(echo_fragments_new(&config, &fragments, NULL), 0);
-	echo_fragments_begin(fragments, "ab/c+d", "/old+", on_registered, &registered);
+	echo_fragments_begin(fragments, "ab/c+d", "passwordpasswordpassword", "/old+", on_registered, &registered);
 	while (!registered)
 		event_base_loop(config.base, EVLOOP_ONCE);
 	assert_int_equal(registered, 1);

@@ -12,8 +12,10 @@
 #include <sys/socket.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/number.h"
 #include "rtc/media_call.h"
 #include "rtc/media_loop.h"
+#include "rtc/media_options.h"
 #include "rtc/media_samples.h"
 #include "rtc/media_stamp.h"
 #include "rtc/media_whip.h"
@@ -465,25 +467,6 @@ static void usage(FILE *out)
 	      "      --version\n", out);
 }
 
-static int wrong(const char *what, const char *value)
-{
-	fprintf(stderr, PROGRAM ": %s: %s\n", what, value);
-	return 2;
-}
-
-static bool number_read(const char *text, unsigned long minimum, unsigned long maximum, unsigned int *ret_number)
-{
-	char *end;
-	unsigned long number;
-
-	errno = 0;
-	number = strtoul(text, &end, 10);
-	if (errno || end == text || *end || *text < '0' || *text > '9' || number < minimum || number > maximum)
-		return false;
-	*ret_number = (unsigned int)number;
-	return true;
-}
-
 static bool token_read(const char *path, struct options *options)
 {
 	_cleanup_(fclosep) FILE *file = fopen(path, "re");
@@ -523,7 +506,7 @@ static int url_read(const char *url, struct options *options)
 
 	options->url = url;
 	if (!scheme || strcmp(scheme, "http") != 0 || !host || !*host || !path)
-		result = wrong("not a URL of HTTP", url);
+		result = option_wrong("not a URL of HTTP", url);
 	if (result == 0) {
 		/* [2001:db8::1] */
 		snprintf(name, sizeof(name), "%s", host[0] == '[' ? host + 1 : host);
@@ -533,7 +516,7 @@ static int url_read(const char *url, struct options *options)
 		snprintf(options->host, sizeof(options->host), port > 0 ? "%.200s:%d" : "%.200s", host, port);
 		snprintf(options->path, sizeof(options->path), "%s", *path ? path : "/whip");
 		if (!host_resolve(name, port > 0 ? port : 80, &options->whip))
-			result = wrong("there is no such host", name);
+			result = option_wrong("there is no such host", name);
 	}
 	if (uri)
 		evhttp_uri_free(uri);
@@ -550,40 +533,36 @@ static int option_take(int option, struct options *options)
 
 	switch (option) {
 	case 'c':
-		return number_read(optarg, 1, CALLS_MAX, &options->calls) ? 0 : wrong("calls are 1 to 10000, not", optarg);
+		return number_read(optarg, 1, CALLS_MAX, &options->calls) ? 0 : option_wrong("calls are 1 to 10000, not", optarg);
 	case 't':
-		return number_read(optarg, 1, 86400, &options->seconds) ? 0 : wrong("seconds are 1 to 86400, not", optarg);
+		return number_read(optarg, 1, 86400, &options->seconds) ? 0 : option_wrong("seconds are 1 to 86400, not", optarg);
 	case OPTION_RAMP:
-		return number_read(optarg, 0, 60000, &options->ramp_ms) ? 0 : wrong("not milliseconds up to 60000", optarg);
+		return number_read(optarg, 0, 60000, &options->ramp_ms) ? 0 : option_wrong("not milliseconds up to 60000", optarg);
 	case OPTION_TIMEOUT:
-		return number_read(optarg, 1, 600000, &options->timeout_ms) ? 0 : wrong("not milliseconds up to 600000", optarg);
+		return number_read(optarg, 1, 600000, &options->timeout_ms) ? 0 : option_wrong("not milliseconds up to 600000", optarg);
 	case OPTION_RESTART:
-		return number_read(optarg, 1, 86400000, &options->restart_ms) ? 0 : wrong("not milliseconds", optarg);
+		return number_read(optarg, 1, 86400000, &options->restart_ms) ? 0 : option_wrong("not milliseconds", optarg);
 	case OPTION_REBIND:
-		return number_read(optarg, 1, 86400000, &options->rebind_ms) ? 0 : wrong("not milliseconds", optarg);
+		return number_read(optarg, 1, 86400000, &options->rebind_ms) ? 0 : option_wrong("not milliseconds", optarg);
 	case OPTION_MEDIA:
-		return endpoint_parse(optarg, &options->media.address, &options->media.port) == 0 ? 0
-			       : wrong("not ADDRESS:PORT", optarg);
+		return option_endpoint(optarg, &options->media);
 	case OPTION_PROFILE:
-		if (strcmp(optarg, "gcm") != 0 && strcmp(optarg, "sha1") != 0)
-			return wrong("profiles are gcm and sha1, not", optarg);
-		options->only = optarg[0] == 'g' ? MEDIA_PROFILE_AEAD_AES_128_GCM : MEDIA_PROFILE_AES128_CM_SHA1_80;
-		return 0;
+		return option_profile(optarg, &options->only);
 	case OPTION_LOSS:
 		if (!number_read(optarg, 0, 100, &number))
-			return wrong("not a percentage", optarg);
+			return option_wrong("not a percentage", optarg);
 		options->loss_max = number;
 		return 0;
 	case OPTION_GAP:
 		if (!number_read(optarg, 0, 86400000, &number))
-			return wrong("not milliseconds", optarg);
+			return option_wrong("not milliseconds", optarg);
 		options->gap_max_ms = number;
 		return 0;
 	case OPTION_TOKEN:
-		return token_read(optarg, options) ? 0 : wrong("no token in", optarg);
+		return token_read(optarg, options) ? 0 : option_wrong("no token in", optarg);
 	case 'o':
 		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
-			return wrong("formats are text and json, not", optarg);
+			return option_wrong("formats are text and json, not", optarg);
 		options->json = optarg[0] == 'j';
 		return 0;
 	case 'v':
@@ -628,7 +607,7 @@ static int options_read(int argc, char **argv, struct options *options)
 			return result;
 	}
 	if (optind + 1 != argc)
-		return wrong("wanted is one URL", optind < argc ? argv[optind + 1] : "there is none");
+		return option_wrong("wanted is one URL", optind < argc ? argv[optind + 1] : "there is none");
 	return url_read(argv[optind], options);
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 
 struct box {
 	uint8_t bytes[8][MEDIA_STUN_SIZE];
@@ -118,9 +118,9 @@ static void unknown_attributes_are_named(void **state)
 	pair_init(&pair, true, false);
 	/* In the place of FINGERPRINT an attribute of no name, then the integrity over both. */
 	length = media_stun_write(&request, NULL, bytes, sizeof(bytes)) - 4;
-	media_put32(bytes + length - 4, 0x7fff0000);
-	media_put16(bytes + 2, (uint16_t)(length + 24 - 20));
-	media_put32(bytes + length, 0x00080014);
+	bytes_put32(bytes + length - 4, 0x7fff0000);
+	bytes_put16(bytes + 2, (uint16_t)(length + 24 - 20));
+	bytes_put32(bytes + length, 0x00080014);
 	assert_non_null(HMAC(EVP_sha1(), password, (int)strlen(password), bytes, length, bytes + length + 4, NULL));
 	media_ice_receive(&pair.ice[1], pair.now_us, &pair.at[0], bytes, length + 24);
 	assert_int_equal(pair.box[1].count, 1);

@@ -6,9 +6,9 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/clock.h"
 #include "rtc/media_peer.h"
 
 #define BATCH 32
@@ -34,10 +34,7 @@ struct media_socket {
 
 uint64_t media_now_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_us();
 }
 
 /* --- addresses ---------------------------------------------------------------------------------------------------------- */

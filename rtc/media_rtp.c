@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 
 #define RTCP_SENDER_REPORT 200
 #define RTCP_RECEIVER_REPORT 201
@@ -35,7 +35,7 @@ int media_rtp_parse(const uint8_t *bytes, size_t length, struct media_rtp *ret_r
 	if (bytes[0] & 0x10) {
 		if (length < header + 4)
 			return -EBADMSG;
-		header += 4 + 4u * media_get16(bytes + header + 2);
+		header += 4 + 4u * bytes_get16(bytes + header + 2);
 	}
 	if (length < header)
 		return -EBADMSG;
@@ -47,9 +47,9 @@ int media_rtp_parse(const uint8_t *bytes, size_t length, struct media_rtp *ret_r
 	*ret_rtp = (struct media_rtp){
 		.payload_type = bytes[1] & 127,
 		.marker = bytes[1] >> 7,
-		.sequence = media_get16(bytes + 2),
-		.timestamp = media_get32(bytes + 4),
-		.ssrc = media_get32(bytes + 8),
+		.sequence = bytes_get16(bytes + 2),
+		.timestamp = bytes_get32(bytes + 4),
+		.ssrc = bytes_get32(bytes + 8),
 		.payload = bytes + header,
 		.payload_length = length - header - padding,
 	};
@@ -60,9 +60,9 @@ void media_rtp_write(const struct media_rtp *rtp, uint8_t header[static MEDIA_RT
 {
 	header[0] = 2 << 6;
 	header[1] = (uint8_t)(rtp->marker << 7 | rtp->payload_type);
-	media_put16(header + 2, rtp->sequence);
-	media_put32(header + 4, rtp->timestamp);
-	media_put32(header + 8, rtp->ssrc);
+	bytes_put16(header + 2, rtp->sequence);
+	bytes_put32(header + 4, rtp->timestamp);
+	bytes_put32(header + 8, rtp->ssrc);
 }
 
 /* --- a stream ----------------------------------------------------------------------------------------------------------- */
@@ -180,13 +180,13 @@ static size_t block_write(struct media_receiver *receiver, uint64_t now_us, uint
 	uint32_t lost = expected_now(receiver) > receiver->received ? expected_now(receiver) - (uint32_t)receiver->received : 0;
 	uint64_t delay_us = now_us - receiver->sender_report_us;
 
-	media_put32(block, receiver->ssrc);
-	media_put32(block + 4, lost & 0x7fffff);
+	bytes_put32(block, receiver->ssrc);
+	bytes_put32(block + 4, lost & 0x7fffff);
 	block[4] = fraction_lost(receiver);
-	media_put32(block + 8, receiver->highest);
-	media_put32(block + 12, (uint32_t)receiver->jitter);
-	media_put32(block + 16, receiver->sender_report);
-	media_put32(block + 20, receiver->sender_report ? (uint32_t)(delay_us * 65536 / 1000000) : 0);
+	bytes_put32(block + 8, receiver->highest);
+	bytes_put32(block + 12, (uint32_t)receiver->jitter);
+	bytes_put32(block + 16, receiver->sender_report);
+	bytes_put32(block + 20, receiver->sender_report ? (uint32_t)(delay_us * 65536 / 1000000) : 0);
 	return REPORT_BLOCK_SIZE;
 }
 
@@ -194,7 +194,7 @@ static size_t header_write(uint8_t *packet, uint8_t count, uint8_t type, size_t 
 {
 	packet[0] = (uint8_t)(2 << 6 | count);
 	packet[1] = type;
-	media_put16(packet + 2, (uint16_t)(length / 4 - 1));
+	bytes_put16(packet + 2, (uint16_t)(length / 4 - 1));
 	return length;
 }
 
@@ -204,7 +204,7 @@ static size_t sdes_write(uint32_t ssrc, uint8_t *packet)
 	size_t item = 2 + strlen(CNAME), chunk = 4 + ((item + 1 + 3) & ~(size_t)3);
 
 	memset(packet, 0, 4 + chunk);
-	media_put32(packet + 4, ssrc);
+	bytes_put32(packet + 4, ssrc);
 	packet[8] = 1;
 	packet[9] = (uint8_t)strlen(CNAME);
 	memcpy(packet + 10, CNAME, strlen(CNAME));
@@ -217,12 +217,12 @@ size_t media_rtcp_write(const struct media_sender *sender, struct media_receiver
 	uint64_t ntp = media_ntp(now_us);
 	size_t length = 8;
 
-	media_put32(buffer + 4, sender->ssrc);
+	bytes_put32(buffer + 4, sender->ssrc);
 	if (sender->packets) {
-		media_put64(buffer + 8, ntp);
-		media_put32(buffer + 16, sender->timestamp);
-		media_put32(buffer + 20, sender->packets);
-		media_put32(buffer + 24, sender->bytes);
+		bytes_put64(buffer + 8, ntp);
+		bytes_put32(buffer + 16, sender->timestamp);
+		bytes_put32(buffer + 20, sender->packets);
+		bytes_put32(buffer + 24, sender->bytes);
 		length = 28;
 	}
 	if (receiver->started)
@@ -235,23 +235,23 @@ size_t media_rtcp_write_bye(const struct media_sender *sender, uint8_t buffer[st
 {
 	size_t length = header_write(buffer, 0, RTCP_RECEIVER_REPORT, 8);
 
-	media_put32(buffer + 4, sender->ssrc);
+	bytes_put32(buffer + 4, sender->ssrc);
 	length += sdes_write(sender->ssrc, buffer + length);
-	media_put32(buffer + length + 4, sender->ssrc);
+	bytes_put32(buffer + length + 4, sender->ssrc);
 	return length + header_write(buffer + length, 1, RTCP_BYE, 8);
 }
 
 /* Section 6.4.1: now − LSR − DLSR. */
 static void block_take(const uint8_t *block, uint64_t now_us, struct media_rtcp_report *report)
 {
-	uint32_t last = media_get32(block + 16), delay = media_get32(block + 20);
+	uint32_t last = bytes_get32(block + 16), delay = bytes_get32(block + 20);
 	uint32_t now = (uint32_t)(media_ntp(now_us) >> 16), round_trip = now - last - delay;
-	uint32_t lost = media_get32(block + 4) & 0xffffff;
+	uint32_t lost = bytes_get32(block + 4) & 0xffffff;
 
 	report->about_us = true;
 	report->fraction_lost = block[4];
 	report->lost = (int32_t)(lost ^ 0x800000) - 0x800000;
-	report->jitter = media_get32(block + 12);
+	report->jitter = bytes_get32(block + 12);
 	/* What would be negative, or longer than a minute, comes from clocks that do not go alike. */
 	if (last && round_trip < 60u << 16)
 		report->round_trip_us = (uint32_t)((uint64_t)round_trip * 1000000 >> 16);
@@ -266,13 +266,13 @@ static void reports_take(const uint8_t *packet, size_t length, uint32_t ssrc, st
 		offset = 28;
 		if (length < offset)
 			return;
-		if (receiver->started && media_get32(packet + 4) == receiver->ssrc) {
-			receiver->sender_report = (uint32_t)(media_get64(packet + 8) >> 16);
+		if (receiver->started && bytes_get32(packet + 4) == receiver->ssrc) {
+			receiver->sender_report = (uint32_t)(bytes_get64(packet + 8) >> 16);
 			receiver->sender_report_us = now_us;
 		}
 	}
 	for (int i = 0; i < (packet[0] & 31) && offset + REPORT_BLOCK_SIZE <= length; i++, offset += REPORT_BLOCK_SIZE)
-		if (media_get32(packet + offset) == ssrc)
+		if (bytes_get32(packet + offset) == ssrc)
 			block_take(packet + offset, now_us, report);
 }
 
@@ -287,7 +287,7 @@ int media_rtcp_take(const uint8_t *bytes, size_t length, uint32_t ssrc, struct m
 
 		if (length - offset < 4 || packet[0] >> 6 != 2)
 			return -EBADMSG;
-		size = 4u * (media_get16(packet + 2) + 1u);
+		size = 4u * (bytes_get16(packet + 2) + 1u);
 		if (size > length - offset)
 			return -EBADMSG;
 		if ((packet[1] == RTCP_SENDER_REPORT || packet[1] == RTCP_RECEIVER_REPORT) && size >= 8)

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 
 static void take(struct media_receiver *receiver, uint32_t number, uint64_t now_us)
 {
@@ -105,8 +105,8 @@ static void headers_are_read_whole_or_not(void **state)
 	uint8_t packet[12 + 8 + 8 + 3 + 4] = {0xb2, 0x80 | 111, 0x12, 0x34, 0, 0, 0, 9, 0xca, 0xfe, 0xba, 0xbe};
 	struct media_rtp rtp;
 
-	media_put16(packet + 20, 0xbede);
-	media_put16(packet + 22, 1);
+	bytes_put16(packet + 20, 0xbede);
+	bytes_put16(packet + 22, 1);
 	packet[sizeof(packet) - 1] = 4;
 	assert_int_equal(media_rtp_parse(packet, sizeof(packet), &rtp), 0);
 	assert_int_equal(rtp.payload_type, 111);
@@ -119,7 +119,7 @@ static void headers_are_read_whole_or_not(void **state)
 	assert_int_equal(media_rtp_parse(packet, sizeof(packet), &rtp), -EBADMSG);
 	packet[sizeof(packet) - 1] = 0;
 	assert_int_equal(media_rtp_parse(packet, sizeof(packet), &rtp), -EBADMSG);
-	media_put16(packet + 22, 200);
+	bytes_put16(packet + 22, 200);
 	assert_int_equal(media_rtp_parse(packet, sizeof(packet), &rtp), -EBADMSG);
 	assert_int_equal(media_rtp_parse(packet, 11, &rtp), -EBADMSG);
 }

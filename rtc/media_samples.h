@@ -2,16 +2,13 @@
 /* Measured values and their quantiles. Beyond a million of them, the kept ones are a random choice. One thread at a time. */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/lib/histogram.h"
 
 struct media_samples {
-	uint32_t *values; /* zero the struct to begin, media_samples_done() to end */
-	size_t kept, room;
+	struct histogram kept; /* zero the struct to begin, media_samples_done() to end */
 	uint64_t count, sum;
 	uint32_t minimum, maximum;
 	uint64_t random;
-	int sorted;
 };
 
 /* Out of memory: the values that are kept stay as they are. */

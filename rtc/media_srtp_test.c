@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <cmocka.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 #include "rtc/media_vectors_fixture.h"
 
 #define MASTER_KEY "e1f97a0d3e018be0d64fa32c06de4139"
@@ -57,9 +57,9 @@ static void derive(const char *key_hex, const char *salt_hex, uint8_t label, uin
 static void gcm_iv(const uint8_t salt[static 12], uint32_t ssrc, uint64_t index, uint8_t iv[static 12])
 {
 	memset(iv, 0, 12);
-	media_put32(iv + 2, ssrc);
-	media_put16(iv + 6, (uint16_t)(index >> 32));
-	media_put32(iv + 8, (uint32_t)index);
+	bytes_put32(iv + 2, ssrc);
+	bytes_put16(iv + 6, (uint16_t)(index >> 32));
+	bytes_put32(iv + 8, (uint32_t)index);
 	for (int i = 0; i < 12; i++)
 		iv[i] ^= salt[i];
 }
@@ -111,7 +111,7 @@ static void gcm_is_the_rfcs(void **state)
 
 	vector_hex("000102030405060708090a0b0c0d0e0f", key, 16);
 	vector_hex("517569642070726f2071756f", salt, 12);
-	gcm_iv(salt, media_get32(plain + 8), 0xf17b, iv);
+	gcm_iv(salt, bytes_get32(plain + 8), 0xf17b, iv);
 	memcpy(made, plain, 12);
 	gcm_seal(key, iv, plain, 12, plain + 12, plain_length - 12, made + 12);
 	assert_int_equal(length, plain_length + 16);

@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 
 #define MEDIA_STAMP_SIZE 40
 
@@ -42,21 +42,21 @@ static inline bool media_stamp_is(const uint8_t *payload, size_t length)
 static inline void media_stamp_write(uint8_t payload[static MEDIA_STAMP_SIZE], const struct media_stamp *stamp)
 {
 	memcpy(payload, media_stamp_magic, sizeof(media_stamp_magic));
-	media_put64(payload + 8, stamp->sent_us);
-	media_put32(payload + 16, stamp->number);
-	media_put32(payload + 20, 0);
-	media_put64(payload + 24, stamp->agent_clock);
-	media_put64(payload + 32, stamp->agent_us);
+	bytes_put64(payload + 8, stamp->sent_us);
+	bytes_put32(payload + 16, stamp->number);
+	bytes_put32(payload + 20, 0);
+	bytes_put64(payload + 24, stamp->agent_clock);
+	bytes_put64(payload + 32, stamp->agent_us);
 }
 
 /* Only where media_stamp_is(). */
 static inline struct media_stamp media_stamp_read(const uint8_t payload[static MEDIA_STAMP_SIZE])
 {
 	return (struct media_stamp){
-		.sent_us = media_get64(payload + 8),
-		.number = media_get32(payload + 16),
-		.agent_clock = media_get64(payload + 24),
-		.agent_us = media_get64(payload + 32),
+		.sent_us = bytes_get64(payload + 8),
+		.number = bytes_get32(payload + 16),
+		.agent_clock = bytes_get64(payload + 24),
+		.agent_us = bytes_get64(payload + 32),
 	};
 }
 

@@ -7,43 +7,28 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 
-#define MAGIC_COOKIE 0x2112a442u
-#define HEADER_SIZE 20
 #define INTEGRITY_SIZE 20
-#define FINGERPRINT_XOR 0x5354554eu
 #define USERNAME_MAX 513 /* RFC 8489 section 14.3: less than 509 bytes; two fragments of 256 and a colon come to 513 */
 
-enum attribute {
-	ATTRIBUTE_USERNAME = 0x0006,
-	ATTRIBUTE_INTEGRITY = 0x0008,
-	ATTRIBUTE_ERROR_CODE = 0x0009,
-	ATTRIBUTE_UNKNOWN = 0x000a,
-	ATTRIBUTE_XOR_MAPPED = 0x0020,
-	ATTRIBUTE_PRIORITY = 0x0024,
-	ATTRIBUTE_USE_CANDIDATE = 0x0025,
-	ATTRIBUTE_FINGERPRINT = 0x8028,
-	ATTRIBUTE_CONTROLLED = 0x8029,
-	ATTRIBUTE_CONTROLLING = 0x802a,
-};
-
+/* Of whole words, as all that comes before a FINGERPRINT is. */
 static uint32_t crc32_of(const uint8_t *bytes, size_t length)
 {
 	uint32_t crc = 0xffffffffu;
 
-	/* Bit by bit: a check message has some hundred bytes, and HMAC takes ten times as long. */
-	for (size_t i = 0; i < length; i++) {
-		crc ^= bytes[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+	for (size_t at = 0; at < length; at += sizeof(uint32_t)) {
+		uint32_t word;
+
+		memcpy(&word, bytes + at, sizeof(word));
+		crc = stun_crc_word(crc, word);
 	}
 	return ~crc;
 }
 
 bool media_stun_is(const uint8_t *bytes, size_t length)
 {
-	return length >= HEADER_SIZE && bytes[0] < 4 && media_get32(bytes + 4) == MAGIC_COOKIE;
+	return length >= STUN_HEADER_BYTES && bytes[0] < 4 && bytes_get32(bytes + 4) == STUN_MAGIC;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------------ */
@@ -53,7 +38,7 @@ static bool mapped_parse(const uint8_t *value, size_t length, const uint8_t *tra
 {
 	uint8_t mask[16], address[16];
 
-	media_put32(mask, MAGIC_COOKIE);
+	bytes_put32(mask, STUN_MAGIC);
 	memcpy(mask + 4, transaction, MEDIA_STUN_TRANSACTION_SIZE);
 	if (length == 8 && value[1] == 1) {
 		uint32_t ipv4;
@@ -69,7 +54,7 @@ static bool mapped_parse(const uint8_t *value, size_t length, const uint8_t *tra
 	} else {
 		return false;
 	}
-	ret_mapped->port = media_get16(value + 2) ^ (uint16_t)(MAGIC_COOKIE >> 16);
+	ret_mapped->port = bytes_get16(value + 2) ^ (uint16_t)(STUN_MAGIC >> 16);
 	return true;
 }
 
@@ -86,7 +71,7 @@ static bool role_parse(struct media_stun *message, enum media_stun_role role, co
 	if (length != 8)
 		return false;
 	message->role = role;
-	message->tie_breaker = media_get64(value);
+	message->tie_breaker = bytes_get64(value);
 	return true;
 }
 
@@ -94,32 +79,32 @@ static bool role_parse(struct media_stun *message, enum media_stun_role role, co
 static bool attribute_take(struct media_stun *message, uint16_t type, const uint8_t *value, size_t length)
 {
 	switch (type) {
-	case ATTRIBUTE_USERNAME:
+	case STUN_USERNAME:
 		if (message->username)
 			return true;
 		message->username = (const char *)value;
 		message->username_length = (uint16_t)length;
 		return length > 0 && length <= USERNAME_MAX;
-	case ATTRIBUTE_PRIORITY:
+	case STUN_PRIORITY:
 		if (length != 4)
 			return false;
-		message->priority = media_get32(value);
+		message->priority = bytes_get32(value);
 		return true;
-	case ATTRIBUTE_USE_CANDIDATE:
+	case STUN_USE_CANDIDATE:
 		message->use_candidate = true;
 		return length == 0;
-	case ATTRIBUTE_CONTROLLING:
+	case STUN_CONTROLLING:
 		return role_parse(message, MEDIA_STUN_CONTROLLING, value, length);
-	case ATTRIBUTE_CONTROLLED:
+	case STUN_CONTROLLED:
 		return role_parse(message, MEDIA_STUN_CONTROLLED, value, length);
-	case ATTRIBUTE_XOR_MAPPED:
+	case STUN_XOR_MAPPED_ADDRESS:
 		if (message->has_mapped)
 			return true;
 		message->has_mapped = mapped_parse(value, length, message->transaction, &message->mapped);
 		return message->has_mapped;
-	case ATTRIBUTE_ERROR_CODE:
+	case STUN_ERROR_CODE:
 		return error_parse(value, length, &message->error_code);
-	case ATTRIBUTE_UNKNOWN:
+	case STUN_UNKNOWN_ATTRIBUTES:
 		return true;
 	default:
 		if (type < 0x8000 && message->unknown_count < MEDIA_STUN_UNKNOWN_MAX)
@@ -130,29 +115,29 @@ static bool attribute_take(struct media_stun *message, uint16_t type, const uint
 
 static bool fingerprint_is_right(const uint8_t *bytes, size_t offset, size_t length)
 {
-	return length == 4 && media_get32(bytes + offset + 4) == (crc32_of(bytes, offset) ^ FINGERPRINT_XOR);
+	return length == 4 && bytes_get32(bytes + offset + 4) == (crc32_of(bytes, offset) ^ STUN_FINGERPRINT_XOR);
 }
 
 static int attributes_parse(struct media_stun *message, size_t end)
 {
 	const uint8_t *bytes = message->bytes;
-	size_t offset = HEADER_SIZE;
+	size_t offset = STUN_HEADER_BYTES;
 
 	while (offset < end) {
-		uint16_t type = media_get16(bytes + offset);
-		size_t length = media_get16(bytes + offset + 2);
+		uint16_t type = bytes_get16(bytes + offset);
+		size_t length = bytes_get16(bytes + offset + 2);
 		size_t next = offset + 4 + ((length + 3) & ~(size_t)3);
 
 		if (next > end)
 			return -EBADMSG;
-		if (type == ATTRIBUTE_FINGERPRINT) {
+		if (type == STUN_FINGERPRINT) {
 			/* Section 14.7: the last one. */
 			if (next != end || !fingerprint_is_right(bytes, offset, length))
 				return -EBADMSG;
 			message->has_fingerprint = true;
 		} else if (message->integrity_offset) {
 			/* Not protected: ignored. */
-		} else if (type == ATTRIBUTE_INTEGRITY) {
+		} else if (type == STUN_INTEGRITY) {
 			if (length != INTEGRITY_SIZE)
 				return -EBADMSG;
 			message->integrity_offset = (uint16_t)offset;
@@ -176,9 +161,9 @@ int media_stun_parse(const uint8_t *bytes, size_t length, struct media_stun *ret
 	int result;
 
 	if (!media_stun_is(bytes, length) || length > MEDIA_STUN_SIZE || length % 4 ||
-	    media_get16(bytes + 2) != length - HEADER_SIZE)
+	    bytes_get16(bytes + 2) != length - STUN_HEADER_BYTES)
 		return -EBADMSG;
-	message.type = media_get16(bytes);
+	message.type = bytes_get16(bytes);
 	if (!type_is_binding(message.type))
 		return -EBADMSG;
 	memcpy(message.transaction, bytes + 8, sizeof(message.transaction));
@@ -199,7 +184,7 @@ static bool integrity_make(const uint8_t *bytes, size_t offset, const void *key,
 	unsigned int digest_length = INTEGRITY_SIZE;
 
 	memcpy(copy, bytes, offset);
-	media_put16(copy + 2, (uint16_t)(offset + 4 + INTEGRITY_SIZE - HEADER_SIZE));
+	bytes_put16(copy + 2, (uint16_t)(offset + 4 + INTEGRITY_SIZE - STUN_HEADER_BYTES));
 	return HMAC(EVP_sha1(), key, (int)key_length, copy, offset, ret_digest, &digest_length) != NULL;
 }
 
@@ -235,27 +220,27 @@ static uint8_t *attribute_add(struct writer *writer, uint16_t type, size_t lengt
 		writer->full = true;
 		return NULL;
 	}
-	media_put16(at, type);
-	media_put16(at + 2, (uint16_t)length);
+	bytes_put16(at, type);
+	bytes_put16(at + 2, (uint16_t)length);
 	memset(at + 4, 0, padded);
 	writer->length += 4 + padded;
-	media_put16(writer->bytes + 2, (uint16_t)(writer->length - HEADER_SIZE));
+	bytes_put16(writer->bytes + 2, (uint16_t)(writer->length - STUN_HEADER_BYTES));
 	return at + 4;
 }
 
 static void mapped_write(struct writer *writer, const struct media_stun *message)
 {
 	bool ipv4 = address_is_ipv4(&message->mapped.address);
-	uint8_t *value = attribute_add(writer, ATTRIBUTE_XOR_MAPPED, ipv4 ? 8 : 20);
+	uint8_t *value = attribute_add(writer, STUN_XOR_MAPPED_ADDRESS, ipv4 ? 8 : 20);
 	uint32_t address4 = address_ipv4(&message->mapped.address);
 	uint8_t mask[16];
 
 	if (!value)
 		return;
-	media_put32(mask, MAGIC_COOKIE);
+	bytes_put32(mask, STUN_MAGIC);
 	memcpy(mask + 4, message->transaction, MEDIA_STUN_TRANSACTION_SIZE);
 	value[1] = ipv4 ? 1 : 2;
-	media_put16(value + 2, message->mapped.port ^ (uint16_t)(MAGIC_COOKIE >> 16));
+	bytes_put16(value + 2, message->mapped.port ^ (uint16_t)(STUN_MAGIC >> 16));
 	if (ipv4)
 		memcpy(value + 4, &address4, 4);
 	else
@@ -270,36 +255,36 @@ static void role_write(struct writer *writer, const struct media_stun *message)
 
 	if (message->role == MEDIA_STUN_NO_ROLE)
 		return;
-	value = attribute_add(writer, message->role == MEDIA_STUN_CONTROLLING ? ATTRIBUTE_CONTROLLING : ATTRIBUTE_CONTROLLED,
+	value = attribute_add(writer, message->role == MEDIA_STUN_CONTROLLING ? STUN_CONTROLLING : STUN_CONTROLLED,
 			      8);
 	if (value)
-		media_put64(value, message->tie_breaker);
+		bytes_put64(value, message->tie_breaker);
 }
 
 static void error_write(struct writer *writer, const struct media_stun *message)
 {
-	uint8_t *value = message->error_code ? attribute_add(writer, ATTRIBUTE_ERROR_CODE, 4) : NULL;
+	uint8_t *value = message->error_code ? attribute_add(writer, STUN_ERROR_CODE, 4) : NULL;
 
 	if (value) {
 		value[2] = (uint8_t)(message->error_code / 100);
 		value[3] = (uint8_t)(message->error_code % 100);
 	}
-	value = message->unknown_count ? attribute_add(writer, ATTRIBUTE_UNKNOWN, 2u * message->unknown_count) : NULL;
+	value = message->unknown_count ? attribute_add(writer, STUN_UNKNOWN_ATTRIBUTES, 2u * message->unknown_count) : NULL;
 	for (int i = 0; value && i < message->unknown_count; i++)
-		media_put16(value + 2 * i, message->unknown[i]);
+		bytes_put16(value + 2 * i, message->unknown[i]);
 }
 
 static void attributes_write(struct writer *writer, const struct media_stun *message)
 {
 	uint8_t *value;
 
-	if (message->username && (value = attribute_add(writer, ATTRIBUTE_USERNAME, message->username_length)))
+	if (message->username && (value = attribute_add(writer, STUN_USERNAME, message->username_length)))
 		memcpy(value, message->username, message->username_length);
-	if (message->priority && (value = attribute_add(writer, ATTRIBUTE_PRIORITY, 4)))
-		media_put32(value, message->priority);
+	if (message->priority && (value = attribute_add(writer, STUN_PRIORITY, 4)))
+		bytes_put32(value, message->priority);
 	role_write(writer, message);
 	if (message->use_candidate)
-		(void)attribute_add(writer, ATTRIBUTE_USE_CANDIDATE, 0);
+		(void)attribute_add(writer, STUN_USE_CANDIDATE, 0);
 	if (message->has_mapped)
 		mapped_write(writer, message);
 	error_write(writer, message);
@@ -307,27 +292,27 @@ static void attributes_write(struct writer *writer, const struct media_stun *mes
 
 size_t media_stun_write(const struct media_stun *message, const char *password, uint8_t *buffer, size_t size)
 {
-	struct writer writer = {.bytes = buffer, .length = HEADER_SIZE, .size = size < MEDIA_STUN_SIZE ? size : MEDIA_STUN_SIZE};
+	struct writer writer = {.bytes = buffer, .length = STUN_HEADER_BYTES, .size = size < MEDIA_STUN_SIZE ? size : MEDIA_STUN_SIZE};
 	uint8_t digest[INTEGRITY_SIZE];
 	uint8_t *value;
 
-	if (size < HEADER_SIZE)
+	if (size < STUN_HEADER_BYTES)
 		return 0;
-	media_put16(buffer, message->type);
-	media_put16(buffer + 2, 0);
-	media_put32(buffer + 4, MAGIC_COOKIE);
+	bytes_put16(buffer, message->type);
+	bytes_put16(buffer + 2, 0);
+	bytes_put32(buffer + 4, STUN_MAGIC);
 	memcpy(buffer + 8, message->transaction, MEDIA_STUN_TRANSACTION_SIZE);
 	attributes_write(&writer, message);
 	if (password) {
 		size_t offset = writer.length;
 
-		value = attribute_add(&writer, ATTRIBUTE_INTEGRITY, INTEGRITY_SIZE);
+		value = attribute_add(&writer, STUN_INTEGRITY, INTEGRITY_SIZE);
 		if (!value || !integrity_make(buffer, offset, password, strlen(password), digest))
 			return 0;
 		memcpy(value, digest, sizeof(digest));
 	}
-	value = attribute_add(&writer, ATTRIBUTE_FINGERPRINT, 4);
+	value = attribute_add(&writer, STUN_FINGERPRINT, 4);
 	if (value)
-		media_put32(value, crc32_of(buffer, writer.length - 8) ^ FINGERPRINT_XOR);
+		bytes_put32(value, crc32_of(buffer, writer.length - 8) ^ STUN_FINGERPRINT_XOR);
 	return writer.full ? 0 : writer.length;
 }

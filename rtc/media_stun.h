@@ -11,15 +11,16 @@
 
 #include "base/lib/cleanup.h"
 #include "rtc/media_endpoint.h"
+#include "rtc/stun_wire.h"
 
 #define MEDIA_STUN_TRANSACTION_SIZE 12
 #define MEDIA_STUN_SIZE 1200 /* the longest that is read or written */
 
 enum media_stun_type {
-	MEDIA_STUN_REQUEST = 0x0001,
-	MEDIA_STUN_INDICATION = 0x0011,
-	MEDIA_STUN_SUCCESS = 0x0101,
-	MEDIA_STUN_ERROR = 0x0111,
+	MEDIA_STUN_REQUEST = STUN_BINDING_REQUEST,
+	MEDIA_STUN_INDICATION = STUN_BINDING_INDICATION,
+	MEDIA_STUN_SUCCESS = STUN_BINDING_SUCCESS,
+	MEDIA_STUN_ERROR = STUN_BINDING_ERROR,
 };
 
 /* The role that the sender of a request claims (RFC 8445 section 7.1.3). */

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/lib/address_text.h"
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 #include "rtc/media_vectors_fixture.h"
 
 #define PASSWORD "VOkJxbRl1RmTxUk/WvJxBt"
@@ -108,9 +108,9 @@ static void unprotected_attributes_are_ignored(void **state)
 	uint8_t bytes[256];
 	size_t length = media_stun_write(&request, PASSWORD, bytes, sizeof(bytes)) - 8;
 
-	media_put16(bytes + length, 0x0025);
-	media_put16(bytes + length + 2, 0);
-	media_put16(bytes + 2, (uint16_t)(length + 4 - 20));
+	bytes_put16(bytes + length, 0x0025);
+	bytes_put16(bytes + length + 2, 0);
+	bytes_put16(bytes + 2, (uint16_t)(length + 4 - 20));
 	assert_int_equal(media_stun_parse(bytes, length + 4, &message), 0);
 	assert_true(media_stun_verify(&message, PASSWORD));
 	assert_false(message.use_candidate);

@@ -123,7 +123,7 @@ PACKET_INLINE uint32_t rtc_path_idle(const struct rtc_path *path, bool current, 
 		return 0;
 	if (path->flags & RTC_PATH_HEALING)
 		return 0x80000000u | age;
-	if (healing && age < RTC_FIT_MS)
+	if (healing && age < RTC_FIT_MS && !(path->flags & RTC_PATH_GONE))
 		return 0;
 	return (age >> 1 & 0x3fffffff) + 1;
 }
@@ -201,6 +201,23 @@ PACKET_INLINE uint32_t rtc_path_open(struct rtc_sessions *sessions, struct rtc_i
 	return number;
 }
 
+/*
+ * The way down leads by path `number` now, and did by `before`. A client that moves again and again leaves proven paths behind it;
+ * the last one is what to go back to until the new one is proven, those before it, and then it too, may give way to the next.
+ */
+PACKET_INLINE void rtc_paths_leave(struct rtc_session *session, uint32_t before, uint32_t number, uint32_t proven)
+{
+	struct rtc_path *path;
+
+	for (uint32_t i = 0; i < RTC_PATHS; i++) {
+		path = rtc_session_path(session, i);
+		if (i == number)
+			store_once(path->flags, (uint8_t)(path->flags & ~(RTC_PATH_LEFT | RTC_PATH_GONE)));
+		else if (i == before || path->flags & RTC_PATH_LEFT)
+			store_once(path->flags, (uint8_t)(path->flags | RTC_PATH_LEFT | (proven ? RTC_PATH_GONE : 0)));
+	}
+}
+
 /* Makes the way down lead by another path. `proven`: whoever is there had an answer. */
 PACKET_FUNCTION uint32_t rtc_session_move(struct rtc_sessions *sessions, uint32_t row, uint32_t number, uint32_t proven,
 					  uint32_t now_ms)
@@ -225,6 +242,7 @@ PACKET_FUNCTION uint32_t rtc_session_move(struct rtc_sessions *sessions, uint32_
 	}
 	if (__sync_val_compare_and_swap(rtc_session_control(session), control, wanted) != control)
 		return 0;
+	rtc_paths_leave(session, control >> RTC_CONTROL_CURRENT_SHIFT & 3, number & 3, proven);
 	if (((control ^ wanted) & RTC_CONTROL_CURRENT) && session->moves != 0xffff)
 		session->moves++;
 	return 1;
@@ -493,8 +511,13 @@ PACKET_FUNCTION uint32_t rtc_check_answered(struct rtc_sessions *sessions, uint3
 				store_once(session->up_checks[i].id, 0u);
 		}
 	}
-	if (meta == RTC_PATHS || !success)
+	if (!success)
 		return meta & 3;
+	if (meta == RTC_PATHS) {
+		/* A flood of checks has taken its place. The agent took it for true, whosesoever it was: consent (RFC 7675), and no more. */
+		store_once(session->consent_ms, now_ms);
+		return RTC_PATHS;
+	}
 	session->rtt_agent_ms = rtc_rtt_smooth(session->rtt_agent_ms, now_ms - at_ms);
 	rtc_path_prove(sessions, row, (meta & 3) | (meta & 0x80 ? 0x100 : 0), now_ms);
 	return meta & 3;
@@ -687,7 +710,7 @@ PACKET_INLINE uint32_t rtc_down_path(const struct rtc_view *view, uint32_t row)
 			for (uint32_t number = 0; number < RTC_PATHS; number++) {
 			const struct rtc_path *path = rtc_session_path(session, number);
 
-			if (path->version && path->flags & RTC_PATH_PROVEN) {
+			if (path->version && (path->flags & (RTC_PATH_PROVEN | RTC_PATH_GONE)) == RTC_PATH_PROVEN) {
 				rtc_session_move(view->sessions, row, number, 1, view->lb.now_ms);
 				return number;
 			}

@@ -7,6 +7,7 @@
 #include "base/lib/table_put.h"
 #include "lb/lb_program.h"
 #include "rtc/rtc_index.h"
+#include "rtc/rtc_secret.h"
 
 #define INDEX_BUCKETS (1u << RTC_INDEX_BUCKET_BITS)
 
@@ -127,6 +128,8 @@ struct rtc_usage rtc_program_usage(const struct rtc_program *program)
 
 /* More than browsers behind one address ask for when a meeting begins. */
 static const struct lb_rate_wanted answers_default = {.per_minute = 6000, .burst = 200};
+/* More than a site's clients ask for, and 2.7 Mbit/s of answers. */
+static const struct lb_rate_wanted answers_all_default = {.per_minute = 300000, .burst = 10000};
 
 static bool dscp_valid(uint8_t dscp)
 {
@@ -143,7 +146,9 @@ int rtc_service_check(const struct lb_service_wanted *service, struct error *err
 	if (!dscp_valid(media->dscp_up) || !dscp_valid(media->dscp_down))
 		return error_set(error, EINVAL, "service %s: DSCP code points are 0 to 63", service->name);
 	result = lb_rate_check(service, &media->session_packets, error);
-	return result < 0 ? result : lb_rate_check(service, &media->stun_answers, error);
+	if (result == 0)
+		result = lb_rate_check(service, &media->stun_answers, error);
+	return result < 0 ? result : lb_rate_check(service, &media->stun_answers_all, error);
 }
 
 /* Packets may see one rate's parts of two moments, once. */
@@ -185,6 +190,8 @@ void rtc_program_service_write(struct rtc_program *program, uint16_t service_row
 	keys_write(&row->keys, media->keys ? media->keys : &none, ret_changes);
 	rate_write(&row->packets, lb_rate_of(&media->session_packets), ret_changes);
 	rate_write(&row->answers, lb_rate_of(media->stun_answers.burst ? &media->stun_answers : &answers_default), ret_changes);
+	rate_write(&row->answers_all, lb_rate_of(media->stun_answers_all.burst ? &media->stun_answers_all : &answers_all_default),
+		   ret_changes);
 	table_put(row->dscp_up, dscp_written(media->dscp_up), ret_changes);
 	table_put(row->dscp_down, dscp_written(media->dscp_down), ret_changes);
 }
@@ -355,6 +362,53 @@ int rtc_program_restart(struct rtc_program *program, uint32_t row, const char *u
 	store_once(session->fragments[0], fragment);
 	if (!rtc_index_put(program->options.index, fragment, rtc_index_low(RTC_INDEX_FRAGMENT, 0, row)))
 		return error_set(error, ENOSPC, "no room for one more fragment");
+	return 0;
+}
+
+/* The fragment's place; else one that is of no fragment of the session. */
+static struct rtc_secret *secret_place(const struct rtc_program *program, uint32_t row, uint64_t fragment)
+{
+	struct rtc_secret *secrets = program->options.tables->secrets[row], *idle = NULL;
+	const struct rtc_session *session = session_of(program, row);
+
+	for (uint32_t i = 0; i < RTC_FRAGMENTS; i++) {
+		if (secrets[i].fragment == fragment)
+			return &secrets[i];
+		if (secrets[i].fragment == 0 ||
+		    (secrets[i].fragment != session->fragments[0] && secrets[i].fragment != session->fragments[1]))
+			idle = &secrets[i];
+	}
+	return idle;
+}
+
+int rtc_program_password(struct rtc_program *program, uint32_t row, const char *ufrag, const char *password)
+{
+	struct rtc_session *session = session_of(program, row);
+	struct rtc_secret *place, secret;
+	uint64_t fragment;
+
+	if (row == 0 || row >= RTC_SESSION_ROWS || !session_is_there(session))
+		return -ENOENT;
+	fragment = rtc_program_fragment(program, session->service, ufrag);
+	if (session->fragments[0] != fragment && session->fragments[1] != fragment)
+		return -ENOENT;
+	place = secret_place(program, row, fragment);
+	if (!password) {
+		if (place->fragment == fragment)
+			store_once(place->fragment, 0ull);
+		return 0;
+	}
+	secret = rtc_secret_of(fragment, password);
+	if (memcmp(place, &secret, sizeof(secret)) != 0) {
+		store_once(place->fragment, 0ull);
+		table_publish();
+		memcpy(place->inner, secret.inner, sizeof(secret.inner));
+		memcpy(place->outer, secret.outer, sizeof(secret.outer));
+		table_publish();
+		store_once(place->fragment, fragment);
+		table_publish();
+	}
+	__sync_fetch_and_or(rtc_session_control(session), (uint32_t)RTC_SESSION_SECRET << RTC_CONTROL_FLAGS_SHIFT);
 	return 0;
 }
 

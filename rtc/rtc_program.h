@@ -52,6 +52,12 @@ must_check int rtc_program_add(struct rtc_program *program, uint16_t service_row
 /* Another fragment for a session that there is: an ICE restart that somebody announces. -ENOENT, -EINVAL, -ENOSPC. */
 must_check int rtc_program_restart(struct rtc_program *program, uint32_t row, const char *ufrag, struct error *error);
 
+/*
+ * Says the agent's ICE password for a fragment of the session: from now on checks by that fragment which are not signed with it are
+ * dropped (RFC 8489 section 14.5). NULL: none is known any more. -ENOENT: no such session, or it has no such fragment.
+ */
+must_check int rtc_program_password(struct rtc_program *program, uint32_t row, const char *ufrag, const char *password);
+
 /* The session that a fragment leads to; 0: none. */
 uint32_t rtc_program_find(const struct rtc_program *program, uint16_t service_row, const char *ufrag);
 

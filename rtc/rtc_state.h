@@ -13,11 +13,12 @@
  */
 #pragma once
 
+#include "base/packet/sha1.h"
 #include "lb/lb_guard_state.h"
 #include "rtc/stun_wire.h"
 #include "rtc/ufrag_wire.h"
 
-/* Sessions. 320 bytes each, with their share of the index 464: 61 MB for all. */
+/* Sessions. 320 bytes each, with their share of the index 464, with room for passwords 560. */
 #define RTC_SESSION_BITS 17u
 #define RTC_SESSION_ROWS (1u << RTC_SESSION_BITS)
 
@@ -34,10 +35,11 @@ struct rtc_service {
 	struct rtc_ufrag_keys keys;
 	struct lb_rate packets; /* of one session in either direction, each */
 	struct lb_rate answers; /* STUN answers to one prefix of clients (lb_limit.mask) */
+	struct lb_rate answers_all; /* to all clients together: rtc_buckets.answers */
 	uint8_t dscp_up;        /* towards agents: 1 + the code point, or RTC_DSCP_KEEP */
 	uint8_t dscp_down;      /* towards clients */
-	uint16_t unused[3];
-	uint64_t zero[6];
+	uint16_t unused;
+	uint64_t zero[5];
 };
 _Static_assert(sizeof(struct rtc_service) == 128, "two cache lines");
 
@@ -62,6 +64,8 @@ _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
 #define RTC_PATH_NOMINATED 0x04 /* a check with USE-CANDIDATE was answered */
 #define RTC_PATH_AGENTS 0x08   /* the agent began it: it knows this address as the client's too */
 #define RTC_PATH_HEALING 0x10  /* known by nothing but media that fits */
+#define RTC_PATH_LEFT 0x20     /* the way down led there, and then elsewhere */
+#define RTC_PATH_GONE 0x40     /* and to a path that is proven: the client is elsewhere */
 
 enum rtc_session_state {
 	RTC_SESSION_FREE,    /* in rtc_tables.free, or a worker is about to write it */
@@ -75,6 +79,7 @@ enum rtc_session_state {
 #define RTC_SESSION_MOVED 0x04      /* the way down leads by a path that is not proven yet */
 #define RTC_SESSION_BINDING 0x08    /* a worker chooses `upstream` */
 #define RTC_SESSION_ROBBED 0x10     /* an address of its own leads to another session now, so it takes no shortcuts */
+#define RTC_SESSION_SECRET 0x20     /* a password is known for one of its fragments: rtc_tables.secrets */
 
 /*
  * One direction, as measured: client to agent, or agent to client. Loss and jitter are of one stream of RTP at a time (RFC 3550
@@ -147,10 +152,14 @@ _Static_assert(sizeof(struct rtc_session) == 320 && offsetof(struct rtc_session,
 		       offsetof(struct rtc_session, others) == 192 && offsetof(struct rtc_session, fragments) == 256,
 	       "five cache lines");
 
-/* Token buckets (lb_bucket_take()) of sessions, apart from them: only services with a limit touch these. */
+/*
+ * Token buckets (lb_bucket_take()) of sessions, apart from them: only services with a limit touch these; and of STUN answers, by service
+ * row.
+ */
 struct rtc_buckets {
 	uint64_t up[RTC_SESSION_ROWS];
 	uint64_t down[RTC_SESSION_ROWS];
+	uint64_t answers[LB_SERVICE_ROWS];
 };
 
 /* --- the index ---------------------------------------------------------------------------------------------------------- */
@@ -216,12 +225,21 @@ struct rtc_sessions {
 	struct rtc_session rows[RTC_SESSION_ROWS] __attribute__((aligned(64)));
 };
 
+/* A fragment's password, as HMAC-SHA1 begins and ends with it (RFC 2104 section 4). writer: ctrl, readers: workers */
+struct rtc_secret {
+	uint64_t fragment; /* rtc_fragment_hash(); 0: none, or being written */
+	uint32_t inner[SHA1_WORDS];
+	uint32_t outer[SHA1_WORDS];
+};
+_Static_assert(sizeof(struct rtc_secret) == 48, "table row");
+
 struct rtc_tables {
 	uint64_t began; /* not 0: user space has filled `free` once */
 	uint64_t unused[7];
 	struct rtc_free free;
 	struct rtc_service services[LB_SERVICE_ROWS];
 	struct rtc_buckets buckets;
+	struct rtc_secret secrets[RTC_SESSION_ROWS][RTC_FRAGMENTS]; /* only of sessions with RTC_SESSION_SECRET */
 };
 
 /* --- a worker's own ----------------------------------------------------------------------------------------------------- */
@@ -255,4 +273,5 @@ struct rtc_scratch {
 	struct rtc_ufrag_text text;
 	struct rtc_ufrag_target target;
 	struct stun stun;
+	struct sha1 sha1;
 };

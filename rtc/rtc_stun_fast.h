@@ -3,12 +3,13 @@
  * STUN at packet time: whose session a check is of, what it and its answer prove, and the answers of our own (RFC 8489, RFC 8445
  * section 7).
  *
- * Integrity is not verified here: no password is known. The agent has it, and answers a check only if it is true (RFC 8445 section
- * 7.3, RFC 8489 section 9.1.3), so its answer is what proves a path and keeps a session alive.
+ * The agent answers a check only if its integrity is true (RFC 8445 section 7.3, RFC 8489 section 9.1.3), so its answer is what proves
+ * a path and keeps a session alive. Where the agent's password was registered, a check that is not signed with it is dropped here.
  */
 #pragma once
 
 #include "rtc/rtc_fast.h"
+#include "rtc/rtc_integrity.h"
 
 PACKET_INLINE void rtc_fragment_read(const struct rtc_view *view, struct rtc_scratch *scratch, uint32_t at, uint32_t length)
 {
@@ -140,6 +141,10 @@ PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct
 		}
 	}
 	session = rtc_session_at(view->sessions, row);
+	if (unlikely(session->flags & RTC_SESSION_SECRET) && rtc_integrity_refuses(view->rtc, scratch, row, query->fragment)) {
+		rtc_drop(decision, DROP_rtc_integrity);
+		return;
+	}
 	number = rtc_path_open(view->sessions, view->index, row, query);
 	if (load_once(session->state) == RTC_SESSION_WAITING && number < RTC_PATHS) {
 		rtc_session_wake(session, view->lb.now_ms);
@@ -347,33 +352,29 @@ PACKET_INLINE void rtc_stun_down_decide(const struct rtc_view *view, struct rtc_
 
 /* --- a STUN server ------------------------------------------------------------------------------------------------------ */
 
-/* Takes one answer from the bucket of the client's address, or of its /64: 1 when it is empty. verifier: `row_now` is row << 32 | now_ms. */
-PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, const struct rtc_tables *rtc, const struct address *client,
+/*
+ * Takes one answer from the bucket of the client's address, or of its /64, and from that of all clients: DROP_NONE, or whose is empty.
+ * So nobody who writes others' addresses as the source gets more out of here than that. verifier: `row_now` is row << 32 | now_ms.
+ */
+PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, struct rtc_tables *rtc, const struct address *client,
 					    uint64_t seed, uint64_t row_now)
 {
 	uint32_t row = (uint32_t)(row_now >> 32) & (LB_SERVICE_ROWS - 1), now_ms = (uint32_t)row_now;
-	uint64_t hash, tag, word, next, *place;
 	const struct lb_rate *rate;
+	uint64_t hash;
 
 	if (!limiter || !rtc || !client)
-		return 1;
+		return DROP_rtc_stun_limit;
 	rate = &rtc->services[row].answers;
-	if (rate->cost == 0)
-		return 0;
 	hash = hash_word(hash_word(seed, (uint64_t)LB_LIMITS << 32 | row), rate->cost);
-	hash = hash_finish(hash_word(hash_word(hash, client->word[0]), address_is_ipv4(client) ? client->word[1] : 0));
-	tag = hash >> LB_BUCKET_TAG_SHIFT;
-	place = lb_bucket_find(limiter->sets[hash & ((1u << LB_LIMITER_SET_BITS) - 1)], tag, now_ms);
-	word = load_once(*place);
-	if (word == 0 || word >> LB_BUCKET_TAG_SHIFT != tag) {
-		store_once(*place, lb_bucket_word(tag, now_ms, rate->full - rate->cost));
-		return 0;
-	}
-	next = lb_bucket_take(word, rate, now_ms);
-	if (next == 0)
-		return 1;
-	(void)__sync_val_compare_and_swap(place, word, next);
-	return 0;
+	hash = lb_bucket_hash(hash, client->word[0], address_is_ipv4(client) ? client->word[1] : 0);
+	if (rate->cost &&
+	    lb_bucket_charge(lb_bucket_place(limiter, hash, now_ms), hash >> LB_BUCKET_TAG_SHIFT, rate, now_ms) == LB_BUCKET_EMPTY)
+		return DROP_rtc_stun_limit;
+	rate = &rtc->services[row].answers_all;
+	if (rate->cost && lb_bucket_charge(&rtc->buckets.answers[row], 1, rate, now_ms) == LB_BUCKET_EMPTY)
+		return DROP_rtc_stun_limit_total;
+	return DROP_NONE;
 }
 
 /* The answer's bytes from the network header on. */
@@ -397,14 +398,16 @@ PACKET_INLINE void rtc_answer_decide(const struct rtc_view *view, const struct p
 {
 	uint32_t keep = rtc_answer_keep(flow);
 	uint64_t length = packet_length(packet);
+	enum drop_reason reason;
 
 	if (flow->flags & FLOW_UNWRAPPED) {
 		rtc_drop(decision, DROP_rtc_stun_unsupported); /* the node that wrapped it could have answered */
 		return;
 	}
-	if (rtc_answers_refuse(view->lb.limiter, view->rtc, &flow->source, view->lb.guards->seed,
-			       (uint64_t)decision->service << 32 | view->lb.now_ms)) {
-		rtc_drop(decision, DROP_rtc_stun_limit);
+	reason = (enum drop_reason)rtc_answers_refuse(view->lb.limiter, view->rtc, &flow->source, view->lb.guards->seed,
+						      (uint64_t)decision->service << 32 | view->lb.now_ms);
+	if (reason) {
+		rtc_drop(decision, reason);
 		return;
 	}
 	decision->function = FUNCTION_RTC;

@@ -238,22 +238,23 @@ static int ssrc_read(struct reader *reader, struct span value)
 	return 0;
 }
 
+/* The first that there is counts. */
+static int credential_read(const struct reader *reader, struct span value, size_t minimum, char *field, size_t size,
+			   const char *complaint)
+{
+	return field[0] || ice_text_copy(value, minimum, field, size) ? 0 : refuse(reader, complaint);
+}
+
 static int ufrag_read(struct reader *reader, struct span value)
 {
-	if (reader->sdp->ufrag[0])
-		return 0;
-	if (!ice_text_copy(value, 4, reader->sdp->ufrag, sizeof(reader->sdp->ufrag)))
-		return refuse(reader, "a=ice-ufrag wants 4 to 256 letters, digits, + or /");
-	return 0;
+	return credential_read(reader, value, 4, reader->sdp->ufrag, sizeof(reader->sdp->ufrag),
+			       "a=ice-ufrag wants 4 to 256 letters, digits, + or /");
 }
 
 static int password_read(struct reader *reader, struct span value)
 {
-	if (reader->sdp->password[0])
-		return 0;
-	if (!ice_text_copy(value, 22, reader->sdp->password, sizeof(reader->sdp->password)))
-		return refuse(reader, "a=ice-pwd wants 22 to 256 letters, digits, + or /");
-	return 0;
+	return credential_read(reader, value, 22, reader->sdp->password, sizeof(reader->sdp->password),
+			       "a=ice-pwd wants 22 to 256 letters, digits, + or /");
 }
 
 static int mid_read(struct reader *reader, struct span value)

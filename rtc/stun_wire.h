@@ -14,12 +14,20 @@
 #define STUN_BINDING_SUCCESS 0x0101
 #define STUN_BINDING_ERROR 0x0111
 
+/* Attributes; those of 0x8000 and above may be left unread. */
 #define STUN_USERNAME 0x0006
 #define STUN_INTEGRITY 0x0008
-#define STUN_XOR_MAPPED_ADDRESS 0x0020
-#define STUN_USE_CANDIDATE 0x0025
+#define STUN_ERROR_CODE 0x0009
+#define STUN_UNKNOWN_ATTRIBUTES 0x000a
 #define STUN_INTEGRITY_SHA256 0x001c
+#define STUN_XOR_MAPPED_ADDRESS 0x0020
+#define STUN_PRIORITY 0x0024      /* RFC 8445 section 16.1, like the other three of ICE */
+#define STUN_USE_CANDIDATE 0x0025
 #define STUN_FINGERPRINT 0x8028
+#define STUN_CONTROLLED 0x8029
+#define STUN_CONTROLLING 0x802a
+
+#define STUN_INTEGRITY_BYTES 24u /* MESSAGE-INTEGRITY, its head included */
 #define STUN_FINGERPRINT_XOR 0x5354554eu /* RFC 8489 section 14.7 */
 
 struct stun_header {
@@ -145,6 +153,8 @@ struct stun {
 	uint16_t username_length;
 	uint8_t flags; /* STUN_* */
 	uint8_t fault; /* enum stun_fault */
+	uint16_t integrity_at; /* MESSAGE-INTEGRITY, from its head on; 0: none */
+	uint16_t zero;
 };
 
 /* 32 bits of a transaction id. Its sender chose all 96 at random (RFC 8489 section 5). */
@@ -187,6 +197,8 @@ PACKET_FUNCTION uint32_t stun_read_attributes(const struct stun_message *message
 			return STUN_FINE;
 		}
 		if (type == STUN_INTEGRITY || type == STUN_INTEGRITY_SHA256) {
+			if (!signed_ && type == STUN_INTEGRITY && next - at == STUN_INTEGRITY_BYTES)
+				stun->integrity_at = (uint16_t)at;
 			signed_ = 1;
 			stun->flags |= STUN_HAS_INTEGRITY;
 		} else if (!signed_ && type == STUN_USERNAME) {

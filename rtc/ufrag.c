@@ -6,15 +6,25 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-int rtc_ufrag_validate(const char *text, size_t length, struct error *error)
+/* `what` of so many characters of ICE (RFC 8839 section 5.4). */
+static int characters_validate(const char *what, const char *text, size_t length, size_t least, size_t most, struct error *error)
 {
-	if (length < RTC_UFRAG_CHARS_MIN || length > RTC_UFRAG_CHARS_MAX)
-		return error_set(error, EINVAL, "user fragment: %zu characters; it has %u to %u", length, RTC_UFRAG_CHARS_MIN,
-				 RTC_UFRAG_CHARS_MAX);
+	if (length < least || length > most)
+		return error_set(error, EINVAL, "%s: %zu characters; it has %zu to %zu", what, length, least, most);
 	for (size_t i = 0; i < length; i++)
 		if (!text[i] || !strchr(alphabet, text[i]))
-			return error_set(error, EINVAL, "user fragment: character %zu is none of A-Z, a-z, 0-9, + and /", i + 1);
+			return error_set(error, EINVAL, "%s: character %zu is none of A-Z, a-z, 0-9, + and /", what, i + 1);
 	return 0;
+}
+
+int rtc_ufrag_validate(const char *text, size_t length, struct error *error)
+{
+	return characters_validate("user fragment", text, length, RTC_UFRAG_CHARS_MIN, RTC_UFRAG_CHARS_MAX, error);
+}
+
+int rtc_password_validate(const char *text, size_t length, struct error *error)
+{
+	return characters_validate("password", text, length, RTC_PASSWORD_CHARS_MIN, RTC_PASSWORD_CHARS_MAX, error);
 }
 
 /* The message is [number 1]["selvage ufrag 1" 15][service]: no two services or halves share one. */

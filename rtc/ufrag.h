@@ -16,6 +16,13 @@
 /* 0, or -EINVAL: `length` characters of `text` are no user fragment. */
 must_check int rtc_ufrag_validate(const char *text, size_t length, struct error *error);
 
+/* RFC 8839 section 5.4: password = 22*256ice-char */
+#define RTC_PASSWORD_CHARS_MIN 22u
+#define RTC_PASSWORD_CHARS_MAX 256u
+
+/* Likewise of an ICE password. The error does not repeat it. */
+must_check int rtc_password_validate(const char *text, size_t length, struct error *error);
+
 /* A cluster's secret, of which every service's keys are made. */
 struct rtc_ufrag_secret {
 	struct siphash_key key;

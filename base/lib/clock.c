@@ -3,13 +3,18 @@
 
 #include <time.h>
 
-static uint64_t system_now(const struct clock *clock)
+uint64_t clock_us(void)
 {
 	struct timespec now;
 
-	(void)clock;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t system_now(const struct clock *clock)
+{
+	(void)clock;
+	return clock_us() / 1000;
 }
 
 static uint64_t fake_now(const struct clock *clock)

@@ -12,6 +12,9 @@ struct clock {
 /* CLOCK_MONOTONIC in milliseconds. */
 extern const struct clock clock_system;
 
+/* CLOCK_MONOTONIC in microseconds: for what is measured, not decided. Any thread. */
+uint64_t clock_us(void);
+
 /* A clock that stands still until clock_fake_advance(). */
 struct clock clock_fake(uint64_t now_ms);
 void clock_fake_advance(struct clock *clock, uint64_t delta_ms);

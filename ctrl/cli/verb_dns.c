@@ -64,12 +64,22 @@ static void fast_path_print(const json_t *fast_path)
 		printf("\nPackets' cache: none; every query is answered by selvage-dns\n");
 }
 
+/* Results that are answers: the others of packets' cache left the query to selvage-dns, which counts it. */
+static int64_t fast_path_answers(const json_t *results)
+{
+	return json_number(results, "answer") + json_number(results, "negative") + json_number(results, "no_name") +
+	       json_number(results, "stale") + json_number(results, "truncated");
+}
+
 static void stats_print(const json_t *stats)
 {
 	struct table *table = table_new("ANSWERS FROM", "QUERIES", NULL);
 	const char *key;
 	json_t *value;
 
+	table_row_begin(table);
+	table_cell(table, "packets' cache");
+	table_cell(table, "%" PRId64, fast_path_answers(json_object_get(json_object_get(stats, "fastPath"), "results")));
 	json_object_foreach(json_object_get(stats, "results"), key, value) {
 		table_row_begin(table);
 		table_cell(table, "%s", key);

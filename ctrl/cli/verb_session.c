@@ -316,9 +316,27 @@ static json_t *backends_json(const char *text)
 	return list;
 }
 
+/* The file's one line; NULL: the error is told. */
+static char *password_read(const char *path)
+{
+	char line[1024] = "";
+	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+
+	if (!file || (!fgets(line, sizeof(line), file) && ferror(file))) {
+		cli_fail("session add: reading the password from %s: %s", path, strerror(errno));
+		if (file && file != stdin)
+			fclose(file);
+		return NULL;
+	}
+	if (file != stdin)
+		fclose(file);
+	line[strcspn(line, "\r\n")] = '\0';
+	return strdup(line);
+}
+
 int verb_session_add(const struct cli *cli, int argument_count, char **arguments)
 {
-	_cleanup_(freep) char *path = NULL;
+	_cleanup_(freep) char *path = NULL, *password = NULL;
 	int64_t seconds = cli->expiry ? expiry_seconds(cli->expiry) : -1;
 	json_t *body, *answer;
 
@@ -328,12 +346,16 @@ int verb_session_add(const struct cli *cli, int argument_count, char **arguments
 		return cli_misuse("session add: say --service NAME, --ufrag UFRAG and --backend IP:PORT");
 	if (cli->expiry && seconds < 0)
 		return cli_misuse("session add: --expiry takes 90s, 30m, 12h, 7d or never, not \"%s\"", cli->expiry);
+	if (cli->password_file && !(password = password_read(cli->password_file)))
+		return EXIT_FAILURE;
 	path = sessions_path(cli, cli->service, cli->ufrag);
 	body = json_pack("{s:o}", "backends", backends_json(cli->backend));
 	if (seconds >= 0)
 		json_object_set_new(body, "expiresInSeconds", json_integer(seconds));
 	if (cli->restarts)
 		json_object_set_new(body, "restarts", json_string(cli->restarts));
+	if (password)
+		json_object_set_new(body, "password", json_string(password));
 	answer = cli_request(cli, "session add", "PUT", path, body);
 	json_decref(body);
 	if (!answer)

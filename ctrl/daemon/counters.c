@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The packet program's counters as they are now, all at once, so that a reader can take differences. */
 #include <stdio.h>
-#include <time.h>
 
+#include "base/lib/clock.h"
 #include "base/lib/verdict_text.h"
 #include "ctrl/daemon/daemon.h"
 
@@ -61,15 +61,14 @@ json_t *daemon_view_counters(void *context)
 {
 	const struct daemon *daemon = context;
 	json_t *drops = json_array();
+	uint64_t now_us = clock_us();
 	struct edge_totals totals;
-	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	edge_program_totals(programmer_program(daemon->programmer), &totals);
 	for (int reason = DROP_NONE + 1; reason < DROP_COUNT; reason++)
 		json_array_append_new(drops, daemon_drop_json((enum drop_reason)reason, totals.drops[reason]));
 	return json_pack("{s:s, s:b, s:I, s:o, s:I, s:o, s:o}", "node", daemon->config->node_name, "ready",
 			 daemon->reconciled && !daemon->apply_failed, "timeUs",
-			 (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "verdicts", verdicts_json(&totals), "bytes",
+			 (json_int_t)now_us, "verdicts", verdicts_json(&totals), "bytes",
 			 (json_int_t)totals.bytes_in, "backends", backends_json(daemon), "drops", drops);
 }

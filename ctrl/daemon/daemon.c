@@ -183,8 +183,10 @@ static uint32_t probes_max(void)
 static void dns_ask(void *context, const json_t *message, struct api_action *action)
 {
 	struct daemon *daemon = context;
+	struct edge_totals totals;
 
-	dns_link_ask(daemon->dns, message, action);
+	edge_program_totals(programmer_program(daemon->programmer), &totals);
+	dns_link_ask(daemon->dns, message, totals.dns, action);
 }
 
 static int api_start(struct daemon *daemon, struct error *error)

@@ -24,6 +24,15 @@ struct question {
 	LIST_ENTRY(question) all;
 	json_int_t id;
 	struct api_action *action;
+	json_t *fast_path; /* of "stats": what packets' cache did, which selvage-dns does not see; else NULL */
+};
+
+/* Results of packets' cache as people read them. */
+static const char *const places[] = {
+	[DNS_RESULT_ANSWER] = "answer",	  [DNS_RESULT_NEGATIVE] = "negative",	[DNS_RESULT_NO_NAME] = "no_name",
+	[DNS_RESULT_STALE] = "stale",	  [DNS_RESULT_TRUNCATED] = "truncated", [DNS_RESULT_MISS] = "miss",
+	[DNS_RESULT_EXPIRED] = "expired", [DNS_RESULT_UNUSUAL] = "unusual",	[DNS_RESULT_NO_ROOM] = "no_room",
+	[DNS_RESULT_TORN] = "torn",
 };
 
 struct dns_link {
@@ -125,12 +134,15 @@ static void question_end(struct question *question, const json_t *answer)
 
 	LIST_REMOVE(question, all);
 	if (result) {
+		if (question->fast_path)
+			json_object_set(json_object_get(result, "fastPath"), "results", question->fast_path);
 		api_action_reply(question->action, json_incref(result));
 	} else {
 		int status = error_set(&error, why ? EINVAL : EAGAIN, "%s", why ? why : "selvage-dns ended before it answered");
 
 		api_action_done(question->action, status, &error);
 	}
+	json_decref(question->fast_path);
 	free(question);
 }
 
@@ -287,7 +299,8 @@ size_t dns_link_addresses(const struct config *config, struct reconcile_dns *ret
 	size_t count = 0;
 
 	for (size_t i = 0; config->dns.enabled && i < config->dns.listen_count && count < size; i++)
-		ret_addresses[count++] = (struct reconcile_dns){config->dns.listen[i].address, config->dns.listen[i].port};
+		ret_addresses[count++] = (struct reconcile_dns){config->dns.listen[i].address, config->dns.listen[i].port, config->dns.limit,
+								config->dns.limit_bits};
 	return count;
 }
 
@@ -322,8 +335,19 @@ void dns_link_set(struct dns_link *link, const struct dns_wanted_input *input)
 	link->names_known = true;
 }
 
-void dns_link_ask(struct dns_link *link, const json_t *message, struct api_action *action)
+static json_t *fast_path_json(const uint64_t *fast_path)
 {
+	json_t *results = json_object();
+
+	for (size_t i = 0; i < array_length(places); i++)
+		if (places[i])
+			json_object_set_new(results, places[i], json_integer((json_int_t)fast_path[i]));
+	return results;
+}
+
+void dns_link_ask(struct dns_link *link, const json_t *message, const uint64_t *fast_path, struct api_action *action)
+{
+	const char *operation = json_string_value(json_object_get(message, "op"));
 	struct question *question;
 	struct error error;
 	json_t *own;
@@ -339,6 +363,8 @@ void dns_link_ask(struct dns_link *link, const json_t *message, struct api_actio
 	question = memory_or_end(calloc(1, sizeof(*question)));
 	question->id = ++link->last_id;
 	question->action = action;
+	if (operation && strcmp(operation, "stats") == 0)
+		question->fast_path = fast_path_json(fast_path);
 	LIST_INSERT_HEAD(&link->questions, question, all);
 	own = json_copy((json_t *)message);
 	json_object_set_new(own, "id", json_integer(question->id));
@@ -354,12 +380,6 @@ static uint64_t number(const json_t *object, const char *key)
 
 static void results_metrics(const json_t *results, const uint64_t *fast_path, struct evbuffer *text)
 {
-	static const char *const places[] = {
-		[DNS_RESULT_ANSWER] = "answer",	  [DNS_RESULT_NEGATIVE] = "negative",	[DNS_RESULT_NO_NAME] = "no_name",
-		[DNS_RESULT_STALE] = "stale",	  [DNS_RESULT_TRUNCATED] = "truncated", [DNS_RESULT_MISS] = "miss",
-		[DNS_RESULT_EXPIRED] = "expired", [DNS_RESULT_UNUSUAL] = "unusual",	[DNS_RESULT_NO_ROOM] = "no_room",
-		[DNS_RESULT_TORN] = "torn",
-	};
 	const char *key;
 	json_t *value;
 
@@ -464,7 +484,7 @@ json_t *dns_link_status(const struct dns_link *link, const uint64_t *fast_path)
 	for (size_t i = 0; i < DNS_RESULT_MISS; i++)
 		answered += fast_path[i];
 	json_object_foreach(json_object_get(link->statistics, "results"), key, value) {
-		process += (uint64_t)json_integer_value(value);
+		process += strcmp(key, "limited") == 0 ? 0 : (uint64_t)json_integer_value(value);
 	}
 	return json_pack("{s:b, s:I, s:I}", "connected", link->events != NULL, "fastPath", (json_int_t)answered, "process",
 			 (json_int_t)process);

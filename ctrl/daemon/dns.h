@@ -20,8 +20,11 @@ void dns_link_free(struct dns_link *link);
 
 /* What there is now. The zone and the servers are the configuration's. */
 void dns_link_set(struct dns_link *link, const struct dns_wanted_input *input);
-/* `message` ("op" and its arguments) for selvage-dns; the answer goes to the action. */
-void dns_link_ask(struct dns_link *link, const json_t *message, struct api_action *action);
+/*
+ * `message` ("op" and its arguments) for selvage-dns; the answer goes to the action. `fast_path`: DNS_RESULT_COUNT counts of packets' cache,
+ * for "stats".
+ */
+void dns_link_ask(struct dns_link *link, const json_t *message, const uint64_t *fast_path, struct api_action *action);
 /* The last statistics as OpenMetrics; they are fetched every few seconds. `fast_path`: DNS_RESULT_COUNT counts of packets' cache. */
 void dns_link_metrics(const struct dns_link *link, const uint64_t *fast_path, struct evbuffer *text);
 /* {"connected":true,"fastPath":…,"process":…}: queries answered by packets' cache, and by selvage-dns as of its last statistics. */

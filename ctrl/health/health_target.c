@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is asked, and when: schedule, timeouts, the bound on probes in flight; and who shares it. */
 #include <search.h>
-#include <time.h>
 
 #include "base/lib/address_text.h"
+#include "base/lib/clock.h"
 #include "ctrl/health/health_internal.h"
 
 /* --- when to ask -------------------------------------------------------------------------------------------------------- */
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void timer_start(struct event *timer, uint64_t delay_us)
 {
@@ -46,7 +38,7 @@ static void target_rest(struct target *target)
 	uint64_t seed = target->engine->seed + target->address.word[0] + target->address.word[1] +
 			target->parameters.port + (target->probes_total << 32);
 	uint64_t interval_us = (uint64_t)health_jitter_ms(target_interval_ms(target), seed) * 1000;
-	uint64_t elapsed_us = now_us() - target->started_us;
+	uint64_t elapsed_us = clock_us() - target->started_us;
 
 	target->phase = TARGET_RESTING;
 	timer_start(target->timer, elapsed_us < interval_us ? interval_us - elapsed_us : 0);
@@ -64,7 +56,7 @@ static void target_finish(struct target *target, const struct probe_result *resu
 	bool repeated = target->last.reason[0] && target->last.success == result->success;
 
 	target->probe->kind->stop(target->probe);
-	target->latency_us = (uint32_t)(now_us() - target->started_us);
+	target->latency_us = (uint32_t)(clock_us() - target->started_us);
 	target->ended_ms = now_ms();
 	target->consecutive = repeated ? target->consecutive + 1 : 1;
 	target->last = *result;
@@ -88,7 +80,7 @@ static void target_probe(struct target *target)
 {
 	target->engine->probes_in_flight++;
 	target->phase = TARGET_PROBING;
-	target->started_us = now_us();
+	target->started_us = clock_us();
 	timer_start(target->timer, (uint64_t)target->parameters.timing.timeout_ms * 1000);
 	target->probe->kind->start(target->probe);
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/lib/arena.h"
+#include "base/lib/rate_text.h"
 #include "ctrl/manifest/diagnostics.h"
 #include "ctrl/manifest/objects.h"
 #include "ctrl/yaml.h"
@@ -83,9 +84,6 @@ const char *name_check_label(const char *text);     /* RFC 1123 label */
 const char *name_check_subdomain(const char *text); /* RFC 1123 subdomain */
 const char *label_check_key(const char *key);
 const char *label_check_value(const char *value);
-
-/* Decimal digits only, nothing around them, at most `maximum`. */
-bool decimal_parse(const char *text, size_t length, uint64_t maximum, uint64_t *ret_value);
 
 /* --- scalars --- */
 

@@ -258,15 +258,19 @@ static void calls(void **state)
 		uint8_t dscp;
 	} marks[] = {{"0", 0}, {"63", 63}, {"ef", 46}, {"va", 44}, {"le", 1}, {"cs0", 0}, {"cs7", 56}, {"af11", 10}, {"af43", 38}};
 	static const char *const wrong[] = {"64", "-1", "cs8", "af14", "af51", "af1", "eff", "e", "xy", "", "EF", "csx"};
-	static const char *const only[] = {"dscp: ef", "limit-sessions: \"9\"", "limit-session-packets: 9/s", "limit-stun: 9/s"};
+	static const char *const only[] = {"dscp: ef", "limit-sessions: \"9\"", "limit-session-packets: 9/s", "limit-stun: 9/s",
+					 "limit-stun-total: 9/s"};
 	_cleanup_(loaded_done) struct loaded loaded = load_clean(
 		ANNOTATED("    selvage.io/limit-sessions: \"500\"\n    selvage.io/limit-stun: 5/s\n"
+			  "    selvage.io/limit-stun-total: 7/s burst 70\n"
 			  "    selvage.io/limit-session-packets: 500/s\n    selvage.io/forwarding: nat\n") CALLS);
 	const struct service *service = &loaded.objects.items[0]->service;
 
 	assert_true(service_port_is_webrtc(&service->ports[0]));
 	assert_int_equal(service->limit_sessions, 500);
 	assert_int_equal(service->limit_stun.per_minute, 300);
+	assert_int_equal(service->limit_stun_total.per_minute, 420);
+	assert_int_equal(service->limit_stun_total.burst, 70);
 	assert_int_equal(service->limit_session_packets.burst, 500);
 	assert_false(service->dscp_given);
 	for (size_t i = 0; i < array_length(marks); i++) {

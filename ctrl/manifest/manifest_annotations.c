@@ -176,45 +176,15 @@ static void expect_status_read(struct decoder *decoder, const struct yaml_node *
 
 /* --- limits ------------------------------------------------------------------------------------------------------------ */
 
-#define RATE_MAX 10000000 /* a second */
-#define MINUTE_TICKS 6000 /* of the coarsest clock: buckets fill no oftener */
-
-/* "100/s", "30/m burst 5": the number, the unit's length, what may come at once. */
-static bool rate_parse(const char *text, uint64_t *ret_per_minute, uint64_t *ret_burst)
-{
-	size_t digits = strspn(text, "0123456789");
-	const char *unit = text + digits, *rest = unit + (*unit ? 2 : 0);
-	uint64_t number;
-
-	if (!decimal_parse(text, digits, RATE_MAX, &number) || number == 0)
-		return false;
-	if (strncmp(unit, "/s", 2) != 0 && strncmp(unit, "/m", 2) != 0)
-		return false;
-	*ret_per_minute = unit[1] == 's' ? number * 60 : number;
-	*ret_burst = number;
-	if (*rest == '\0')
-		return true;
-	return strncmp(rest, " burst ", 7) == 0 && decimal_parse(rest + 7, strlen(rest + 7), UINT32_MAX, ret_burst);
-}
-
 static void rate_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
-	uint64_t per_minute, burst, least, most;
+	char problem[RATE_PROBLEM_SIZE];
+	struct rate rate;
 
-	if (!rate_parse(node->text, &per_minute, &burst)) {
-		decoder_error(decoder, node, "must be as 100/s, 30/m or 100/s burst 200, up to %d/s, not \"%.40s\"", RATE_MAX,
-			      node->text);
-		return;
-	}
-	least = per_minute / MINUTE_TICKS ? per_minute / MINUTE_TICKS : 1;
-	most = per_minute < RATE_MAX ? per_minute * 10 : RATE_MAX * 10;
-	if (burst < least || burst > most) {
-		decoder_error(decoder, node,
-			      "the burst of this rate must be from %llu (what comes in 10 ms) to %llu (in 10 minutes), not %llu",
-			      (unsigned long long)least, (unsigned long long)most, (unsigned long long)burst);
-		return;
-	}
-	*(struct service_rate *)target = (struct service_rate){(uint32_t)per_minute, (uint32_t)burst};
+	if (rate_parse(node->text, &rate, problem))
+		*(struct service_rate *)target = (struct service_rate){rate.per_minute, rate.burst};
+	else
+		decoder_error(decoder, node, "%s", problem);
 }
 
 /* As many as the tables may be asked to hold; how many they do is told by `selvage status`. */
@@ -223,23 +193,18 @@ static void limit_sessions_read(struct decoder *decoder, const struct yaml_node 
 	number_read(decoder, node, 1, 1048576, target);
 }
 
-/* "24,56": IPv4, IPv6. */
 static void limit_prefix_read(struct decoder *decoder, const struct yaml_node *node, void *target)
 {
 	struct service *service = target;
-	size_t first_length = strcspn(node->text, ",");
-	const char *second = node->text + first_length + (node->text[first_length] ? 1 : 0);
-	uint64_t ipv4, ipv6;
+	char problem[RATE_PROBLEM_SIZE];
+	struct client_bits bits;
 
-	second += strspn(second, " ");
-	if (!decimal_parse(node->text, first_length, 32, &ipv4) || !decimal_parse(second, strlen(second), 128, &ipv6) ||
-	    ipv4 == 0 || ipv6 == 0) {
-		decoder_error(decoder, node, "must be two lengths, of IPv4 (1 to 32) and IPv6 (1 to 128), as in 24,56, not \"%.40s\"",
-			      node->text);
+	if (!client_bits_parse(node->text, &bits, problem)) {
+		decoder_error(decoder, node, "%s", problem);
 		return;
 	}
-	service->limit_prefix_ipv4 = (uint8_t)ipv4;
-	service->limit_prefix_ipv6 = (uint8_t)ipv6;
+	service->limit_prefix_ipv4 = bits.ipv4;
+	service->limit_prefix_ipv6 = bits.ipv6;
 }
 
 /* --- marking ----------------------------------------------------------------------------------------------------------- */
@@ -574,6 +539,7 @@ static const struct field service_annotations[] = {
 	FIELD("selvage.io/limit-sessions", limit_sessions_read, struct service, limit_sessions),
 	FIELD("selvage.io/limit-session-packets", rate_read, struct service, limit_session_packets),
 	FIELD("selvage.io/limit-stun", rate_read, struct service, limit_stun),
+	FIELD("selvage.io/limit-stun-total", rate_read, struct service, limit_stun_total),
 	FIELD("selvage.io/forwarding", forwarding_read, struct service, forwarding),
 	FIELD("selvage.io/no-healthy-backends", no_healthy_read, struct service, no_healthy),
 	FIELD("selvage.io/slow-start-seconds", slow_start_read, struct service, slow_start_seconds),
@@ -651,7 +617,7 @@ static bool has_webrtc(const struct service *service)
 static void webrtc_check(struct decoder *decoder, const struct yaml_node *node, const struct service *service)
 {
 	static const char *const only[] = {"selvage.io/dscp", "selvage.io/limit-sessions", "selvage.io/limit-session-packets",
-					   "selvage.io/limit-stun"};
+					   "selvage.io/limit-stun", "selvage.io/limit-stun-total"};
 	static const struct {
 		const char *name, *why;
 	} never[] = {

@@ -233,6 +233,7 @@ struct service {
 	uint32_t limit_sessions;   /* 0: as many as there is room for */
 	struct service_rate limit_session_packets; /* of each session, in either direction */
 	struct service_rate limit_stun; /* of each client's prefix: STUN requests that are answered here; a burst of 0: the default */
+	struct service_rate limit_stun_total; /* and of all clients together */
 	struct service_health health;
 };
 

@@ -88,23 +88,6 @@ bool scalar_integer(const struct yaml_node *node, int64_t *ret_value)
 	return true;
 }
 
-bool decimal_parse(const char *text, size_t length, uint64_t maximum, uint64_t *ret_value)
-{
-	uint64_t value = 0;
-
-	if (length == 0 || length > 18)
-		return false;
-	for (size_t i = 0; i < length; i++) {
-		if (!isdigit((unsigned char)text[i]))
-			return false;
-		value = value * 10 + (uint64_t)(text[i] - '0');
-	}
-	if (value > maximum)
-		return false;
-	*ret_value = value;
-	return true;
-}
-
 /* --- names (RFC 1123 section 2.1, as Kubernetes has them) ------------------------------------------------------------- */
 
 static bool is_lower_alphanumeric(char c)

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "base/lib/arena.h"
-#include "ctrl/manifest/manifest.h"
 #include "ctrl/program/dns_wanted.h"
 #include "ctrl/program/test_support.h"
 
@@ -41,16 +40,8 @@ struct world {
 
 static void world_make(struct world *world, const char *text)
 {
-	struct diagnostics diagnostics;
-	int result;
-
 	*world = (struct world){0};
-	diagnostics_init(&diagnostics);
-	result = manifest_load(text, strlen(text), "test.yaml", &world->objects, &diagnostics);
-	if (result < 0)
-		fprintf(stderr, "%s\n", diagnostics.items[0].text);
-	diagnostics_done(&diagnostics);
-	assert_int_equal(result, 0);
+	objects_load(text, &world->objects);
 	world->input.objects = (const struct object *const *)world->objects.items;
 	world->input.object_count = world->objects.count;
 	world->input.zone = "cluster.local";
@@ -77,7 +68,7 @@ static size_t count_of(const struct names_result *names, const char *owner, uint
 
 static void services_become_names(void **state)
 {
-	struct health_report down = {.service = "prod/db:sql", .address = address("10.1.0.2"), .port = 5432, .state = HEALTH_DOWN};
+	struct health_report down = {.service = "prod/db:sql", .address = address_of("10.1.0.2"), .port = 5432, .state = HEALTH_DOWN};
 	struct names_result names;
 	struct world world;
 
@@ -111,8 +102,8 @@ static const char *health_of(const json_t *policies, size_t site, size_t address
 static void policies_know_the_health_of_their_sites(void **state)
 {
 	struct health_report reports[] = {
-		{.service = "steering/default/www", .address = address("192.0.2.1"), .state = HEALTH_DOWN},
-		{.service = "steering/default/www", .address = address("192.0.2.2"), .state = HEALTH_UP},
+		{.service = "steering/default/www", .address = address_of("192.0.2.1"), .state = HEALTH_DOWN},
+		{.service = "steering/default/www", .address = address_of("192.0.2.2"), .state = HEALTH_UP},
 	};
 	struct world world;
 	json_t *policies, *site;
@@ -132,7 +123,8 @@ static void policies_know_the_health_of_their_sites(void **state)
 
 static void reconcile_checks_sites_and_serves_addresses(void **state)
 {
-	const struct reconcile_dns dns[] = {{address("169.254.20.10"), 53}, {address("0.0.0.0"), 53}};
+	const struct reconcile_dns dns[] = {{address_of("169.254.20.10"), 53, {6000, 200}, {24, 56}},
+					   {address_of("0.0.0.0"), 53, {6000, 200}, {24, 56}}};
 	struct network network = {0};
 	struct reconcile_input input = {.network = &network, .node_name = "n", .dns = dns, .dns_count = 2};
 	struct reconcile_result result;
@@ -149,6 +141,9 @@ static void reconcile_checks_sites_and_serves_addresses(void **state)
 	assert_int_equal(result.wanted.service_count, 1); /* where everybody is answered, no packet's row is */
 	assert_true(result.wanted.services[0].dns);
 	assert_int_equal(result.wanted.services[0].protocol, PROTOCOL_UDP);
+	assert_int_equal(result.wanted.services[0].client_packets.per_minute, 6000);
+	assert_int_equal(result.wanted.services[0].client_packets.burst, 200);
+	assert_int_equal(result.wanted.services[0].limit_prefix, 24);
 	assert_int_equal(result.service_count, 0);
 	reconcile_result_done(&result);
 	network_done(&network);

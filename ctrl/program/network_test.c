@@ -54,7 +54,7 @@ static int site_free(void **state)
 
 static struct network_next_hop next_hop(const struct network *network, const char *to)
 {
-	struct address target = address(to);
+	struct address target = address_of(to);
 	struct network_next_hop found;
 	enum network_next_hop_state state = network_next_hop(network, &target, &found);
 
@@ -65,27 +65,27 @@ static struct network_next_hop next_hop(const struct network *network, const cha
 static void the_longest_prefix_wins_then_the_lowest_metric(void **state)
 {
 	struct network *network = *state;
-	struct address target = address("10.0.0.9");
+	struct address target = address_of("10.0.0.9");
 
 	route_add(network, "10.0.0.8/30", "10.0.0.3", NIC, 50);
 	route_add(network, "10.0.0.8/30", "10.0.0.4", NIC, 20);
 	route_add(network, "10.0.0.8/30", "10.0.0.5", NIC, 20);
 	route_add(network, "10.0.0.8/31", "10.0.0.6", NIC, 9000);
 	assert_int_equal(network_route_find(network, &target)->metric, 9000);
-	target = address("10.0.0.10");
+	target = address_of("10.0.0.10");
 	assert_address_equal(network_route_find(network, &target)->gateway, "10.0.0.4");
 }
 
 static void families_do_not_mix(void **state)
 {
 	struct network *network = *state;
-	struct address target = address("2001:db8::1");
+	struct address target = address_of("2001:db8::1");
 
 	/* 0.0.0.0/0 is ::ffff:0:0/96 inside, which must not hold other IPv6 addresses, nor ::/0 the IPv4 ones */
 	assert_null(network_route_find(network, &target));
 	route_add(network, "::/0", "fe80::1", NIC, 0);
 	assert_non_null(network_route_find(network, &target));
-	target = address("198.51.100.1");
+	target = address_of("198.51.100.1");
 	assert_true(prefix_family_ipv4(&network_route_find(network, &target)->to));
 }
 
@@ -131,8 +131,8 @@ static void a_vlan_link_sends_on_its_parent(void **state)
 static void what_cannot_be_sent_says_why(void **state)
 {
 	struct network *network = *state;
-	struct network_route hole = {.to = prefix("192.0.2.0/24"), .unreachable = true};
-	struct network_neighbour silent = {.ip = address("10.0.0.8"), .ifindex = NIC, .failed = true};
+	struct network_route hole = {.to = prefix_of("192.0.2.0/24"), .unreachable = true};
+	struct network_neighbour silent = {.ip = address_of("10.0.0.8"), .ifindex = NIC, .failed = true};
 	struct network_next_hop hop;
 
 	assert_int_equal(network_add_route(network, &hole), 0);
@@ -156,7 +156,7 @@ static void neighbours_are_replaced_and_removed_by_address_and_link(void **state
 {
 	struct network *network = *state;
 	size_t before = network->neighbour_count;
-	struct address ip = address("10.0.0.254");
+	struct address ip = address_of("10.0.0.254");
 
 	neighbour_add(network, "10.0.0.254", NIC, 9);
 	assert_int_equal(network->neighbour_count, before);
@@ -182,7 +182,7 @@ static void many_neighbours_are_all_found(void **state)
 		struct address ip;
 
 		snprintf(text, sizeof(text), "10.9.%u.%u", i * 7 % 1000 / 250, i * 7 % 250);
-		ip = address(text);
+		ip = address_of(text);
 		assert_non_null(network_neighbour_find(&network, &ip, 1 + i % 3));
 	}
 	for (size_t i = 1; i < network.neighbour_count; i++)
@@ -194,7 +194,7 @@ static void many_neighbours_are_all_found(void **state)
 static void links_are_copied_and_replaced(void **state)
 {
 	struct network *network = *state;
-	struct address former = address("10.0.0.1");
+	struct address former = address_of("10.0.0.1");
 
 	link_add(network, NIC, "eth9", "10.0.0.3/24");
 	assert_int_equal(network->link_count, 3);

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "base/lib/address_fixture.h"
+
 #define NIC 2
 
 struct site {
@@ -14,25 +16,17 @@ struct site {
 	struct probe_schedule schedule;
 };
 
-static struct address address(const char *text)
-{
-	struct address parsed;
-
-	assert_int_equal(address_parse(text, &parsed), 0);
-	return parsed;
-}
-
 static void neighbour_set(struct site *site, const char *ip, bool usable, bool stale, bool failed)
 {
 	struct network_neighbour neighbour = {
-		.ip = address(ip), .ifindex = NIC, .usable = usable, .stale = stale, .failed = failed};
+		.ip = address_of(ip), .ifindex = NIC, .usable = usable, .stale = stale, .failed = failed};
 
 	assert_int_equal(network_add_neighbour(&site->network, &neighbour), 0);
 }
 
 static void want(struct site *site, const char *a, const char *b)
 {
-	struct address destinations[2] = {address(a), address(b)};
+	struct address destinations[2] = {address_of(a), address_of(b)};
 
 	assert_int_equal(probe_schedule_want(&site->schedule, &site->network, destinations, 2), 0);
 }
@@ -45,7 +39,7 @@ static int site_make(void **state)
 
 	assert_int_equal(prefix_parse("10.0.0.0/24", &lan.to), 0);
 	assert_int_equal(prefix_parse("0.0.0.0/0", &beyond.to), 0);
-	beyond.gateway = address("10.0.0.254");
+	beyond.gateway = address_of("10.0.0.254");
 	assert_int_equal(network_add_link(&site->network, &nic), 0);
 	assert_int_equal(network_add_route(&site->network, &lan), 0);
 	assert_int_equal(network_add_route(&site->network, &beyond), 0);
@@ -76,7 +70,7 @@ static void destinations_behind_one_gateway_are_one_target(void **state)
 	want(site, "192.0.2.1", "198.51.100.1");
 	assert_int_equal(site->schedule.count, 1);
 	assert_true(next(site, 0, &probe));
-	assert_true(memcmp(&probe.ip, &(struct address[]){address("10.0.0.254")}, sizeof(probe.ip)) == 0);
+	assert_true(memcmp(&probe.ip, &(struct address[]){address_of("10.0.0.254")}, sizeof(probe.ip)) == 0);
 	assert_int_equal(probe.ifindex, NIC);
 	assert_false(probe.confirm);
 	assert_false(next(site, 0, &probe));

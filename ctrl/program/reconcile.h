@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/lib/rate_text.h"
 #include "ctrl/health/health.h"
 #include "ctrl/manifest/ipam.h"
 #include "ctrl/manifest/objects.h"
@@ -49,6 +50,8 @@ struct reconcile_pin {
 struct reconcile_dns {
 	struct address address;
 	uint16_t port; /* host order */
+	struct rate limit; /* of each client's packets */
+	struct client_bits limit_bits;
 };
 
 #define RECONCILE_STEERING_KEY "steering/" /* before "namespace/name" of a SteeringPolicy, in the keys of its checks */

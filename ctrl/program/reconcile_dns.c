@@ -35,6 +35,8 @@ static void dns_row_add(struct reconcile_work *work, const struct reconcile_dns 
 		.protocol = PROTOCOL_UDP,
 		.dns = true,
 		.udp_idle_epochs = edge_epochs_from_ms(UDP_IDLE_MS),
+		.client_packets = {dns->limit.per_minute, dns->limit.burst},
+		.limit_prefix = address_is_ipv4(&dns->address) ? dns->limit_bits.ipv4 : dns->limit_bits.ipv6,
 		.name = work_text(work, "dns/%s", text),
 	};
 }

@@ -444,6 +444,7 @@ static struct lb_media_wanted media_wanted(struct reconcile_work *work, const st
 		.dscp_down = service->dscp_given ? service->dscp : DSCP_KEEP,
 		.session_packets = {service->limit_session_packets.per_minute, service->limit_session_packets.burst},
 		.stun_answers = {service->limit_stun.per_minute, service->limit_stun.burst},
+		.stun_answers_all = {service->limit_stun_total.per_minute, service->limit_stun_total.burst},
 	};
 	struct rtc_ufrag_keys *keys;
 

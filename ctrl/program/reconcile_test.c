@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "base/packet/wire.h"
-#include "ctrl/manifest/manifest.h"
 #include "ctrl/program/test_support.h"
 
 #define POOL "apiVersion: metallb.io/v1beta1\n" \
@@ -52,15 +51,7 @@ struct world {
 
 static void world_objects(struct world *world, const char *text)
 {
-	struct diagnostics diagnostics;
-	int result;
-
-	diagnostics_init(&diagnostics);
-	result = manifest_load(text, strlen(text), "test.yaml", &world->objects, &diagnostics);
-	if (result < 0)
-		fprintf(stderr, "%s\n", diagnostics.items[0].text);
-	diagnostics_done(&diagnostics);
-	assert_int_equal(result, 0);
+	objects_load(text, &world->objects);
 	world->input.objects = (const struct object *const *)world->objects.items;
 	world->input.object_count = world->objects.count;
 }
@@ -129,7 +120,7 @@ static void a_service_becomes_a_row_with_its_backends(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
 	const struct lb_service_wanted *service;
-	struct address vip = address("192.0.2.10");
+	struct address vip = address_of("192.0.2.10");
 	struct world world;
 
 	world_init(&world, text);
@@ -208,7 +199,7 @@ static void vlans_are_announced_on_and_a_bridges_address_is_named(void **state)
 static void a_service_that_nobody_serves_is_an_alarm(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
-	struct health_report report = {.service = "default/echo:7", .address = address("10.0.0.21"), .port = 7000,
+	struct health_report report = {.service = "default/echo:7", .address = address_of("10.0.0.21"), .port = 7000,
 				       .state = HEALTH_UP};
 	struct world world;
 
@@ -249,9 +240,9 @@ static void a_pool_without_advertisement_is_an_alarm(void **state)
 static void health_and_drains_decide_a_backends_state(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
-	struct health_report report = {.service = "default/echo:7", .address = address("10.0.0.21"), .port = 7000,
+	struct health_report report = {.service = "default/echo:7", .address = address_of("10.0.0.21"), .port = 7000,
 				       .state = HEALTH_DOWN, .state_reason = "udp: ICMP port unreachable"};
-	struct reconcile_drain drain = {.service = "default/echo", .address = address("10.0.0.21")};
+	struct reconcile_drain drain = {.service = "default/echo", .address = address_of("10.0.0.21")};
 	struct world world;
 
 	world_init(&world, text);
@@ -281,7 +272,7 @@ static void health_and_drains_decide_a_backends_state(void **state)
 static void a_backend_that_cannot_be_reached_is_not_up(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
-	struct address backend = address("10.0.0.21");
+	struct address backend = address_of("10.0.0.21");
 	struct network_neighbour failed = {.ip = backend, .ifindex = 3, .failed = true};
 	struct world world;
 
@@ -300,7 +291,7 @@ static void a_backend_that_cannot_be_reached_is_not_up(void **state)
 static void routes_lead_back_by_gateway_and_on_link(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, service_text, slice_text);
-	struct network_route blackhole = {.to = prefix("198.51.100.0/24"), .unreachable = true};
+	struct network_route blackhole = {.to = prefix_of("198.51.100.0/24"), .unreachable = true};
 	bool default_seen = false, link_seen = false, blackhole_seen = false;
 	struct world world;
 
@@ -345,7 +336,7 @@ static void local_traffic_policy_concerns_external_addresses(void **state)
 	wanted = &world.result.wanted;
 	assert_int_equal(wanted->service_count, 2);
 	for (size_t i = 0; i < 2; i++) {
-		struct address cluster_ip = address("10.96.0.1");
+		struct address cluster_ip = address_of("10.96.0.1");
 
 		assert_int_equal(wanted->services[i].backend_count,
 				 address_equal(&wanted->services[i].address, &cluster_ip) ? 2 : 0);
@@ -443,7 +434,7 @@ static void a_port_of_calls_is_media(void **state)
 {
 	static const char calls_text[] = "apiVersion: v1\nkind: Service\n"
 					 "metadata: {name: echo, annotations: {selvage.io/dscp: ef, selvage.io/limit-sessions: \"50\", "
-					 "selvage.io/limit-session-packets: 500/s, selvage.io/limit-stun: 5/s}}\n"
+					 "selvage.io/limit-session-packets: 500/s, selvage.io/limit-stun: 5/s, selvage.io/limit-stun-total: 6/s}}\n"
 					 "spec: {type: LoadBalancer, ports: [{name: a, port: 3478, protocol: UDP, appProtocol: "
 					 "selvage.io/webrtc}, {name: b, port: 9, protocol: UDP}]}\n---\n";
 	static const char ports_text[] = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
@@ -467,6 +458,7 @@ static void a_port_of_calls_is_media(void **state)
 	assert_int_equal(calls->media_wanted.dscp_down, 46);
 	assert_int_equal(calls->media_wanted.session_packets.per_minute, 30000);
 	assert_int_equal(calls->media_wanted.stun_answers.burst, 5);
+	assert_int_equal(calls->media_wanted.stun_answers_all.burst, 6);
 	assert_int_equal(calls->flows_max, 50);
 	assert_int_equal(calls->backends[0].port, 0); /* any: a registered session names the agent's */
 	assert_false(plain->media);
@@ -484,8 +476,8 @@ static void a_port_of_calls_is_media(void **state)
 static void tunnels_lead_to_the_nodes_of_backends(void **state)
 {
 	_cleanup_(freep) char *text = joined(pool_text, tunnels_text, "");
-	struct network_neighbour edge2 = {.ip = address("192.0.2.3"), .ifindex = 2, .mac = {2, 0, 0, 0, 0, 9}, .usable = true};
-	struct address own = address("192.0.2.2"), far = address("192.0.2.3"), gateway = address("192.0.2.1");
+	struct network_neighbour edge2 = {.ip = address_of("192.0.2.3"), .ifindex = 2, .mac = {2, 0, 0, 0, 0, 9}, .usable = true};
+	struct address own = address_of("192.0.2.2"), far = address_of("192.0.2.3"), gateway = address_of("192.0.2.1");
 	const struct lb_backend_wanted *backend;
 	size_t selves = 0, others = 0;
 	struct world world;

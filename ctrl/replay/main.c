@@ -3,8 +3,10 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "base/lib/number.h"
 #include "ctrl/replay/engine_open.h"
 #include "ctrl/replay/replay.h"
+#include "ctrl/replay/secret_file.h"
 
 #define PROGRAM "selvage-replay"
 #define MANIFESTS_MAX 256
@@ -13,6 +15,7 @@
 static const char usage_text[] =
 	"usage: " PROGRAM " --engine native|xdp|dpdk --manifest FILE... --node NAME --in IN.pcap\n"
 	"                      [--interface IF] [--out OUT.pcap] [--repeat N] [--json] [--results]\n"
+	"                      [--ufrag-secrets FILE]\n"
 	"\n"
 	"Runs each packet of IN through the packet program of node NAME, as the manifests configure it, without a network.\n"
 	"\n"
@@ -25,10 +28,12 @@ static const char usage_text[] =
 	"  --repeat N         time the fastest of N runs of each packet; 1 when not given, 0 measures nothing\n"
 	"  --json             report as JSON\n"
 	"  --results          report each packet too\n"
+	"  --ufrag-secrets FILE\n"
+	"                     secrets of encoded user fragments, as a node has them, so that its calls find their agents\n"
 	"  --help, --version\n";
 
 struct options {
-	const char *engine, *node, *input, *output, *interface;
+	const char *engine, *node, *input, *output, *interface, *secrets;
 	const char *manifests[MANIFESTS_MAX];
 	size_t manifest_count;
 	uint32_t repeat;
@@ -53,19 +58,13 @@ static int manifest_push(struct options *options, const char *path)
 
 static int repeat_read(const char *text, uint32_t *ret_repeat)
 {
-	unsigned long value;
-	char *end;
-
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || value > REPEAT_MAX)
+	if (!number_read(text, 0, REPEAT_MAX, ret_repeat))
 		return wrong("--repeat wants a number from 0 to 1000000, not \"%s\"", text);
-	*ret_repeat = (uint32_t)value;
 	return 0;
 }
 
 enum option_code { OPTION_ENGINE = 256, OPTION_MANIFEST, OPTION_NODE, OPTION_IN, OPTION_OUT, OPTION_INTERFACE, OPTION_REPEAT,
-		   OPTION_JSON, OPTION_RESULTS, OPTION_HELP, OPTION_VERSION };
+		   OPTION_JSON, OPTION_RESULTS, OPTION_SECRETS, OPTION_HELP, OPTION_VERSION };
 
 static const struct option long_options[] = {
 	{"engine", required_argument, NULL, OPTION_ENGINE},       {"manifest", required_argument, NULL, OPTION_MANIFEST},
@@ -73,7 +72,8 @@ static const struct option long_options[] = {
 	{"out", required_argument, NULL, OPTION_OUT},             {"interface", required_argument, NULL, OPTION_INTERFACE},
 	{"repeat", required_argument, NULL, OPTION_REPEAT},       {"json", no_argument, NULL, OPTION_JSON},
 	{"results", no_argument, NULL, OPTION_RESULTS},           {"help", no_argument, NULL, OPTION_HELP},
-	{"version", no_argument, NULL, OPTION_VERSION},           {NULL, 0, NULL, 0},
+	{"version", no_argument, NULL, OPTION_VERSION},           {"ufrag-secrets", required_argument, NULL, OPTION_SECRETS},
+	{NULL, 0, NULL, 0},
 };
 
 static int option_take(struct options *options, int code, const char *value)
@@ -100,6 +100,9 @@ static int option_take(struct options *options, int code, const char *value)
 		return repeat_read(value, &options->repeat);
 	case OPTION_JSON:
 		options->json = true;
+		return 0;
+	case OPTION_SECRETS:
+		options->secrets = value;
 		return 0;
 	default:
 		options->results = true;
@@ -183,6 +186,17 @@ static struct site *site_open(const struct options *options)
 	return site;
 }
 
+static int secrets_give(struct site *site, const char *path, struct error *error)
+{
+	struct rtc_ufrag_secret secrets[SITE_SECRETS];
+	size_t count;
+	int result = secret_file_read(path, secrets, SITE_SECRETS, &count, error);
+
+	if (result == 0)
+		site_set_secrets(site, secrets, count);
+	return result;
+}
+
 static int report(struct replay *replay, const struct options *options, const char *results)
 {
 	if (options->json)
@@ -251,6 +265,8 @@ int main(int argc, char **argv)
 			options.interface);
 		return 1;
 	}
+	if (options.secrets && secrets_give(site, options.secrets, &error) < 0)
+		return failed("reading the secrets", &error);
 	if (site_program(site, engine, &error) < 0)
 		return failed("writing the tables", &error);
 	result = packets_run(&replay, &options);

@@ -4,7 +4,7 @@
 
 #include "ctrl/replay/capture.h"
 #include "ctrl/replay/site.h"
-#include "dataplane/histogram.h"
+#include "base/lib/histogram.h"
 
 struct replay {
 	struct engine *engine;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctrl/replay/site.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "ctrl/program/reconcile.h"
@@ -26,8 +27,8 @@ struct site {
 	uint64_t first_ms;
 	uint64_t now_ms; /* the latest */
 	bool started;
-	struct rtc_ufrag_secret secret;
-	bool secret_known;
+	struct rtc_ufrag_secret secrets[SITE_SECRETS];
+	size_t secret_count;
 };
 
 static void contents_done(struct site *site)
@@ -250,8 +251,8 @@ static void tables_derive(struct site *site)
 		.nodes = site->nodes,
 		.node_count = site->node_count,
 		.health_assumed = true,
-		.ufrag_secrets = &site->secret,
-		.ufrag_secret_count = site->secret_known,
+		.ufrag_secrets = site->secrets,
+		.ufrag_secret_count = site->secret_count,
 	};
 
 	reconcile(&input, &site->result);
@@ -344,10 +345,11 @@ static uint32_t site_now_ms(const struct edge_host *host)
 	return site_now((const void *)((const char *)host - offsetof(struct site, host)));
 }
 
-void site_set_secret(struct site *site, const struct rtc_ufrag_secret *secret)
+void site_set_secrets(struct site *site, const struct rtc_ufrag_secret *secrets, size_t count)
 {
-	site->secret = *secret;
-	site->secret_known = true;
+	assert(count <= SITE_SECRETS);
+	memcpy(site->secrets, secrets, count * sizeof(*secrets));
+	site->secret_count = count;
 	if (site->result.arena)
 		reconcile_result_done(&site->result);
 	tables_derive(site);

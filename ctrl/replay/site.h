@@ -33,8 +33,10 @@ must_check int site_reload(struct site *site, const char *const *paths, size_t c
 size_t site_alarm_count(const struct site *site);
 void site_alarm(const struct site *site, size_t place, const char **ret_subject, const char **ret_text);
 
-/* The secret of encoded user fragments, for what is loaded and programmed from now on; without it they lead nowhere. Copied. */
-void site_set_secret(struct site *site, const struct rtc_ufrag_secret *secret);
+#define SITE_SECRETS 2u
+
+/* Secrets of encoded user fragments, the newest first, for what is programmed from now on; without any these lead nowhere. Copied. */
+void site_set_secrets(struct site *site, const struct rtc_ufrag_secret *secrets, size_t count);
 
 /* Media sessions of the engine that is programmed: the site's. And what time it is for them. */
 struct rtc_program *site_media(const struct site *site);

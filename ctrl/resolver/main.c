@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* selvage-dns: reads the configuration, joins the parts, keeps over a restart what is worth keeping. */
 #include <event2/event.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,6 +16,7 @@
 #include "dns/control.h"
 
 #define EXIT_USAGE 2
+#define LOCK_FILE "dns.lock"
 #define SAVE_INTERVAL_S 300 /* so that a process that is killed has lost little */
 
 struct program {
@@ -28,6 +31,7 @@ struct program {
 	struct control *control;
 	struct event *signals[3], *save_event;
 	char *answers_file, *names_file;
+	int locks[2]; /* as long as this process lives */
 };
 
 static uint64_t clock_ms(clockid_t clock)
@@ -88,6 +92,35 @@ static void events_make(struct program *program)
 	event_add(program->save_event, &interval);
 }
 
+/*
+ * One process to a state directory, whose files two would write in turn, and one to a run directory, for packets' cache has one
+ * writer. selvaged locks the latter itself, so this is about a file in it.
+ */
+static int directory_lock(const char *directory, const char *key, int *ret_fd, struct error *error)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/" LOCK_FILE, directory);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_set(error, errno, "opening %s: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		return error_set(error, EBUSY, "another selvage-dns uses the directory %s; stop it, or give this one its own (%s)", directory,
+				 key);
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int directories_lock(struct program *program, struct error *error)
+{
+	int status = directory_lock(program->config.state_directory, "stateDirectory", &program->locks[0], error);
+
+	return status < 0 ? status : directory_lock(program->config.run_directory, "runDirectory", &program->locks[1], error);
+}
+
 static int program_start(struct program *program, struct error *error)
 {
 	const struct config *config = &program->config;
@@ -100,6 +133,9 @@ static int program_start(struct program *program, struct error *error)
 	if ((mkdir(config->run_directory, 0755) < 0 && errno != EEXIST) || (mkdir(config->state_directory, 0700) < 0 && errno != EEXIST))
 		return error_set(error, errno, "making the directories %s and %s: %s", config->run_directory, config->state_directory,
 				 strerror(errno));
+	status = directories_lock(program, error);
+	if (status < 0)
+		return status;
 	program->zones = zone_set_new();
 	program->steering = steering_new(config->dns.geo_database, config->dns.name_server);
 	/* what autopath would answer may not be denied before it is asked */
@@ -130,6 +166,9 @@ static void program_end(struct program *program)
 	feed_free(program->feed);
 	steering_free(program->steering);
 	zone_set_free(program->zones);
+	for (size_t i = 0; i < array_length(program->locks); i++)
+		if (program->locks[i] >= 0)
+			close(program->locks[i]);
 	for (size_t i = 0; i < array_length(program->signals); i++)
 		if (program->signals[i])
 			event_free(program->signals[i]);
@@ -204,7 +243,7 @@ int main(int argument_count, char **arguments)
 						{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, OPTION_VERSION},
 						{0}};
 	const char *path = CONFIG_PATH_DEFAULT;
-	struct program program = {0};
+	struct program program = {.locks = {-1, -1}};
 	bool check = false;
 	int letter, result;
 

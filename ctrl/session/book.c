@@ -270,14 +270,14 @@ static int apply_at(struct session_book *book, struct book_entry *entry, const s
 			status = rtc_program_restart(book->program, old, record->ufrag, error);
 			if (status == 0)
 				row_note(book, entry, old);
-			return status;
+			return status < 0 ? status : rtc_program_password(book->program, old, record->ufrag, record->password);
 		}
 	}
 	status = rtc_program_add(book->program, place->row, record->ufrag, agent->row, agent->port ? 0 : wanted->port, now_ms, &row,
 				 error);
 	if (status == 0)
 		row_note(book, entry, row);
-	return status;
+	return status < 0 ? status : rtc_program_password(book->program, row, record->ufrag, record->password);
 }
 
 int session_book_apply(struct session_book *book, struct session_entry *session, uint32_t now_ms, struct error *error)

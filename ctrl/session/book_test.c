@@ -70,6 +70,30 @@ static void it_is_registered_wherever_its_service_is(void **state)
 	free(program);
 }
 
+static void passwords_go_with_their_fragments(void **state)
+{
+	struct rtc_program *program = fake_program();
+	struct session_book *book = session_book_new(program);
+	struct session_record record = record_of("abcd", "10.0.0.21:7000", NULL, 0);
+	struct session_entry *entry;
+	struct error error;
+
+	record.password = strdup("passwordPASSWORD012345");
+	session_book_places_set(book, places, 3);
+	entry = session_book_put(book, &record);
+	assert_int_equal(session_book_apply(book, entry, 0, &error), 0);
+	assert_string_equal(program->password, "abcd passwordPASSWORD012345");
+	record = record_of("efgh", "10.0.0.21:7000", "abcd", 0);
+	record.password = strdup("otherPASSWORD012345678");
+	assert_int_equal(session_book_apply(book, session_book_put(book, &record), 0, &error), 0);
+	assert_string_equal(program->password, "efgh otherPASSWORD012345678");
+	record = record_of("abcd", "10.0.0.21:7000", NULL, 0);
+	assert_int_equal(session_book_apply(book, session_book_put(book, &record), 0, &error), 0);
+	assert_string_equal(program->password, "abcd none");
+	session_book_free(book);
+	free(program);
+}
+
 static void a_backend_of_any_port_takes_the_registered_one(void **state)
 {
 	struct rtc_program *program = fake_program();
@@ -287,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_is_registered_wherever_its_service_is),
+		cmocka_unit_test(passwords_go_with_their_fragments),
 		cmocka_unit_test(a_backend_of_any_port_takes_the_registered_one),
 		cmocka_unit_test(without_an_agent_it_waits_for_one),
 		cmocka_unit_test(full_tables_are_said),

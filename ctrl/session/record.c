@@ -11,6 +11,7 @@ void session_record_done(struct session_record *record)
 	free(record->service);
 	free(record->ufrag);
 	free(record->restarts);
+	free(record->password);
 	*record = (struct session_record){0};
 }
 
@@ -114,9 +115,23 @@ static int restarts_read(const json_t *body, struct session_record *record, stru
 	return 0;
 }
 
+static int password_read(const json_t *body, struct session_record *record, struct error *error)
+{
+	const json_t *password = json_object_get(body, "password");
+
+	if (!password)
+		return 0;
+	if (!json_is_string(password))
+		return error_set(error, EINVAL, "\"password\" must be the agent's ICE password (ice-pwd) for this fragment");
+	if (rtc_password_validate(json_string_value(password), json_string_length(password), error) < 0)
+		return error_prefix(error, EINVAL, "\"password\"");
+	record->password = memory_or_end(strdup(json_string_value(password)));
+	return 0;
+}
+
 static int keys_check(const json_t *body, struct error *error)
 {
-	static const char *const known[] = {"backend", "backends", "expiresInSeconds", "restarts"};
+	static const char *const known[] = {"backend", "backends", "expiresInSeconds", "restarts", "password"};
 	const char *key;
 	json_t *value;
 
@@ -128,8 +143,7 @@ static int keys_check(const json_t *body, struct error *error)
 		for (size_t i = 0; i < array_length(known); i++)
 			found |= strcmp(key, known[i]) == 0;
 		if (!found)
-			return error_set(error, EINVAL, "\"%.60s\" is not known; a session has backend, backends, expiresInSeconds and restarts",
-					 key);
+			return error_set(error, EINVAL, "\"%.60s\" is not known; a session has backend, backends, expiresInSeconds, restarts and password", key);
 	}
 	return 0;
 }
@@ -145,7 +159,7 @@ int session_record_parse(const char *service, const char *ufrag, const json_t *b
 	record.service = memory_or_end(strdup(service));
 	record.ufrag = memory_or_end(strdup(ufrag));
 	if ((status = agents_read(body, &record, error)) < 0 || (status = expiry_read(body, now_unix_ms, &record, error)) < 0 ||
-	    (status = restarts_read(body, &record, error)) < 0)
+	    (status = restarts_read(body, &record, error)) < 0 || (status = password_read(body, &record, error)) < 0)
 		return status;
 	*ret_record = record;
 	record = (struct session_record){0};
@@ -176,6 +190,8 @@ char *session_record_value(const struct session_record *record)
 		json_object_set_new(json, "expiresUnixMs", json_integer((json_int_t)record->expires_ms));
 	if (record->restarts)
 		json_object_set_new(json, "restarts", json_string(record->restarts));
+	if (record->password)
+		json_object_set_new(json, "password", json_string(record->password));
 	text = memory_or_end(json_dumps(json, JSON_COMPACT));
 	json_decref(json);
 	return text;
@@ -206,6 +222,8 @@ int session_record_read(const char *key, const char *value, struct session_recor
 		status = agents_read(json, &record, error);
 	if (status == 0)
 		status = restarts_read(json, &record, error);
+	if (status == 0)
+		status = password_read(json, &record, error);
 	if (status == 0) {
 		record.expires_ms = (uint64_t)json_integer_value(json_object_get(json, "expiresUnixMs"));
 		*ret_record = record;

@@ -27,7 +27,8 @@ static void what_is_sent_is_kept(void **state)
 	struct error error = {0};
 	char *key, *value;
 
-	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expiresInSeconds\": 60, \"restarts\": \"old+\"}",
+	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expiresInSeconds\": 60, \"restarts\": \"old+\","
+				 "\"password\": \"passwordPASSWORD012345\"}",
 			       &record, &error), 0);
 	assert_int_equal(record.agent_count, 2);
 	assert_int_equal(record.expires_ms, 1060000);
@@ -38,6 +39,7 @@ static void what_is_sent_is_kept(void **state)
 	assert_string_equal(again.service, "default/media");
 	assert_string_equal(again.ufrag, "ab/c+d");
 	assert_string_equal(again.restarts, "old+");
+	assert_string_equal(again.password, "passwordPASSWORD012345");
 	assert_int_equal(again.agent_count, 2);
 	assert_int_equal(again.agents[1].port, 7001);
 	assert_memory_equal(&again.agents[0].address, &record.agents[0].address, 16);
@@ -79,7 +81,10 @@ static void what_is_wrong_is_said(void **state)
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"a:cd\"}",
 		 "\"restarts\": user fragment: character 2 is none of A-Z, a-z, 0-9, + and /"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"backnd\": 1}",
-		 "\"backnd\" is not known; a session has backend, backends, expiresInSeconds and restarts"},
+		 "\"backnd\" is not known; a session has backend, backends, expiresInSeconds, restarts and password"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"password\": \"short\"}", "\"password\": password: 5 characters; it has 22 to 256"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"password\": 7}",
+		 "\"password\" must be the agent's ICE password (ice-pwd) for this fragment"},
 	};
 
 	for (size_t i = 0; i < array_length(cases); i++) {

@@ -18,6 +18,7 @@ struct rtc_program {
 	char fragments[64][FAKE_FRAGMENTS][260]; /* of the first rows */
 	uint16_t agent_ports[64];
 	unsigned int adds, restarts, ends;
+	char password[600]; /* the last that was told: fragment, password */
 	uint32_t rows; /* that may be taken; then -ENOSPC */
 };
 
@@ -92,6 +93,12 @@ int rtc_program_restart(struct rtc_program *program, uint32_t row, const char *u
 		}
 	}
 	return error_set(error, ENOSPC, "no room");
+}
+
+int rtc_program_password(struct rtc_program *program, uint32_t row, const char *ufrag, const char *password)
+{
+	snprintf(program->password, sizeof(program->password), "%s %s", ufrag, password ? password : "none");
+	return 0;
 }
 
 bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t now_ms, struct rtc_session_info *ret_info)

@@ -96,6 +96,14 @@ static uint32_t call_begin(struct world *world)
 	return row;
 }
 
+/* With one call, which is watched: its row. */
+static uint32_t world_begin(struct world *world)
+{
+	world_init(world);
+	world_watch(world);
+	return call_begin(world);
+}
+
 static void world_run(struct world *world, uint32_t duration_ms)
 {
 	uint32_t end = world->now_ms + duration_ms, next = world->now_ms;
@@ -128,9 +136,7 @@ static void silence_of_one_direction_is_noticed_in_time(void **state)
 	struct world world;
 	uint32_t row, stopped;
 
-	world_init(&world);
-	world_watch(&world);
-	row = call_begin(&world);
+	row = world_begin(&world);
 	world_run(&world, 1500);
 	assert_string_equal(world.told, "began 1;");
 	world.up_stops[row] = true;
@@ -158,9 +164,7 @@ static void a_call_on_hold_is_no_silence(void **state)
 	struct world world;
 	uint32_t row;
 
-	world_init(&world);
-	world_watch(&world);
-	row = call_begin(&world);
+	row = world_begin(&world);
 	world_run(&world, 1500);
 	world.up_stops[row] = world.down_stops[row] = true;
 	world_run(&world, 2000);
@@ -195,9 +199,7 @@ static void both_that_stop_one_after_the_other(void **state)
 	struct world world;
 	uint32_t row;
 
-	world_init(&world);
-	world_watch(&world);
-	row = call_begin(&world);
+	row = world_begin(&world);
 	world_run(&world, 1500);
 	world.up_stops[row] = true;
 	world_run(&world, 500);
@@ -213,9 +215,7 @@ static void calls_are_measured_in_intervals(void **state)
 	struct rtc_session_info info;
 	uint32_t row;
 
-	world_init(&world);
-	world_watch(&world);
-	row = call_begin(&world);
+	row = world_begin(&world);
 	world.program->sessions.rows[row].up.lost_before = 3;
 	world_run(&world, 10100);
 	assert_string_equal(world.told, "began 1;3 of 504;"); /* 501 received in ten seconds */
@@ -233,9 +233,7 @@ static void sessions_are_counted_and_rows_reused(void **state)
 	struct world world;
 	uint32_t row, waiting;
 
-	world_init(&world);
-	world_watch(&world);
-	row = call_begin(&world);
+	row = world_begin(&world);
 	call_begin(&world);
 	waiting = fake_take(world.program);
 	world.program->sessions.rows[waiting] = (struct rtc_session){.state = RTC_SESSION_WAITING, .service = 6};

@@ -90,7 +90,7 @@ static int site_use(const struct diff *diff, struct side *side, const struct sce
 	if (result == 0) {
 		struct rtc_ufrag_secret secret = media_frame_secret();
 
-		site_set_secret(side->site, &secret);
+		site_set_secrets(side->site, &secret, 1);
 	}
 	if (result == 0)
 		result = site_program(side->site, side->engine, &error);

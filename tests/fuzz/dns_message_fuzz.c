@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/lib/bytes.h"
 #include "dns/answers.h"
 #include "dns/message.h"
 
@@ -25,7 +26,7 @@ static void reply_check(const struct dns_query *query, const uint8_t *data, cons
 	size_t written = dns_reply_write(query, &reply, answer, length, reply_bytes);
 
 	assert(written >= DNS_HEADER_SIZE && written <= DNS_UDP_SAFE);
-	assert(dns_get16(reply_bytes) == query->id && reply_bytes[2] & 0x80);
+	assert(bytes_get16(reply_bytes) == query->id && reply_bytes[2] & 0x80);
 	if (query->question_length) {
 		assert(memcmp(reply_bytes + DNS_HEADER_SIZE, data + DNS_HEADER_SIZE, query->question_length) == 0);
 		assert(dns_message_valid(reply_bytes, written));

@@ -34,7 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	}
 	diagnostics_done(&diagnostics);
-	site_set_secret(site, &secret);
+	site_set_secrets(site, &secret, 1);
 	if (site_program(site, engine, &error) < 0)
 		abort();
 	site_set_time_ms(site, engine, now_ms);
@@ -44,22 +44,28 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* What was read lies within the message. */
 static void parse(const uint8_t *data, uint32_t length)
 {
-	static struct stun_message message;
+	static const struct rtc_secret secret = {.inner = {1, 2, 3, 4, 5}, .outer = {6, 7, 8, 9, 10}};
+	static struct rtc_scratch scratch;
+	struct stun_message *message = &scratch.message;
 	struct stun stun = {0};
 
 	if (length > STUN_BYTES_MAX)
 		return;
-	message.length = length;
-	memcpy(message.bytes, data, length);
-	stun_read(&message, &stun);
+	message->length = length;
+	memcpy(message->bytes, data, length);
+	stun_read(message, &stun);
 	if (stun.fault)
 		return;
 	assert(stun.id != 0 && length >= STUN_HEADER_BYTES);
 	if (stun.flags & STUN_HAS_USERNAME) {
-		uint32_t colon = stun_username_colon(&message, stun.username_at, stun.username_length);
+		uint32_t colon = stun_username_colon(message, stun.username_at, stun.username_length);
 
 		assert(stun.username_at + stun.username_length <= length);
 		assert(colon == 0 || (colon >= stun.username_at && colon < (uint32_t)stun.username_at + stun.username_length));
+	}
+	if (stun.integrity_at) {
+		assert(stun.integrity_at + STUN_INTEGRITY_BYTES <= length);
+		rtc_integrity_holds(&secret, &scratch, stun.integrity_at);
 	}
 }
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "rtc/media_bytes.h"
+#include "base/lib/bytes.h"
 #include "rtc/media_ice.h"
 #include "rtc/media_rtp.h"
 #include "rtc/media_stun.h"
@@ -33,9 +33,9 @@ static size_t stun_seal(uint8_t *bytes, size_t length)
 {
 	length = length < 20 ? 20 : length & ~(size_t)3;
 	bytes[0] &= 1;
-	media_put32(bytes + 4, 0x2112a442);
-	media_put16(bytes + 2, (uint16_t)(length + 24 - 20));
-	media_put32(bytes + length, 0x00080014);
+	bytes_put32(bytes + 4, STUN_MAGIC);
+	bytes_put16(bytes + 2, (uint16_t)(length + 24 - 20));
+	bytes_put32(bytes + length, 0x00080014);
 	HMAC(EVP_sha1(), password, sizeof(password) - 1, bytes, length, bytes + length + 4, NULL);
 	return length + 24;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests in namespaces; edge_site.py makes the namespaces and selvaged's place in them."""
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 import pytest
 
 import edge_site
+import manifests
 
 
 def pytest_configure(config):
@@ -62,7 +64,14 @@ def pytest_generate_tests(metafunc):
 def site(machine, nic_engine):
     if nic_engine == "dpdk" and not (edge_site.BUILD / "dataplane/selvage-dpdk").exists():
         pytest.skip(f"{edge_site.BUILD}/dataplane/selvage-dpdk is not built")
-    with edge_site.Site(engine=nic_engine) as site:
+    with checked_site(engine=nic_engine) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def checked_site(**more):
+    """A site whose daemons must end well."""
+    with edge_site.Site(**more) as site:
         yield site
         nodes = [each for each in site.namespaces.values() if isinstance(each, edge_site.Node)]
         for node in nodes:
@@ -73,6 +82,35 @@ def site(machine, nic_engine):
                 assert node.stop_daemon() == 0, node.log()[-4000:]
             if node.dataplane and node.dataplane.returncode != -signal.SIGKILL:
                 assert node.stop_dataplane() == 0, node.log()[-4000:]
+
+
+@pytest.fixture
+def echo_node(site):
+    return echo_node_of(site)
+
+
+@pytest.fixture(scope="module")
+def standing_echo_node(machine):
+    """For all tests of a module that leave it as it was."""
+    with checked_site(prefix=f"svt{os.getpid()}m") as site:
+        yield echo_node_of(site)
+
+
+def echo_node_of(site):
+    """One node with a UDP service of two backends, on the LAN and on the machine, and a client."""
+    node = site.add_node()
+    node.start_daemon(wait=False)  # it loads its programs while the others start
+    node.client = site.add_client()
+    backends = [site.add_backend("b1", 21, node), node.workload("w1", 1)]
+    for backend in backends:
+        backend.serve(backend.short, udp=["7000"])
+    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "udp", "health-expect": "pong",
+                                                         "health-interval-ms": 200, "health-timeout-ms": 200})
+    node.manifest = manifests.stream(manifests.POOL, manifests.advertisement(), echo, manifests.slices(echo, backends))
+    node.wait_ready()
+    node.apply(node.manifest)
+    node.wait_backends("echo", up=4)
+    return node
 
 
 @pytest.fixture

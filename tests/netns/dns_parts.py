@@ -50,18 +50,18 @@ deep.down.below A 192.0.2.78
 d DNAME www
 ptr PTR www
 big TXT %s
-many A 198.51.100.1
-""" % (NSD, " ".join('"%s"' % ("x" * 250) for _ in range(7))) + "".join(f"many A 198.51.100.{i}\n" for i in range(2, 90))
+""" % (NSD, " ".join('"%s"' % ("x" * 250) for _ in range(7))) + "".join(
+    f"{name} A 198.51.100.{i}\n" for name, last in (("many", 89), ("some", 32)) for i in range(1, last + 1))
 
 
 class Place:
-    """A namespace with everything on its loopback interface."""
+    """A namespace, one of its own if it is given none, with everything on its loopback interface."""
 
-    def __init__(self, site):
+    def __init__(self, site, namespace=None):
         self.site = site
-        self.namespace = site.namespaces["dns"] = edge_site.Namespace(site, "dns")
+        self.namespace = namespace or site.add(edge_site.Namespace(site, "dns"))
         self.directory = self.namespace.directory
-        self.namespace.ip(*[f"addr add {each}/32 dev lo" for each in [RESOLVER, UNBOUND, NSD, *UPSTREAMS]])
+        self.namespace.ip(*[f"addr replace {each}/32 dev lo" for each in [RESOLVER, UNBOUND, NSD, *UPSTREAMS]])
         self.process = None
 
     def nsd(self, zone=ZONE):
@@ -128,9 +128,9 @@ dns:
   upstreams: {json.dumps(list(upstreams))}
 {more}""")
 
-    def start(self, wait=True):
+    def start(self, wait=True, **more):
         with open(self.directory / "selvage-dns.log", "a") as log:
-            self.process = self.namespace.start(PROGRAM, "--config", self.config, stdout=log, stderr=log)
+            self.process = self.namespace.start(PROGRAM, "--config", self.config, stdout=log, stderr=log, **more)
         if wait:
             wait_for(lambda: (self.directory / "run/dns.sock").exists() and self.answers(RESOLVER, "version.bind", "CH"), 5,
                      lambda: "selvage-dns: " + self.log())

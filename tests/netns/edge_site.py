@@ -103,9 +103,9 @@ class Namespace:
         return run(*self.words(words), **more)
 
     def sysctl(self, **values):
-        for key, value in values.items():
-            path = "/proc/sys/net/" + key.replace("__", "/").replace("_DEV_", "/eth0/")
-            self.run("sh", "-c", f"echo {value} > {path}")
+        def path(key):
+            return "/proc/sys/net/" + key.replace("__", "/").replace("_DEV_", "/eth0/")
+        self.run("sh", "-ec", "; ".join(f"echo {value} > {path(key)}" for key, value in values.items()))
 
     def start(self, *words, **more):
         """A process that ends with the site, if not before."""
@@ -490,6 +490,8 @@ metrics: {{address: "127.0.0.1:9480"}}
 class Site:
     """Context manager. `keep`: leave everything running at the end of the block. `engine`: of the nodes' NICs."""
 
+    pass_program = b""  # compiled once
+
     def __init__(self, prefix=None, keep=False, engine="xdp-native"):
         self.engine = engine
         self.prefix = prefix or f"svt{os.getpid()}"
@@ -528,8 +530,11 @@ class Site:
         """An XDP program that lets everything through."""
         path = self.directory / "pass.o"
         if not path.exists():
-            run("clang", "--target=bpf", "-O2", "-x", "c", "-c", "-", "-o", path,
-                stdin='__attribute__((section("xdp"), used)) int pass(void *packet) { return 2; /* XDP_PASS */ }\n')
+            if not Site.pass_program:
+                run("clang", "--target=bpf", "-O2", "-x", "c", "-c", "-", "-o", path,
+                    stdin='__attribute__((section("xdp"), used)) int pass(void *packet) { return 2; /* XDP_PASS */ }\n')
+                Site.pass_program = path.read_bytes()
+            path.write_bytes(Site.pass_program)
         return path
 
     def port(self, namespace, state):
@@ -633,9 +638,9 @@ def sweep(prefix):
     """A site of this name, and those of test runs that were killed before they could tidy up."""
     stale = {prefix}
     for path in glob.glob("/run/netns/svt*-*") + glob.glob(f"{tempfile.gettempdir()}/svt*"):
-        match = re.match(r"svt(\d+)(?![\w])", os.path.basename(path))
+        match = re.match(r"svt(\d+)m?(?![\w])", os.path.basename(path))
         if match and not os.path.exists(f"/proc/{match.group(1)}"):
-            stale.add(f"svt{match.group(1)}")
+            stale.add(match.group())
     for each in stale:
         sweep_one(each)
 

@@ -143,7 +143,7 @@ class Guest:
         namespace.ip(f"tuntap add {tap} mode tap", f"link set {tap} up")
         kernel = next(kernel_directory().glob("boot/vmlinuz-*"))
         self.process = namespace.start(
-            "qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-accel", "tcg", "-smp", processors, "-m", memory_mib, "-nodefaults", "-nographic",
+            "qemu-system-x86_64", "-M", "q35", "-cpu", "Nehalem", "-accel", "tcg", "-smp", processors, "-m", memory_mib, "-nodefaults", "-nographic",
             "-no-reboot", "-kernel", kernel, "-initrd", image.write(), "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0",
             "-serial", f"file:{self.log}", "-serial", f"unix:{control},server=on,wait=off",
             "-netdev", f"tap,id=lan,ifname={tap},script=no,downscript=no", "-device", f"{device},netdev=lan,mac={mac}",

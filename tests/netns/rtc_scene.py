@@ -91,7 +91,7 @@ class Crowd:
         client.ip(f"route add {agent.address4}/32 via {scene.node.address4}")
 
     def __enter__(self):
-        build, media = edge_site.BUILD / "rtc", f"{self.agent.address4}:7000"
+        build, media, before = edge_site.BUILD / "rtc", f"{self.agent.address4}:7000", len(self.scene.sessions())
         self.log_path = self.agent.directory / "echo-log"
         with open(self.log_path, "w") as log:
             self.echo = self.agent.start(build / "selvage-echo", "--http", f"{self.agent.address4}:8080", "--media", media,
@@ -100,7 +100,7 @@ class Crowd:
         edge_site.wait_for(lambda: "calls at" in self.log_path.read_text() or self.echo.poll() is not None, 10, "selvage-echo to listen")
         self.check = self.client.start(build / "selvage-media-check", "-c", self.calls, "-t", round(self.seconds), "--ramp", 5, "-o", "json",
                                        f"http://{self.agent.address4}:8080/whip", stdout=subprocess.PIPE)
-        edge_site.wait_for(lambda: len(self.scene.sessions()) == self.calls, 20,
+        edge_site.wait_for(lambda: len(self.scene.sessions()) - before == self.calls, 20,
                            lambda: f"{self.calls} calls; there are {len(self.scene.sessions())}; {self.log_path.read_text()[-500:]}")
         return self
 

@@ -20,20 +20,8 @@ VIP4, VIP6 = manifests.vips(200)
 
 
 @pytest.fixture
-def node(site):
-    """One node with a UDP service of two backends, on the LAN and on the machine."""
-    node = site.add_node()
-    site.add_client()
-    backends = [site.add_backend("b1", 21, node), node.workload("w1", 1)]
-    for backend in backends:
-        backend.serve(backend.short, udp=["7000"])
-    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "udp", "health-expect": "pong",
-                                                         "health-interval-ms": 200, "health-timeout-ms": 200})
-    node.start_daemon()
-    node.manifest = manifests.stream(manifests.POOL, manifests.advertisement(), echo, manifests.slices(echo, backends))
-    node.apply(node.manifest)
-    node.wait_backends("echo", up=4)
-    return node
+def node(echo_node):
+    return echo_node
 
 
 def everything(node):

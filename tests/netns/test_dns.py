@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """selvage-dns beside real servers and clients: the same records as unbound, header and EDNS behaviour, upstreams that fail, restarts."""
 import itertools
+import os
+import pathlib
 import random
 import signal
 import socket
@@ -22,12 +24,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import edge_site
+from dns_compare import SYNTHESIZED, Comparison, exchange, some_queries
 from dns_parts import (NSD, PROGRAM, RESOLVER, UNBOUND, UPSTREAMS, Place, Upstream, address_answer, addresses, errors, frame, good, later, make,
-                       read_frame, records, silent)
+                       read_frame, silent)
 from edge_site import wait_for
 
 SEED = 20261121
-QUERIES = 3000
+QUERIES = 10000
 
 
 @pytest.fixture
@@ -52,78 +55,21 @@ def upstream(place, number, behave, **more):
 
 # --- the same records as unbound --------------------------------------------------------------------------------------------
 
-NAMES = ["www", "alias", "chain", "txt", "srv", "naptr", "caa", "unknown", "svcb", "a.wild", "b.c.wild", "nothing", "deep.down.below",
-         "down.below", "below", "x.d", "d", "ptr", "big", "many", "ns", "@", "no.such", "wild"]
-TYPES = ["A", "AAAA", "TXT", "MX", "NS", "SOA", "SRV", "CNAME", "PTR", "NAPTR", "CAA", "HTTPS", "TYPE65280", "DNAME", "DS"]
-
-
-def some_query(dice):
-    name = dice.choice(NAMES)
-    name = "example." if name == "@" else name + ".example."
-    name = "".join(dice.choice([c.lower(), c.upper()]) for c in name)
-    edns = dice.random() < 0.8
-    options = [dns.edns.GenericOption(65001, b"abc")] if edns and dice.random() < 0.1 else []
-    return make(name, dice.choice(TYPES), edns=edns, size=dice.choice([512, 1232, 4096]), dnssec=dice.random() < 0.2, options=options,
-                flags=dns.flags.RD | (dns.flags.AD if dice.random() < 0.2 else 0) | (dns.flags.CD if dice.random() < 0.1 else 0))
-
-
-def exchange(place, server, queries):
-    """All the answers, by the queries' ids; asked again once where none came."""
-    answers = {}
-    with place.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-        connection.connect((server, 53))
-        connection.settimeout(0.5)
-        for _ in range(3):
-            for query in [each for each in queries if each.id not in answers]:
-                connection.send(query.to_wire())
-                try:
-                    wire = connection.recv(65535)
-                    answers[struct.unpack("!H", wire[:2])[0]] = wire
-                except TimeoutError:
-                    pass
-    return answers
-
-
-def compare(query, ours, theirs):
-    """What differs between two answers; "" if nothing does that a client could mind."""
-    said = []
-    if ours.rcode() != theirs.rcode():
-        said.append(f"code {dns.rcode.to_text(ours.rcode())}, unbound has {dns.rcode.to_text(theirs.rcode())}")
-    if (ours.flags ^ theirs.flags) & ~(dns.flags.TC | dns.flags.AD):
-        said.append(f"flags {dns.flags.to_text(ours.flags)}, unbound has {dns.flags.to_text(theirs.flags)}")
-    # where one is cut off the other may not be: options and the order of names in compression make some bytes
-    if not (ours.flags | theirs.flags) & dns.flags.TC:
-        for name in ("answer", "authority"):
-            if records(getattr(ours, name)) != records(getattr(theirs, name)):
-                said.append(f"{name} {records(getattr(ours, name))}, unbound has {records(getattr(theirs, name))}")
-    elif bool(ours.flags & dns.flags.TC) != bool(theirs.flags & dns.flags.TC) and len(ours.to_wire()) < 400:
-        said.append("cut off, unbound's is not, or the other way round")
-    if (ours.edns, bool(ours.ednsflags & dns.flags.DO)) != (theirs.edns, bool(theirs.ednsflags & dns.flags.DO)):
-        said.append(f"EDNS {ours.edns} {ours.ednsflags:x}, unbound has {theirs.edns} {theirs.ednsflags:x}")
-    # RFC 5452's 0x20: the question as it was asked
-    if str(ours.question[0]) != str(query.question[0]):
-        said.append(f"question {ours.question[0]}")
-    return "; ".join(said)
-
 
 def test_the_same_records_as_unbound(place, measured):
     place.nsd()
+    start = time.monotonic()
     place.unbound()
     place.configure()
     place.start()
-    dice = random.Random(SEED)
-    queries = [some_query(dice) for _ in range(QUERIES)]
-    for number, query in enumerate(queries):
-        query.id = number
-    ours, theirs = exchange(place, RESOLVER, queries), exchange(place, UNBOUND, queries)
-    differences = []
-    for query in queries:
-        assert query.id in ours and query.id in theirs, f"no answer to {query.question[0]} (seed {SEED})"
-        said = compare(query, dns.message.from_wire(ours[query.id]), dns.message.from_wire(theirs[query.id]))
-        if said:
-            differences.append(f"{query.question[0]}: {said}")
-    measured("queries compared with unbound", f"{len(queries)}, {len(differences)} differ")
-    assert not differences, f"seed {SEED}:\n" + "\n".join(differences[:10])
+    queries = some_queries(random.Random(SEED), QUERIES)
+    ours, theirs = exchange(place.namespace, RESOLVER, queries), exchange(place.namespace, UNBOUND, queries)
+    seconds = time.monotonic() - start + 1
+    found = Comparison(queries, ours, theirs, seconds)
+    measured("queries compared with unbound", f"{len(queries)}, {len(found.differences)} differ")
+    measured("and for a reason", f"{found.explained}: {SYNTHESIZED}")
+    assert not found.differences, f"seed {SEED}:\n" + "\n".join(found.differences[:10])
+    assert found.explained < QUERIES / 10 and seconds < 50
 
 
 # --- header, EDNS, TCP --------------------------------------------------------------------------------------------------------
@@ -282,7 +228,7 @@ def test_a_slow_upstream_is_overtaken_within_the_budget(place):
     place.configure(UPSTREAMS[:2], more="  hedge: {delay: 50ms, percent: 30}\n")
     place.start()
     times = [took(place, f"n{number}.lab.")[1] for number in range(40)]
-    assert max(times) < 0.35, times
+    assert max(times) < 0.5, times
     totals = place.stats()["upstreams"][0]
     assert 0 < sum(each["hedges"] for each in totals["servers"]) <= 20 + 0.3 * totals["queries"]
 
@@ -511,3 +457,77 @@ def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
     measured("restart until the first answer, outage at kill -9 under load, in ms", [round(restarted * 1000), round(outage * 1000)])
     assert restarted < 1.0 and outage < 1.0
     assert addresses(place.ask("n49.lab.")) == ["203.0.113.1"]
+
+
+class Clock:
+    """The clock of the day of a program that is started with `environment`."""
+
+    def __init__(self, directory):
+        self.file, library = directory / "clock", directory / "clock_shift.so"
+        self.jump(0)
+        edge_site.run("gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("clock_shift.c"))
+        # a sanitizer wants to be the first library
+        options = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+        self.environment = {**os.environ, "LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self.file), "ASAN_OPTIONS": options}
+
+    def jump(self, seconds):
+        with open(self.file, "r+b" if self.file.exists() else "wb") as file:
+            file.write(struct.pack("=q", seconds))
+
+
+DAY_S = 86400
+
+
+@pytest.mark.parametrize("jump_s", [400 * DAY_S, -400 * DAY_S], ids=["forwards", "backwards"])
+def test_a_clock_that_jumps_changes_no_answer(place, jump_s):
+    """The clock of the day, as when a machine is told the time after it was without: lives go by another clock."""
+    count = itertools.count(1)
+    well = upstream(place, 0, lambda query, send, tcp: send(address_answer(
+        query, f"203.0.113.{next(count)}", 1 if "brief" in str(query.question[0].name) else 600).to_wire()))
+    place.configure(UPSTREAMS[:1], more="  cache: {staleFor: 0s}\n")
+    clock = Clock(place.directory)
+    place.start(env=clock.environment)
+    cookie = place.ask("kept.lab.", options=[dns.edns.GenericOption(10, b"12345678")])
+    assert addresses(cookie) == ["203.0.113.1"]
+    assert addresses(place.ask("brief.lab.")) == ["203.0.113.2"]
+    clock.jump(jump_s)
+    # what was kept is as old as before
+    kept = place.ask("kept.lab.", options=[each for each in cookie.options if each.otype == 10])
+    assert addresses(kept) == ["203.0.113.1"] and 590 < kept.answer[0].ttl <= 600 and well.asked == 2
+    times = [struct.unpack("!I", option.data[12:16])[0] for each in (cookie, kept) for option in each.options if option.otype == 10]
+    assert abs(times[1] - times[0] - jump_s) < 10, "the clock did not jump"  # RFC 9018 section 4.3
+    assert addresses(place.ask("new.lab.")) == ["203.0.113.3"]
+    # what ended has ended, and comes anew
+    time.sleep(1.1)
+    brief = place.ask("brief.lab.")
+    assert addresses(brief) == ["203.0.113.4"] and brief.answer[0].ttl <= 1
+    # a restart, too: what is kept then is by the clock of the day, which is all there is; nothing gets longer by it
+    assert place.stop() == 0
+    clock.jump(0)
+    place.start(env=clock.environment)
+    kept = place.ask("kept.lab.")
+    assert addresses(kept)[0].startswith("203.0.113.") and 0 < kept.answer[0].ttl <= 600
+
+
+def test_a_second_process_is_refused(place):
+    """It would write the same files in turn with the first, or put its socket in place of the first one's."""
+    upstream(place, 0, good())
+    place.configure(UPSTREAMS[:1])
+    place.start()
+
+    def refused(config):
+        done = place.namespace.run(PROGRAM, "--config", config, check=False, timeout_s=5)
+        assert done.returncode == 1 and addresses(place.ask("www.lab.")) == ["203.0.113.1"] and place.stats()
+        return done.stderr
+
+    for key, own in (("stateDirectory", "run"), ("runDirectory", "state")):
+        other = place.directory / f"other-{own}.yaml"
+        other.write_text(place.config.read_text().replace(f"{place.directory}/{own}", f"{place.directory}/other-{own}")
+                         .replace(RESOLVER, UNBOUND))
+        said = refused(other)
+        assert "another selvage-dns uses the directory" in said and f"({key})" in said, said
+    other.write_text(other.read_text().replace("/run", "/other-run").replace(UNBOUND, RESOLVER))
+    assert f"listening on {RESOLVER}:53: Address already in use" in refused(other)
+    # a lock ends with its process, however that ends
+    place.stop(kill=True)
+    place.start()

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """DNS on a node: names of services and steered names as selvaged tells them, search lists, answers of packets' cache, the command line."""
-import contextlib
 import json
+import random
+import re
 import socket
-import subprocess
-import threading
 import time
 
 import dns.edns
@@ -13,93 +12,19 @@ import dns.message
 import dns.rcode
 import pytest
 
-import edge_site
 import manifests
-from dns_parts import PROGRAM, Upstream, address_answer, addresses, good, make, records
+from dns_compare import Comparison, exchange, some_queries
+from dns_parts import NSD, UNBOUND, Place, addresses, frame, make, read_frame, records
+from dns_site import service, serving, slice_of
 from edge_site import wait_for
 
-UPSTREAM = "10.53.0.11"
-
-
-class Dns:
-    """selvage-dns in a node's namespace, asked by a client on the LAN."""
-
-    def __init__(self, site, more="", listen=("192.0.2.1", "2001:db8:0:1::1")):
-        self.site = site
-        self.node = site.add_node(more=f"""dns:
-  listen: {json.dumps(list(listen))}
-  upstreams: ["{UPSTREAM}"]
-{more}""")
-        self.client = site.add_client()
-        self.node.ip(f"addr add {UPSTREAM}/32 dev lo")
-        self.namespace = self.node
-        self.process = None
-        self.upstream = Upstream(self, UPSTREAM, self.answer)
-        self.existing = {"www.example.com.": "203.0.113.1"}
-
-    def answer(self, query, send, tcp):
-        name = str(query.question[0].name).lower()
-        if name in self.existing:
-            answer = address_answer(query, self.existing[name])
-        else:
-            answer = address_answer(query)
-            answer.answer, answer.authority = [], []
-            answer.authority.append(dns.rrset.from_text(".", 60, "IN", "SOA", "ns. host. 1 1 1 1 30"))
-            answer.set_rcode(dns.rcode.NXDOMAIN)
-        send(answer.to_wire())
-
-    def start(self):
-        with open(self.node.directory / "selvage-dns.log", "a") as log:
-            self.process = self.node.start(PROGRAM, "--config", self.node.config_path, stdout=log, stderr=log)
-        wait_for(lambda: self.ask("nothing.cluster.local.", timeout_s=0.2), 5, lambda: "selvage-dns: " + self.log())
-        wait_for(lambda: self.node.api("GET", "/selvage/v1/dns/stats")[0] == 200, 5, "selvaged to find selvage-dns")
-
-    def log(self):
-        return (self.node.directory / "selvage-dns.log").read_text()
-
-    def ask(self, name, kind="A", server="192.0.2.1", timeout_s=2.0, **more):
-        family = socket.AF_INET6 if ":" in server else socket.AF_INET
-        with self.client.socket(family, socket.SOCK_DGRAM) as connection:
-            connection.settimeout(timeout_s)
-            connection.connect((server, 53))
-            connection.send(make(name, kind, **more).to_wire())
-            try:
-                return dns.message.from_wire(connection.recv(65535))
-            except (TimeoutError, ConnectionRefusedError):
-                return None
-
-    def stats(self):
-        return self.node.get("/selvage/v1/dns/stats")
-
-    def reached(self):
-        """Queries that selvage-dns has answered."""
-        return sum(self.stats()["results"].values())
+SEED, QUERIES = 20261121, 2000
 
 
 @pytest.fixture
 def served(site, request):
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM} is not built")
-    served = Dns(site, **getattr(request, "param", {}))
-    served.node.start_daemon()
-    served.start()
-    yield served
-    served.upstream.end()
-    if served.process.poll() is None:
-        print("--- log of selvage-dns\n" + served.log()[-3000:])
-        served.process.terminate()
-        assert served.process.wait(5) == 0, served.log()[-3000:]
-
-
-def service(name, addresses=("10.96.0.1",), namespace="default", ports=({"name": "http", "port": 80, "protocol": "TCP"},), **spec):
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
-            "spec": {"clusterIP": addresses[0], "clusterIPs": list(addresses), "ipFamilyPolicy": "PreferDualStack", "ports": list(ports), **spec}}
-
-
-def slice_of(name, endpoints, family="IPv4", namespace="default"):
-    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
-            "metadata": {"name": f"{name}-{family.lower()}", "namespace": namespace, "labels": {"kubernetes.io/service-name": name}},
-            "ports": [{"name": "sip", "port": 5060, "protocol": "UDP"}], "endpoints": endpoints}
+    with serving(site, **getattr(request, "param", {})) as served:
+        yield served
 
 
 def test_services_have_the_names_that_kubernetes_gives_them(served):
@@ -246,6 +171,8 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
         assert served.reached() - before <= 10, f"queries for {name} reached selvage-dns"
     counted = [line for line in served.node.selvage("metrics").stdout.splitlines() if 'place="fastpath",result="answer"' in line]
     assert int(counted[0].split()[-1]) >= 20
+    assert served.stats()["fastPath"]["results"]["answer"] >= 20
+    assert int(re.search("^packets' cache +([0-9]+)$", served.node.selvage("dns", "stats").stdout, re.M).group(1)) >= 20
     served.node.apply(json.dumps(service("web", ("10.96.0.11",))))
     start = time.monotonic()
     wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 2, "the new address", 0.001)
@@ -288,3 +215,114 @@ def test_the_command_line_and_the_metrics(served):
     served.process.wait()
     wait_for(lambda: "selvage-dns is not running" in json.dumps(served.node.status()["alarms"]), 8, "the alarm")
     assert "not running" in selvage("dns", "stats", check=False).stderr
+
+
+def results_of_packets(served):
+    """How often packets' cache came to which result."""
+    lines = [line.split() for line in served.node.selvage("metrics").stdout.splitlines() if line.startswith("selvage_dns_queries_total")]
+    return {name.split('result="')[1].split('"')[0]: int(float(value)) for name, value in lines if 'place="fastpath"' in name}
+
+
+@pytest.mark.parametrize("served", [{"more": "  autopath: false\n"}], indirect=True)
+def test_names_that_are_not_there_are_denied_by_packets_until_they_are(served):
+    """The cluster's zone is known whole where nothing else could be meant: its NXDOMAIN is not cached, and so cannot outlive a name."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    name = "late.default.svc.cluster.local."
+    served.client = served.node.workload("w1", 1)  # asks by way of tc: XDP on a veth has no room for the zone's SOA record
+
+    def denied(times):
+        for number in range(times):
+            answer = served.ask(name, "AAAA" if number % 2 else "A")
+            assert answer.rcode() == dns.rcode.NXDOMAIN and answer.flags & dns.flags.AA
+            # packets' cache calls what it knows whole by its own name
+            assert [each.split(" SOA ")[0] for each in records(answer.authority)] in (["svc.cluster.local."], ["cluster.local."])
+
+    wait_for(lambda: served.ask(name).rcode() == dns.rcode.NXDOMAIN, 2, "the zone")
+    for number in range(3):
+        served.node.apply(json.dumps(service("web", ("10.96.0.10",))))  # something else changes
+        before, reached = results_of_packets(served)["no_name"], served.reached()
+        denied(20)
+        assert results_of_packets(served)["no_name"] - before == 20 and served.reached() == reached
+        address = f"10.96.2.{number}"
+        served.node.apply(json.dumps(service("late", (address,))))
+        start = time.monotonic()
+        wait_for(lambda: addresses(served.ask(name)) == [address], 2, name, 0.001)
+        assert time.monotonic() - start < 0.1
+        for _ in range(20):
+            assert addresses(served.ask(name)) == [address]
+        nothing = served.ask(name, "AAAA")
+        assert nothing.rcode() == dns.rcode.NOERROR and not nothing.answer
+        served.node.selvage("delete", "service", "late")
+        wait_for(lambda: served.ask(name).rcode() == dns.rcode.NXDOMAIN, 2, f"{name} to go", 0.001)
+        for _ in range(5):
+            assert served.ask(name).rcode() == dns.rcode.NXDOMAIN
+    # nobody of user space is needed for it
+    served.process.kill()
+    served.process.wait()
+    before = results_of_packets(served)["no_name"]
+    denied(20)
+    assert results_of_packets(served)["no_name"] - before == 20
+
+
+@pytest.mark.parametrize("served", [{"more": '  limit: {queries: "2/s burst 20", prefix: "24,64"}\n'}], indirect=True)
+def test_each_client_has_its_limit(served, measured):
+    """By packets for what reaches them, by the process for TCP and what comes from the node itself; nobody else pays for it."""
+    other = served.node.workload("w1", 1)
+    client, name = served.client, "www.example.com."
+    time.sleep(2)  # what the node's start has taken
+    answered = sum(served.ask(name, timeout_s=0.02) is not None for _ in range(60))
+    measured("of 60 queries, with 2/s burst 20, were answered", answered)
+    assert 15 <= answered <= 30
+    dropped = served.node.drops()["limit_packets"]
+    assert dropped >= 30 and served.stats()["results"]["limited"] <= 5
+
+    def by_tcp(namespace, server, count):
+        """How many of these are answered until the connection ends."""
+        with namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.settimeout(3)
+            connection.connect((server, 53))
+            for heard in range(count):
+                try:
+                    connection.sendall(frame(make(name).to_wire()))
+                    if read_frame(connection) is None:
+                        return heard
+                except OSError:
+                    return heard
+        return count
+
+    # TCP passes packets' limit, but not the process'; another prefix has its own share of both
+    assert by_tcp(other, "192.0.2.1", 10) == 10
+    heard = by_tcp(client, "192.0.2.1", 60)
+    assert heard <= 25
+    assert by_tcp(client, "192.0.2.1", 60) <= 5
+    assert served.stats()["results"]["limited"] >= 2
+    served.client = other
+    assert addresses(served.ask(name)) == ["203.0.113.1"]
+    wait_for(lambda: int(next(line for line in served.node.selvage("metrics").stdout.splitlines()
+                              if 'place="process",result="limited"' in line).split()[-1]) >= 2, 5, "the metric", 0.2)
+
+
+@pytest.mark.parametrize("served", [{"upstream": NSD}], indirect=True)
+def test_packets_cache_answers_as_unbound_does(served, measured):
+    """Three quarters of the answers never reach the process, and cannot be told from unbound's."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    place = Place(served.site, served.node)
+    workload = served.node.workload("w1", 1)  # by way of tc: XDP on a veth has no room for most answers
+    place.nsd()
+    start = time.monotonic()
+    place.unbound()
+    queries = some_queries(random.Random(SEED), QUERIES, usual=True)  # a name has eight entries at most, with DO and CD apart
+    exchange(workload, "192.0.2.1", queries)
+    before, reached = results_of_packets(served), served.reached()
+    ours = exchange(workload, "192.0.2.1", queries)
+    after, reached = results_of_packets(served), served.reached() - reached
+    theirs = exchange(served.node, UNBOUND, queries)
+    seconds = time.monotonic() - start + 1
+    found = Comparison(queries, ours, theirs, seconds)
+    answered = {each: after[each] - before[each] for each in ("answer", "negative", "truncated")}
+    measured("of so many queries so many were answered by packets' cache", [len(queries), sum(answered.values())])
+    assert not found.differences, f"seed {SEED}:\n" + "\n".join(found.differences[:10])
+    assert seconds < 50 and min(answered.values()) > 0 and sum(answered.values()) + reached >= len(queries)
+    assert sum(answered.values()) > 0.75 * len(queries)

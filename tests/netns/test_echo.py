@@ -203,6 +203,7 @@ def test_calls_through_a_virtual_ip(site):
         assert result["connected"] == 20 and result["sent"] >= 20 * 140
         assert result["returned"] == result["sent"] if change == "--restart-ice" else result["lossPercent"] < 2
         assert result["longestGap"]["maxMs"] < 500  # a client whose address changed would wait for its check of every 5 s
+        assert node.drops()["rtc_integrity"] == 0  # the registering agent says its password: real clients sign right
         os.kill(echo.pid, signal.SIGSTOP)
         node.wait_backends("calls", up=0)
         assert "media: timeout after 900 ms: " in node.selvage("service", "backends", "calls", "-o", "json").stdout

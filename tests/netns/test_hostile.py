@@ -117,8 +117,8 @@ def test_a_flood_costs_established_flows_nothing(scene, measured, kind):
         target = scene.node.run("cat", "/sys/class/net/eth0/address").stdout.strip()
         source = scene.client.run("cat", "/sys/class/net/eth0/address").stdout.strip()
         sent = int(scene.client.run(edge_site.BUILD / "tests/flood_tool", "eth0", source, target, near4,
-                                    7000 if kind == "udp" else 7001, kind, 20000, 12).stdout)
-        measured("flood packets a second", sent // 12)
+                                    7000 if kind == "udp" else 7001, kind, 20000, 9).stdout)  # longer than an epoch
+        measured("flood packets a second", sent // 9)
         # records were kept: a backend that drains keeps what it has
         scene.node.selvage("backend", "drain", "echo", scene.backends[0].address4)
         scene.node.wait_backends("echo", up=6, draining=2)
@@ -130,7 +130,7 @@ def test_a_flood_costs_established_flows_nothing(scene, measured, kind):
             if name != "tcp":
                 assert all(len(flow["names"]) == 1 for flow in report["flows"]), name
             measured(f"{name}: latency p50, calm and over all, us", (calm[name], report["latency_us"]["p50"]))
-        assert sent > 12 * 10000
+        assert sent > 9 * 10000
 
 
 def test_a_connection_stays_with_its_server_when_the_client_moves(scene):

@@ -19,20 +19,17 @@ CLIENT4 = "192.0.2.101"
 
 
 @pytest.fixture
-def node(site):
-    """One node with a UDP service of two backends, on the LAN and on the machine."""
-    node = site.add_node()
-    node.client = site.add_client()
-    backends = [site.add_backend("b1", 21, node), node.workload("w1", 1)]
-    for backend in backends:
-        backend.serve(backend.short, udp=["7000"])
-    echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "udp", "health-expect": "pong",
-                                                         "health-interval-ms": 200, "health-timeout-ms": 200})
-    node.start_daemon()
-    node.apply(manifests.stream(manifests.POOL, manifests.advertisement(), echo, manifests.slices(echo, backends)))
-    node.wait_backends("echo", up=4)
-    node.client.run("ping", "-c", "1", VIP4)
-    return node
+def node(echo_node):
+    echo_node.client.run("ping", "-c", "1", VIP4)
+    return echo_node
+
+
+@pytest.fixture
+def standing(standing_echo_node):
+    """For tests that leave nothing behind but flows and counts."""
+    edge_site.wait_for(lambda: not traced(standing_echo_node), 10, "the last test's trace to end")
+    standing_echo_node.client.run("ping", "-c", "1", VIP4)
+    return standing_echo_node
 
 
 class Reader:
@@ -101,14 +98,14 @@ def comments(capture):
 # --- captures ------------------------------------------------------------------------------------------------------------
 
 
-def test_captures_hold_whole_packets_names_and_comments(node, tmp_path):
+def test_captures_hold_whole_packets_names_and_comments(standing, tmp_path):
     capture = tmp_path / "out.pcapng"
-    trace = Reader(node, "trace", "--filter", f"udp and host {CLIENT4} and port 5000", "-w", capture, "-c", "4")
-    edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
-    ask(node, length=1400)
+    trace = Reader(standing, "trace", "--filter", f"udp and host {CLIENT4} and port 5000", "-w", capture, "-c", "4")
+    edge_site.wait_for(lambda: traced(standing), 10, "the trace to begin")
+    ask(standing, length=1400)
     edge_site.wait_for(lambda: capture.stat().st_size > 2900, 10, "the request and its answer")
-    ask(node, port=7009, length=1)
-    ask(node, port=7009, length=1)
+    ask(standing, port=7009, length=1)
+    ask(standing, port=7009, length=1)
     assert trace.process.wait(10) == 0, trace.stop()
     packets = list(PcapNgReader(str(capture)))
     assert [len(each) for each in packets[:2]] == [1442, len(packets[1])] and len(packets) == 4
@@ -125,26 +122,26 @@ def test_captures_hold_whole_packets_names_and_comments(node, tmp_path):
     assert told.count(f"{VIP4}.7009") == 2 and "(1400)" in told and "truncated" not in told
 
 
-def test_a_capture_goes_to_standard_output(node, tmp_path):
-    trace = subprocess.Popen([edge_site.BUILD / "ctrl/cli/selvage", "--socket", node.socket_path, "trace", "--filter", "port 7009",
+def test_a_capture_goes_to_standard_output(standing, tmp_path):
+    trace = subprocess.Popen([edge_site.BUILD / "ctrl/cli/selvage", "--socket", standing.socket_path, "trace", "--filter", "port 7009",
                               "--snaplen", "60", "-c", "2", "-w", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     reader = subprocess.Popen(["tcpdump", "-nn", "-l", "-r", "-"], stdin=trace.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
-    ask(node, port=7009, length=500)
+    edge_site.wait_for(lambda: traced(standing), 10, "the trace to begin")
+    ask(standing, port=7009, length=500)
     # what is written is seen before the trace has ended
     line = edge_site.read_line(reader, 10, "tcpdump's line")
     assert f"{CLIENT4}.5000 > {VIP4}.7009" in line and "(500)" in line
-    ask(node, port=7009, length=500)
+    ask(standing, port=7009, length=500)
     assert trace.wait(10) == 0 and reader.wait(10) == 0
     assert "2 packets written to standard output" in trace.stderr.read().decode()
 
 
-def test_filters_choose_and_are_refused(node):
+def test_filters_choose_and_are_refused(standing):
     def first(expression, source, port=7000):
-        trace = Reader(node, "trace", "--filter", expression, "-o", "json", "-c", "1")
-        edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
-        ask(node, port=7010, source=source)  # never the right one
-        ask(node, port=port, source=source)
+        trace = Reader(standing, "trace", "--filter", expression, "-o", "json", "-c", "1")
+        edge_site.wait_for(lambda: traced(standing), 10, "the trace to begin")
+        ask(standing, port=7010, source=source)  # never the right one
+        ask(standing, port=port, source=source)
         assert trace.process.wait(10) == 0, trace.stop()
         trace.thread.join(10)
         packet, = trace.json()
@@ -154,22 +151,22 @@ def test_filters_choose_and_are_refused(node):
     assert packet["backend"] == backend and packet["service"] == "default/echo:p7000-udp" and "newFlow" not in packet
     assert first("new and interface eth* and function lb and not net 10.0.0.0/8", 5002)["newFlow"] is True
     assert first("verdict drop and reason vip_port_closed and port 7011-7012", 5003, port=7012)["destinationPort"] == 7012
-    bad = node.selvage("trace", "--filter", "udp and prt 7", check=False)
+    bad = standing.selvage("trace", "--filter", "udp and prt 7", check=False)
     assert bad.returncode == 2 and 'column 9, at "prt 7": this word is not known; did you mean "port"?' in bad.stderr
 
 
 # --- interesting ones ----------------------------------------------------------------------------------------------------
 
 
-def test_interesting_packets_of_a_flood_are_few(node, measured):
+def test_interesting_packets_of_a_flood_are_few(standing, measured):
     """A flood of drops: a few are told, the rest is counted; packets of flows that go on are neither."""
     count, rate = 30000, 40
-    with node.client.client("udp-flows", VIP4, 7000, flows=5, interval_ms=10) as flows:
+    with standing.client.client("udp-flows", VIP4, 7000, flows=5, interval_ms=10) as flows:
         flows.until(lambda report: report["received"] >= 20, 10, "20 answers")
-        trace = Reader(node, "trace", "--interesting", "--rate", str(rate), "-o", "json")
-        edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+        trace = Reader(standing, "trace", "--interesting", "--rate", str(rate), "-o", "json")
+        edge_site.wait_for(lambda: traced(standing), 10, "the trace to begin")
         edge_site.wait_for(lambda: flows.report()["received"] >= 100, 10, "100 answers")
-        with node.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        with standing.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             for _ in range(count):
                 udp.sendto(b"x", (VIP4, 7009))
         told = lambda: ([each for each in trace.json() if each.get("reason") == "vip_port_closed"],
@@ -183,20 +180,20 @@ def test_interesting_packets_of_a_flood_are_few(node, measured):
     assert 0 < len(shown) < count / 10
     assert not [each for each in trace.json() if each.get("verdict") in ("redirect", "tx") and "newFlow" not in each]
     assert trace.stop()[0] == 0
-    edge_site.wait_for(lambda: not traced(node), 10, "the packet program to stop telling")
+    edge_site.wait_for(lambda: not traced(standing), 10, "the packet program to stop telling")
 
 
-def test_a_trace_ends_when_told_in_the_middle_of_a_flood(node):
+def test_a_trace_ends_when_told_in_the_middle_of_a_flood(standing):
     """The signal comes while a packet is being shown, more often than not."""
-    with node.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    with standing.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         for _ in range(10):
-            trace = Reader(node, "trace", "--filter", "drops")
-            edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
+            trace = Reader(standing, "trace", "--filter", "drops")
+            edge_site.wait_for(lambda: traced(standing), 10, "the trace to begin")
             for _ in range(500):
                 udp.sendto(b"x", (VIP4, 7009))
             edge_site.wait_for(lambda: trace.lines, 10, "the first line")
             assert trace.stop()[0] == 0
-            edge_site.wait_for(lambda: not traced(node), 10, "the packet program to stop telling")
+            edge_site.wait_for(lambda: not traced(standing), 10, "the packet program to stop telling")
 
 
 # --- rates ---------------------------------------------------------------------------------------------------------------
@@ -240,19 +237,19 @@ def test_top_says_what_iperf3_says(throughput, measured):
         assert max(each["newFlowsPerSecond"] for each in top.json()) < 100, "counters before the first look are nobody's news"
 
 
-def test_top_in_lines_and_in_place(node):
-    with node.client.client("udp-flows", VIP4, 7000, flows=5, interval_ms=5) as flows:
+def test_top_in_lines_and_in_place(standing):
+    with standing.client.client("udp-flows", VIP4, 7000, flows=5, interval_ms=5) as flows:
         flows.until(lambda report: report["received"] >= 20, 10, "20 answers")
-        ask(node, port=7009)
-        lines = node.selvage("top", "-n", "2", "--interval", "0.3").stdout
+        ask(standing, port=7009)
+        lines = standing.selvage("top", "-n", "2", "--interval", "0.3").stdout
         assert lines.count("packets/s") == 2 and lines.count("default/echo:p7000-udp") == 2 and "\033" not in lines
         assert lines.count("10.77.1.2:7000 at 192.0.2.200") == 2
         # a terminal: script(1) gives it one
-        shown = node.run("timeout", "-s", "INT", "2", "script", "-qec",
-                         f"{edge_site.BUILD}/ctrl/cli/selvage --socket {node.socket_path} top --interval 0.3", "/dev/null", check=False).stdout
+        shown = standing.run("timeout", "-s", "INT", "2", "script", "-qec",
+                             f"{edge_site.BUILD}/ctrl/cli/selvage --socket {standing.socket_path} top --interval 0.3", "/dev/null", check=False).stdout
         assert shown.count("\033[H") >= 3 and "default/echo" in shown
         flows.stop()
-    bad = node.selvage("top", "--interval", "0", check=False)
+    bad = standing.selvage("top", "--interval", "0", check=False)
     assert bad.returncode == 2 and "seconds" in bad.stderr
 
 
@@ -312,11 +309,11 @@ def test_explain_takes_a_flow(node):
     assert node.drops()["vip_port_closed"] == 0, "asking is not doing"
 
 
-def test_explain_takes_what_a_capture_cut_off(node, tmp_path):
+def test_explain_takes_what_a_capture_cut_off(standing, tmp_path):
     capture = tmp_path / "cut.pcapng"
-    trace = Reader(node, "trace", "--filter", "udp and src port 5009", "-w", capture, "-c", "1", "--snaplen", "64")
-    edge_site.wait_for(lambda: traced(node), 10, "the trace to begin")
-    ask(node, length=1000, source=5009)
+    trace = Reader(standing, "trace", "--filter", "udp and src port 5009", "-w", capture, "-c", "1", "--snaplen", "64")
+    edge_site.wait_for(lambda: traced(standing), 10, "the trace to begin")
+    ask(standing, length=1000, source=5009)
     assert trace.process.wait(10) == 0
-    words = node.selvage("explain", "--in", capture).stdout
+    words = standing.selvage("explain", "--in", capture).stdout
     assert "A frame of 1042 bytes, of which the first 64 are known" in words and "Its destination becomes" in words, words

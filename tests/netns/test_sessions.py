@@ -68,6 +68,27 @@ def add(node, ufrag, backend, *more, service="media", **options):
     return node.selvage("session", "add", "--service", service, "--ufrag", ufrag, "--backend", backend, *more, **options)
 
 
+def test_checks_that_the_password_did_not_sign_are_refused(node, tmp_path):
+    """The caller here signs nothing: while a password is registered for its fragment it gets nowhere."""
+    path = tmp_path / "password"
+    path.write_text("short\n")
+    assert "22 to 256" in add(node, "signed", endpoint(node.hosts[0]), "--password-file", path, check=False).stderr
+    path.write_text("passwordPASSWORD012345\n")
+    add(node, "signed", endpoint(node.hosts[0]), "--password-file", path)
+    assert "passwordPASSWORD" not in json.dumps(node.get("/selvage/v1/services/media/sessions/signed"))
+    with caller(node, "signed") as call:
+        wait_for(lambda: node.drops().get("rtc_integrity", 0) > 2, 5, "unsigned checks to be refused")
+        assert call.answered == 0 and all(each["state"] == "waiting" and each["passwordKnown"]
+                                          for each in node.get("/selvage/v1/services/media/sessions/signed")["items"])
+        node.kill_daemon()
+        node.start_daemon()
+        refused = node.drops()["rtc_integrity"]
+        wait_for(lambda: node.drops()["rtc_integrity"] > refused, 5, "unsigned checks to be refused by what was registered before the kill")
+        add(node, "signed", endpoint(node.hosts[0]))  # forgotten: they are taken
+        talking(call)
+    node.selvage("session", "remove", "--service", "media", "signed")
+
+
 def test_a_registered_call_is_carried_and_told_of(node):
     backend = node.hosts[0]
     add(node, "reg1", f"{endpoint(backend)},{endpoint(backend, 6)}")

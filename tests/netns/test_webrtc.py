@@ -92,14 +92,15 @@ def test_calls_at_once(site, measured, npm):
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_client_whose_address_changes(site, measured, family):
-    """Behind an address translator that forgets, again and again: another port, then another address."""
+    """Behind an address translator that forgets, again and again, faster than the client checks: another port, another address, and twice more."""
     scene = Scene(site)
     far_client = site.add_far_client(scene.node)
     router = site.namespaces["r1"]
     router.ip("address add 192.0.2.250/24 dev eth0", "address add 2001:db8:0:1::250/64 dev eth0 nodad")
     home = rtc_peers.Translator(router)
     with Watch(scene, far_client, measured, family) as watch:
-        for what, addresses in (("another port", (None, None)), ("another address", ("192.0.2.250", "2001:db8:0:1::250"))):
+        home_again, elsewhere = (None, None), ("192.0.2.250", "2001:db8:0:1::250")
+        for what, addresses in (("another port", home_again), ("another address", elsewhere), ("a third", home_again), ("a fourth", elsewhere)):
             watch.end(f"IPv{family}, {what}", home.rebind(*addresses), MOVED_UP_MS, MOVED_DOWN_MS, True)
 
 

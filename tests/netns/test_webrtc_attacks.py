@@ -90,13 +90,14 @@ def increase(node, before):
 
 def test_floods(attacked, measured):
     """New 5-tuples with media, DTLS, guessed fragments and answers: all dropped and counted, nothing reflected. Requests to the
-    STUN server from everywhere: answered once at most."""
+    STUN server from everywhere: answered once at most, and no more of them than all clients together may ask."""
     scene, watch, attacker = attacked
     since_s = time.time()
     for kind in ("rtp", "dtls", "check", "answer", "stun"):
-        before = scene.node.drops()
+        before, began_s = scene.node.drops(), time.monotonic()
         with Ear(attacker.here) as ear:
             sent = attacker.flood(kind)
+            took_s = time.monotonic() - began_s
             time.sleep(0.3)
         dropped = increase(scene.node, before)
         measured(f"{sent} packets of kind {kind}", f"dropped {dropped}, came back {ear.heard}")
@@ -106,6 +107,7 @@ def test_floods(attacked, measured):
             assert ear.heard == {}
         else:
             assert set(ear.heard) <= {"stun"} and ear.heard.get("stun", 0) + sum(dropped.values()) <= sent + 100
+            assert ear.heard["stun"] <= 10000 + 5000 * took_s and dropped["rtc_stun_limit_total"] > 0
     watch.end("beside all floods", since_s, GAP_MS, GAP_MS)
     assert len(scene.sessions()) == 1
 

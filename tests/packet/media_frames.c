@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/lib/bytes.h"
 #include "base/packet/wire.h"
 #include "rtc/stun_wire.h"
 
@@ -111,16 +112,10 @@ uint32_t media_frame(uint32_t place, bool down, const uint8_t *data, uint32_t le
 
 /* --- random ones -------------------------------------------------------------------------------------------------------- */
 
-static void put16(uint8_t *place, uint32_t value)
-{
-	place[0] = (uint8_t)(value >> 8);
-	place[1] = (uint8_t)value;
-}
-
 static uint32_t attribute(uint8_t *data, uint32_t at, uint32_t type, const void *value, uint32_t length)
 {
-	put16(data + at, type);
-	put16(data + at + 2, length);
+	bytes_put16(data + at, type);
+	bytes_put16(data + at + 2, length);
 	memset(data + at + 4, 0, (length + 3) & ~3u);
 	if (length)
 		memcpy(data + at + 4, value, length);
@@ -151,9 +146,9 @@ static uint32_t random_stun(struct frames *frames, uint32_t place, bool down, ui
 	struct stun_message message;
 	uint32_t crc;
 
-	put16(data, type);
-	put16(data + 4, STUN_MAGIC >> 16);
-	put16(data + 6, STUN_MAGIC & 0xffff);
+	bytes_put16(data, type);
+	bytes_put16(data + 4, STUN_MAGIC >> 16);
+	bytes_put16(data + 6, STUN_MAGIC & 0xffff);
 	memset(data + 8, 0, 12);
 	data[19] = (uint8_t)(frames_random(frames, 6) | (place & 3) << 4);
 	if (type == STUN_BINDING_REQUEST && frames_random(frames, 10)) {
@@ -166,7 +161,7 @@ static uint32_t random_stun(struct frames *frames, uint32_t place, bool down, ui
 	if (frames_random(frames, 3) == 0)
 		at = attribute(data, at, STUN_USE_CANDIDATE, NULL, 0);
 	at = attribute(data, at, STUN_INTEGRITY, integrity, sizeof(integrity));
-	put16(data + 2, at + 8 - 20);
+	bytes_put16(data + 2, at + 8 - 20);
 	message.length = at;
 	memcpy(message.bytes, data, at);
 	crc = __builtin_bswap32(stun_crc(&message, at) ^ STUN_FINGERPRINT_XOR);
@@ -184,9 +179,9 @@ static uint32_t random_rtp(struct frames *frames, uint32_t place, bool down, uin
 	memset(data, 0, 40);
 	data[0] = 0x80;
 	data[1] = (uint8_t)(frames_random(frames, 20) ? 111 : frames_random(frames, 256));
-	put16(data + 2, sequence);
-	put16(data + 4, sequence * 960 >> 16);
-	put16(data + 6, sequence * 960);
+	bytes_put16(data + 2, sequence);
+	bytes_put16(data + 4, sequence * 960 >> 16);
+	bytes_put16(data + 6, sequence * 960);
 	data[11] = (uint8_t)ssrc;
 	return 12 + frames_random(frames, 28);
 }

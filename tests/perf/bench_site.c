@@ -160,7 +160,7 @@ int bench_site_apply(const struct edge_tables *tables, uint32_t counter_sets, st
 	backends_fill(site.backends[1], true);
 	services_fill(&site);
 	store_once(tables->config->epoch_override, BENCH_EPOCH + 1);
-	store_once(tables->config->tick_override, BENCH_NOW_MS + 1);
+	store_once(tables->config->now_override, BENCH_NOW_MS + 1);
 	return edge_program_apply(program, &wanted, &changes, error);
 }
 
@@ -224,6 +224,19 @@ int bench_sessions_make(const struct edge_tables *tables, uint32_t count, struct
 			return error_set(error, EINVAL, "session %u could not be made", client);
 	}
 	return 0;
+}
+
+void bench_frame_next(const struct bench_case *way, uint32_t *turn, uint32_t *random, uint8_t ret_frame[static 128])
+{
+	memcpy(ret_frame, way->frame, sizeof(way->frame));
+	if (way->vary.flows) {
+		uint32_t client = bench_client_next(&way->vary, turn, random);
+		uint32_t address = __builtin_bswap32(way->vary.source_base + client);
+		uint16_t port = bench_client_port(client);
+
+		memcpy(ret_frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
+		memcpy(ret_frame + BENCH_PORT_OFFSET, &port, sizeof(port));
+	}
 }
 
 void bench_flows_clear(const struct edge_tables *tables)

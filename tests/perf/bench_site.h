@@ -54,6 +54,9 @@ must_check int bench_site_apply(const struct edge_tables *tables, uint32_t count
 /* Fills `ret_cases[BENCH_WAYS]`. `tables` hold the site: they tell which backend answers. */
 void bench_cases_init(const struct edge_tables *tables, struct bench_case *ret_cases);
 
+/* The way's frame, from whose turn it is among its clients (edge_bench.h). */
+void bench_frame_next(const struct bench_case *way, uint32_t *turn, uint32_t *random, uint8_t ret_frame[static 128]);
+
 /* Makes sessions of the first `count` clients, after forgetting those there were. */
 must_check int bench_sessions_make(const struct edge_tables *tables, uint32_t count, struct error *error);
 #define BENCH_SESSIONS_MAX 100000u

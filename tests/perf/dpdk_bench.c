@@ -77,15 +77,7 @@ static void packets_fill(struct bench *bench, const struct bench_case *way)
 		mbuf->data_len = (uint16_t)way->length;
 		mbuf->pkt_len = way->length;
 		frame = rte_pktmbuf_mtod(mbuf, uint8_t *);
-		memcpy(frame, way->frame, sizeof(way->frame));
-		if (way->vary.flows) {
-			uint32_t client = bench_client_next(&way->vary, &bench->turn, &bench->random);
-			uint32_t address = __builtin_bswap32(way->vary.source_base + client);
-			uint16_t port = bench_client_port(client);
-
-			memcpy(frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
-			memcpy(frame + BENCH_PORT_OFFSET, &port, sizeof(port));
-		}
+		bench_frame_next(way, &bench->turn, &bench->random, frame);
 		bench->tables.config->epoch_override += way->vary.new_epochs;
 	}
 }
@@ -114,7 +106,7 @@ static double bursts_time(struct bench *bench, const struct bench_case *way, uin
 
 static int case_time(struct bench *bench, const struct bench_case *way)
 {
-	double edge[BENCH_ROUNDS], bare[BENCH_ROUNDS], share[BENCH_ROUNDS], ns, swap_ns, percent;
+	double edge[BENCH_ROUNDS], bare[BENCH_ROUNDS];
 
 	for (uint32_t round = 0; round < BENCH_ROUNDS; round++) {
 		uint32_t bursts = way->new_flows ? BURSTS_NEW : BURSTS;
@@ -128,17 +120,8 @@ static int case_time(struct bench *bench, const struct bench_case *way)
 		store_once(bench->tables.config->epoch_override, BENCH_EPOCH + 1);
 		if (bare[round] < 0 || edge[round] < 0)
 			return -1;
-		share[round] = 100 * bare[round] / edge[round];
 	}
-	ns = bench_spread(edge).median;
-	swap_ns = bench_spread(bare).median;
-	percent = bench_spread(share).median;
-	printf("{\"bench\":\"dpdk\",\"case\":\"%s\",\"text\":\"%s\",\"mpps\":%.2f,\"swap_mpps\":%.2f,\"share_percent\":%.1f,"
-	       "\"ns\":%.1f,\"swap_ns\":%.1f,\"rounds\":%u",
-	       way->name, way->text, 1000 / ns, 1000 / swap_ns, percent, ns, swap_ns, BENCH_ROUNDS);
-	if (way == &bench->cases[BENCH_UDP_HIT])
-		printf(",\"aim\":%g,\"met\":%s", AIM_PERCENT, percent >= AIM_PERCENT ? "true" : "false");
-	printf("}\n");
+	bench_pair_print("dpdk", NULL, way->name, way->text, edge, bare, way == &bench->cases[BENCH_UDP_HIT] ? AIM_PERCENT : 0);
 	return 0;
 }
 

@@ -20,8 +20,8 @@
 #include <rte_ethdev.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "base/lib/clock.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/table_list.h"
 #include "tests/perf/bench_result.h"
@@ -58,15 +58,7 @@ struct bench {
 static void frames_fill(struct bench *bench, const struct bench_case *way, uint8_t frames[FRAMES][128])
 {
 	for (uint32_t i = 0; i < FRAMES; i++) {
-		memcpy(frames[i], way->frame, sizeof(way->frame));
-		if (way->vary.flows) {
-			uint32_t client = bench_client_next(&way->vary, &bench->turn, &bench->random);
-			uint32_t address = __builtin_bswap32(way->vary.source_base + client);
-			uint16_t port = bench_client_port(client);
-
-			memcpy(frames[i] + BENCH_SOURCE_OFFSET, &address, sizeof(address));
-			memcpy(frames[i] + BENCH_PORT_OFFSET, &port, sizeof(port));
-		}
+		bench_frame_next(way, &bench->turn, &bench->random, frames[i]);
 	}
 }
 
@@ -142,21 +134,13 @@ static uint16_t burst(struct bench *bench, const struct bench_case *way, enum wo
 	return count;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Nanoseconds a packet of full bursts; negative: there were not enough of them. */
 static double slice_time(struct bench *bench, const struct bench_case *way, enum worker_kind kind)
 {
-	uint64_t cycles = 0, until = now_ms() + SLICE_MS;
+	uint64_t cycles = 0, until = clock_us() / 1000 + SLICE_MS;
 	uint32_t full = 0;
 
-	while (full < BURSTS && now_ms() < until) {
+	while (full < BURSTS && clock_us() / 1000 < until) {
 		uint64_t start = rte_rdtsc_precise();
 
 		if (burst(bench, way, kind) == BURST) {
@@ -173,7 +157,7 @@ static double slice_time(struct bench *bench, const struct bench_case *way, enum
 static void settle(struct bench *bench)
 {
 	store_once(bench->way, NULL);
-	for (uint64_t until = now_ms() + 20; now_ms() < until;)
+	for (uint64_t until = clock_us() / 1000 + 20; clock_us() / 1000 < until;)
 		burst(bench, &bench->cases[BENCH_UDP_HIT], WORKER_SWAP);
 }
 
@@ -201,7 +185,7 @@ static const char *driver(const struct bench *bench, char *text, size_t size)
 
 static int case_time(struct bench *bench, const struct bench_case *way)
 {
-	double edge[BENCH_ROUNDS], bare[BENCH_ROUNDS], share[BENCH_ROUNDS], ns, swap_ns, percent;
+	double edge[BENCH_ROUNDS], bare[BENCH_ROUNDS];
 	char name[32];
 
 	settle(bench);
@@ -214,19 +198,9 @@ static int case_time(struct bench *bench, const struct bench_case *way)
 		edge[round] = slice_time(bench, way, WORKER_EDGE);
 		if (bare[round] < 0 || edge[round] < 0)
 			return -1;
-		share[round] = 100 * bare[round] / edge[round];
 	}
-	ns = bench_spread(edge).median;
-	swap_ns = bench_spread(bare).median;
-	percent = bench_spread(share).median;
-	printf("{\"bench\":\"dpdk-wire\",\"case\":\"%s/%s\",\"text\":\"%s: %s\",\"mpps\":%.3f,\"swap_mpps\":%.3f,\"share_percent\":%.1f,"
-	       "\"ns\":%.1f,\"swap_ns\":%.1f,\"rounds\":%u",
-	       driver(bench, name, sizeof(name)), way->name, name, way->text, 1000 / ns, 1000 / swap_ns, percent, ns, swap_ns,
-	       BENCH_ROUNDS);
-	if (way - bench->cases == BENCH_UDP_HIT || way - bench->cases == BENCH_UDP_GUE)
-		printf(",\"aim\":%g,\"met\":%s", AIM_PERCENT, percent >= AIM_PERCENT ? "true" : "false");
-	printf("}\n");
-	fflush(stdout);
+	bench_pair_print("dpdk-wire", driver(bench, name, sizeof(name)), way->name, way->text, edge, bare,
+			 way - bench->cases == BENCH_UDP_HIT || way - bench->cases == BENCH_UDP_GUE ? AIM_PERCENT : 0);
 	return 0;
 }
 

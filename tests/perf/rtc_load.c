@@ -29,7 +29,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "dataplane/histogram.h"
+#include "base/lib/bytes.h"
+#include "base/lib/histogram.h"
+#include "rtc/stun_wire.h"
 #include "tests/perf/bench_result.h"
 
 #define BATCH 64u
@@ -42,10 +44,6 @@
 #define CHANNEL_HEADER 4u
 #define FRAGMENT_MAX 256u
 
-#define STUN_HEADER 20u
-#define STUN_COOKIE 0x2112a442u
-#define STUN_BINDING 0x0001u
-#define STUN_BINDING_SUCCESS 0x0101u
 #define TURN_ALLOCATE 0x0003u
 #define TURN_CHANNEL_BIND 0x0009u
 
@@ -93,28 +91,6 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, value >> 16);
-	put16(at + 2, value);
-}
-
-static uint32_t get16(const uint8_t *at)
-{
-	return (uint32_t)at[0] << 8 | at[1];
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	return get16(at) << 16 | get16(at + 2);
-}
-
 /* ---- STUN messages (RFC 8489) ---- */
 
 struct message {
@@ -125,22 +101,22 @@ struct message {
 static void message_begin(struct message *message, uint32_t type, uint32_t session, uint32_t step)
 {
 	memset(message, 0, sizeof(*message));
-	put16(message->bytes, type);
-	put32(message->bytes + 4, STUN_COOKIE);
-	put32(message->bytes + 8, (uint32_t)getpid());
-	put32(message->bytes + 12, session);
-	put32(message->bytes + 16, step);
-	message->length = STUN_HEADER;
+	bytes_put16(message->bytes, type);
+	bytes_put32(message->bytes + 4, STUN_MAGIC);
+	bytes_put32(message->bytes + 8, (uint32_t)getpid());
+	bytes_put32(message->bytes + 12, session);
+	bytes_put32(message->bytes + 16, step);
+	message->length = STUN_HEADER_BYTES;
 }
 
 static void message_add(struct message *message, uint32_t type, const void *value, size_t length)
 {
-	put16(message->bytes + message->length, type);
-	put16(message->bytes + message->length + 2, (uint32_t)length);
+	bytes_put16(message->bytes + message->length, type);
+	bytes_put16(message->bytes + message->length + 2, (uint16_t)length);
 	if (length)
 		memcpy(message->bytes + message->length + 4, value, length);
 	message->length += 4 + (length + 3) / 4 * 4;
-	put16(message->bytes + 2, (uint32_t)(message->length - STUN_HEADER));
+	bytes_put16(message->bytes + 2, (uint16_t)(message->length - STUN_HEADER_BYTES));
 }
 
 /* XOR-MAPPED-ADDRESS and XOR-PEER-ADDRESS: section 14.2 */
@@ -148,8 +124,8 @@ static void message_add_address(struct message *message, uint32_t type, const st
 {
 	uint8_t value[8] = {0, 1};
 
-	put16(value + 2, ntohs(address->sin_port) ^ STUN_COOKIE >> 16);
-	put32(value + 4, ntohl(address->sin_addr.s_addr) ^ STUN_COOKIE);
+	bytes_put16(value + 2, ntohs(address->sin_port) ^ STUN_MAGIC >> 16);
+	bytes_put32(value + 4, ntohl(address->sin_addr.s_addr) ^ STUN_MAGIC);
 	message_add(message, type, value, sizeof(value));
 }
 
@@ -158,9 +134,9 @@ static void message_end(struct message *message)
 {
 	uint8_t value[4];
 
-	put16(message->bytes + 2, (uint32_t)(message->length + 8 - STUN_HEADER));
-	put32(value, (uint32_t)crc32(0, message->bytes, (uInt)message->length) ^ 0x5354554eu);
-	message_add(message, 0x8028, value, sizeof(value));
+	bytes_put16(message->bytes + 2, (uint16_t)(message->length + 8 - STUN_HEADER_BYTES));
+	bytes_put32(value, (uint32_t)crc32(0, message->bytes, (uInt)message->length) ^ STUN_FINGERPRINT_XOR);
+	message_add(message, STUN_FINGERPRINT, value, sizeof(value));
 }
 
 /* RFC 8445 section 7.1.1: what a controlling client asks that has made up its mind. */
@@ -170,12 +146,12 @@ static void check_write(struct message *message, const struct session *session, 
 	char username[FRAGMENT_MAX + 8];
 	int length = snprintf(username, sizeof(username), "%s:clnt", session->fragment);
 
-	message_begin(message, STUN_BINDING, session->number, step);
-	message_add(message, 0x0006, username, (size_t)length);
-	message_add(message, 0x802a, tie_breaker, sizeof(tie_breaker));
-	message_add(message, 0x0024, priority, sizeof(priority));
-	message_add(message, 0x0025, NULL, 0);
-	message_add(message, 0x0008, integrity, sizeof(integrity));
+	message_begin(message, STUN_BINDING_REQUEST, session->number, step);
+	message_add(message, STUN_USERNAME, username, (size_t)length);
+	message_add(message, STUN_CONTROLLING, tie_breaker, sizeof(tie_breaker));
+	message_add(message, STUN_PRIORITY, priority, sizeof(priority));
+	message_add(message, STUN_USE_CANDIDATE, NULL, 0);
+	message_add(message, STUN_INTEGRITY, integrity, sizeof(integrity));
 	message_end(message);
 }
 
@@ -213,7 +189,7 @@ static void agent_answer(const struct agent *agent, const uint8_t *bytes, const 
 
 	message_begin(&message, STUN_BINDING_SUCCESS, 0, 0);
 	memcpy(message.bytes + 8, bytes + 8, 12);
-	message_add_address(&message, 0x0020, from);
+	message_add_address(&message, STUN_XOR_MAPPED_ADDRESS, from);
 	message_end(&message);
 	(void)!sendto(agent->fd, message.bytes, message.length, 0, (const struct sockaddr *)from, sizeof(*from));
 }
@@ -235,7 +211,7 @@ static void agent_take(struct agent *agent, const uint8_t *bytes, size_t length,
 {
 	uint64_t sent_ns, at_ns;
 
-	if (length >= STUN_HEADER && get16(bytes) == STUN_BINDING && get32(bytes + 4) == STUN_COOKIE) {
+	if (length >= STUN_HEADER_BYTES && bytes_get16(bytes) == STUN_BINDING_REQUEST && bytes_get32(bytes + 4) == STUN_MAGIC) {
 		agent->requests++;
 		agent_answer(agent, bytes, header->msg_name);
 	}
@@ -331,8 +307,8 @@ static void session_ask(const struct clients *clients, const struct session *ses
 /* RFC 8656 section 7.2: 437, Allocation Mismatch. An earlier run had this port, and its allocation still stands. */
 static bool answer_is_mismatch(const uint8_t *bytes, ssize_t length)
 {
-	for (ssize_t at = STUN_HEADER; at + 8 <= length; at += 4 + (ssize_t)(get16(bytes + at + 2) + 3) / 4 * 4)
-		if (get16(bytes + at) == 0x0009)
+	for (ssize_t at = STUN_HEADER_BYTES; at + 8 <= length; at += 4 + (ssize_t)(bytes_get16(bytes + at + 2) + 3) / 4 * 4)
+		if (bytes_get16(bytes + at) == STUN_ERROR_CODE)
 			return bytes[at + 6] == 4 && bytes[at + 7] == 37;
 	return false;
 }
@@ -344,8 +320,8 @@ static bool session_hears(const struct session *session)
 	ssize_t length;
 
 	while ((length = recv(session->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
-		if (length < (ssize_t)STUN_HEADER || get32(bytes + 4) != STUN_COOKIE ||
-		    get32(bytes + 16) != session->done)
+		if (length < (ssize_t)STUN_HEADER_BYTES || bytes_get32(bytes + 4) != STUN_MAGIC ||
+		    bytes_get32(bytes + 16) != session->done)
 			continue;
 		if ((bytes[0] & 1) && (bytes[1] & 0x10) && !answer_is_mismatch(bytes, length)) {
 			fprintf(stderr, "rtc_load: session %u, step %u: an error answer\n", session->number,
@@ -411,13 +387,13 @@ static struct iovec session_packet(const struct clients *clients, struct session
 	uint8_t *rtp = buffer + CHANNEL_HEADER;
 	uint64_t now_ns;
 
-	put16(buffer, 0x4000);
-	put16(buffer + 2, RTP_LENGTH);
+	bytes_put16(buffer, 0x4000);
+	bytes_put16(buffer + 2, RTP_LENGTH);
 	rtp[0] = 0x80;
 	rtp[1] = 111;
-	put16(rtp + 2, session->sequence);
-	put32(rtp + 4, session->sequence * 960u);
-	put32(rtp + 8, 0x5e1f0000u + session->number);
+	bytes_put16(rtp + 2, session->sequence);
+	bytes_put32(rtp + 4, session->sequence * 960u);
+	bytes_put32(rtp + 8, 0x5e1f0000u + session->number);
 	session->sequence++;
 	now_ns = clock_ns(CLOCK_REALTIME);
 	memcpy(rtp + 12, &now_ns, sizeof(now_ns));

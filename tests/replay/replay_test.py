@@ -116,6 +116,29 @@ class Replay(unittest.TestCase):
     def test_fragments_xdp(self):
         self.check_fragments("xdp")
 
+    def test_secrets_of_user_fragments(self):
+        """With the secret that encoded fragments were made with, their calls find their agents."""
+        directory = os.path.join(VECTORS, "media")
+        with open(os.path.join(directory, "cases.json"), encoding="utf-8") as file:
+            steps = next(case["steps"] for case in json.load(file)["cases"] if case["name"] == "call with an encoded fragment")
+        source = self.write("call", pcap([bytes.fromhex(step["in"]) for step in steps]))
+        secret = self.write("secret", b"0 000102030405060708090a0b0c0d0e0f 1763735000123\n")
+        other = self.write("other", b"0 000102030405060708090a0b0c0d0e10\n")
+        words = [PROGRAM, "--engine", "native", "--node", "edge", "--in", source, "--json", "--results", "--out", self.output, "--manifest",
+                 *(os.path.join(directory, name) for name in ("node.yaml", "services.yaml", "agents.yaml"))]
+        result = subprocess.run([*words, "--ufrag-secrets", secret], capture_output=True, text=True, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([entry["backend"] for entry in json.loads(result.stdout)["results"]], [step["expect"]["backend"] for step in steps])
+        self.assertEqual([frame.hex() for _, _, frame in pcap_read(self.output)],
+                         [step["expect"]["out"] for step in steps if "out" in step["expect"]])
+        os.remove(self.output)
+        for more in ([], ["--ufrag-secrets", other]):
+            result = subprocess.run([*words, *more], capture_output=True, text=True, check=False)
+            self.assertEqual(json.loads(result.stdout)["drops"]["rtc_fragment_unknown"], 2, result.stderr)
+            os.remove(self.output)
+        self.assert_refused(subprocess.run([*words, "--ufrag-secrets", source], capture_output=True, text=True, check=False), 1, "hexadecimal digits")
+        self.assert_refused(subprocess.run([*words, "--ufrag-secrets", "/none"], capture_output=True, text=True, check=False), 1, "/none")
+
     def test_native(self):
         self.check_engine("native")
 

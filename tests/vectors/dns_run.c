@@ -5,7 +5,6 @@
  *
  * Fails when a packet fares otherwise than the file says, or when a drop reason or a result of the cache has no golden packet.
  */
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +13,7 @@
 #include "ctrl/replay/engine_open.h"
 #include "dns/cache.h"
 #include "edge/edge_program.h"
+#include "tests/vectors/cases.h"
 
 #define FRAME_MAX 4096u
 #define START_MS 100000u
@@ -48,24 +48,6 @@ static void fail(struct run *run, const char *format, ...)
 	va_end(arguments);
 	fputc('\n', stderr);
 	run->failures++;
-}
-
-static uint32_t hex_read(const char *text, uint8_t *bytes, uint32_t most)
-{
-	uint32_t length = 0;
-	unsigned int byte;
-
-	while (text && length < most && sscanf(text + 2 * length, "%2x", &byte) == 1)
-		bytes[length++] = (uint8_t)byte;
-	return length;
-}
-
-static void hex_print(const char *what, const uint8_t *bytes, uint32_t length)
-{
-	fprintf(stderr, "  %s ", what);
-	for (uint32_t i = 0; i < length; i++)
-		fprintf(stderr, "%02x", bytes[i]);
-	fputc('\n', stderr);
 }
 
 static const char *text_of(json_t *object, const char *key)
@@ -238,12 +220,11 @@ static int output_find(struct run *run, json_t *expect, const struct engine_outc
 
 	json_array_foreach(outs, i, out) {
 		length = hex_read(json_string_value(out), wanted, sizeof(wanted));
-		if (length == outcome->length && memcmp(wanted, outcome->bytes, length) == 0)
+		if (outcome_is(outcome, wanted, length))
 			return (int)i;
 	}
 	fail(run, "another packet leaves");
-	hex_print("wanted", wanted, length);
-	hex_print("leaves", outcome->bytes, outcome->length);
+	outcome_print(outcome, wanted, length);
 	return -1;
 }
 
@@ -331,18 +312,6 @@ static void prefixes_run(struct run *run, json_t *item)
 	}
 }
 
-static bool engine_listed(const struct run *run, json_t *engines)
-{
-	json_t *name;
-	size_t i;
-
-	json_array_foreach(engines, i, name) {
-		if (strcmp(json_string_value(name), run->engine->name) == 0)
-			return true;
-	}
-	return !engines;
-}
-
 static void case_run(struct run *run, json_t *item)
 {
 	static const uint8_t root[1];
@@ -351,8 +320,7 @@ static void case_run(struct run *run, json_t *item)
 
 	run->case_name = text_of(item, "name");
 	run->step = 0;
-	if (!engine_listed(run, json_object_get(item, "engines"))) {
-		printf("%s: skipped \"%s\": this engine cannot be brought to it\n", run->engine->name, run->case_name);
+	if (!case_is_for(item, run->engine)) {
 		json_array_foreach(json_object_get(item, "steps"), i, step) {
 			const char *result = text_of(json_object_get(step, "expect"), "result");
 

@@ -11,6 +11,7 @@ update that is wrong differs from them.
 """
 import base64
 import hashlib
+import hmac
 import ipaddress
 import json
 import logging
@@ -1747,8 +1748,8 @@ def scenario_guard():
 
 # --- media -------------------------------------------------------------------------------------------------------------
 
-CALL4, CALL6, MARKED4, MARKED6, LIMITED4, ANY4 = ("192.0.2.100", "2001:db8:0:1::100", "192.0.2.101", "2001:db8:0:1::101",
-                                                  "192.0.2.102", "192.0.2.103")
+CALL4, CALL6, MARKED4, MARKED6, LIMITED4, ANY4, SHARED4 = ("192.0.2.100", "2001:db8:0:1::100", "192.0.2.101", "2001:db8:0:1::101",
+                                                  "192.0.2.102", "192.0.2.103", "192.0.2.104")
 CALL_PORT, AGENT_PORT = 3478, 7000
 AGENTS = {"192.0.2.21": "02:00:00:00:01:21", "192.0.2.22": "02:00:00:00:01:22", "2001:db8:0:1::21": "02:00:00:00:01:21"}
 AGENT4, OTHER4, AGENT6 = "192.0.2.21", "192.0.2.22", "2001:db8:0:1::21"
@@ -1823,10 +1824,19 @@ def transaction(number):
 INTEGRITY = attribute(0x0008, bytes(range(20)))  # whoever has the password judges it
 
 
-def check(username, number, nominate=False, **more):
-    extra = [attribute(0x0025, b"")] if nominate else []
-    return stun(REQUEST, transaction(number), attribute(0x0006, username.encode()), attribute(0x0024, struct.pack("!I", 0x6e7f1eff)),
-                attribute(0x802a, bytes(8)), *extra, INTEGRITY, **more)
+def integrity(password, kind, transaction, *attributes):
+    """MESSAGE-INTEGRITY (RFC 8489 section 14.5): over the message up to it, whose length counts it and nothing behind."""
+    body = b"".join(attributes)
+    head = struct.pack("!HHI", kind, len(body) + 24, 0x2112a442) + transaction
+    return attribute(0x0008, hmac.digest(password.encode(), head + body, "sha1"))
+
+
+def check(username, number, nominate=False, password=None, **more):
+    attributes = [attribute(0x0006, username.encode()), attribute(0x0024, struct.pack("!I", 0x6e7f1eff)), attribute(0x802a, bytes(8))]
+    if nominate:
+        attributes.append(attribute(0x0025, b""))
+    signature = integrity(password, REQUEST, transaction(number), *attributes) if password else INTEGRITY
+    return stun(REQUEST, transaction(number), *attributes, signature, **more)
 
 
 def answer_to(number, kind=SUCCESS):
@@ -1906,6 +1916,41 @@ def media_with(*names):
     return {"manifests": ["node.yaml", "services.yaml", *names]}
 
 
+def media_passwords():
+    call = Call(5601)
+    password, other = "passwordPASSWORD012345", "p" * 256
+    wrong = stun(REQUEST, transaction(151), attribute(0x0006, b"room20:c"))
+    case("fragment with a password", "a check that is not signed with it is dropped, and opens no path",
+         call.up_dropped(check("room20:c", 150), "rtc_integrity", **registered("room20", password=password)),
+         call.up_dropped(wrong, "rtc_integrity"), call.up_dropped(check("room20:c", 152, password=other), "rtc_integrity"),
+         call.up_dropped(rtp(1, ssrc=0x2020), "rtc_path_unknown"), call.up(check("room20:c", 153, password=password)), call.down(answer_to(153)),
+         call.up(rtp(1, ssrc=0x2020)), call.up(check("room20:c", 154, True, password=password, fingerprint=False)), call.down(answer_to(154)),
+         call.at(CLIENT4, 5602).up_dropped(check("room20:c", 155), "rtc_integrity"), call.down(rtp(1, ssrc=0x2020)))
+    call = Call(5603)
+    case("password of 256 characters", "the longest there is (RFC 8839 section 5.4): longer than a block of the hash",
+         call.up(check("room21:c", 156, password=other), **registered("room21", password=other)), call.down(answer_to(156)),
+         call.up_dropped(check("room21:c", 157, password=other[1:]), "rtc_integrity"))
+    call = Call(5604)
+    case("password that changes, or is forgotten", "the last registration counts",
+         call.up(check("room22:c", 158, password=password), **registered("room22", password=password)), call.down(answer_to(158)),
+         call.up_dropped(check("room22:c", 159, password=password), "rtc_integrity", **registered("room22", password=other)),
+         call.up(check("room22:c", 160, password=other)), call.down(answer_to(160)),
+         call.up(check("room22:c", 161), **registered("room22")), call.down(answer_to(161)))
+    call = Call(5605)
+    restart = {"restart": [{"service": f"{CALL4}:{CALL_PORT}", "ufrag": "room23", "new": "room24", "password": other}]}
+    case("ICE restart with a password of its own", "each fragment's checks are signed with its own",
+         call.up(check("room23:c", 162, password=password), **registered("room23", password=password)), call.down(answer_to(162)),
+         call.up(check("room24:d", 163, password=other), **restart), call.down(answer_to(163)),
+         call.up(check("room23:c", 164, password=password)), call.down(answer_to(164)),
+         call.up_dropped(check("room24:d", 165, password=password), "rtc_integrity"),
+         call.up_dropped(check("room23:c", 166, password=other), "rtc_integrity"))
+    long = [attribute(0x0006, b"room25:c"), attribute(0x8022, b"s" * 640)]
+    call = Call(5606)
+    case("longest message that is read", "768 bytes, signed",
+         call.up(stun(REQUEST, transaction(167), *long, integrity(password, REQUEST, transaction(167), *long)),
+                 **registered("room25", password=password)), call.down(answer_to(167)))
+
+
 def media_routing():
     call = Call(5000)
     ufrag = encoded("call", AGENT4)
@@ -1919,6 +1964,7 @@ def media_routing():
          call.up_dropped(check("room1:abcd", 10), "rtc_fragment_unknown"),
          call.up(check("room1:abcd", 11), **registered("room1", f"{OTHER4}:7000")), call.down(answer_to(11)), call.up(rtp(1)),
          call.down(rtp(1)), call.up_dropped(check("room2:abcd", 12), "rtc_fragment_unknown"))
+    media_passwords()
     longest = "L" * 256
     call = Call(5002)
     case("fragment of 256 characters", "the longest there is (RFC 8445 section 5.3)",
@@ -1983,6 +2029,12 @@ def media_stun_server():
     good = lambda number, **more: step(call.sent_up(ask(number)), "tx", "rtc", out=stun_reply(call, number), **more)  # noqa: E731
     case("STUN server, limit", "two at once, then one a second for an address", good(40), good(41),
          call.up_dropped(ask(42), "rtc_stun_limit"), call.up_dropped(ask(43), "rtc_stun_limit", at_ms=900), good(44, at_ms=1000))
+    source = lambda last: Call(5106, client=f"192.0.2.{last}", vip=SHARED4)  # noqa: E731
+    answered = lambda last, number, **more: step(source(last).sent_up(ask(number)), "tx", "rtc",  # noqa: E731
+                                                out=stun_reply(source(last), number), **more)
+    case("STUN server, limit of all clients", "three at once, then one a second, whoever asks: nobody's address is flooded with answers from here",
+         answered(51, 45), answered(52, 46), answered(53, 47), source(54).up_dropped(ask(48), "rtc_stun_limit_total"),
+         source(55).up_dropped(ask(49), "rtc_stun_limit_total", at_ms=900), answered(56, 50, at_ms=1000))
     call = Call(5105)
     for why, data, reason in (
             ("a wrong FINGERPRINT", stun(REQUEST, transaction(50), fingerprint="wrong"), "rtc_stun_fingerprint"),
@@ -2007,6 +2059,37 @@ def media_stun_server():
     fine = stun(REQUEST, transaction(65), *[attribute(0x8022, b"")] * 32, fingerprint=False)
     case("STUN of 32 attributes", "as many as are read", step(call.sent_up(fine), "tx", "rtc", out=stun_reply(call, 65)))
     never_leaves("check, cut off", "no prefix of it is taken for whole", call.sent_up(check(f"{encoded('call', AGENT4, random=10)}:c", 66)))
+
+
+def published(name):
+    """A message that somebody else wrote down."""
+    with open(os.path.join(HERE, "stun-srtp", f"{name}.hex"), encoding="ascii") as file:
+        return bytes.fromhex(file.read())
+
+
+RFC5769_PASSWORD = "VOkJxbRl1RmTxUk/WvJxBt"
+
+
+def media_published():
+    """RFC 5769: a check for the fragment evtj, by the client whose own is h6vY, and its answers."""
+    request, long_term = published("rfc5769_2.1_request"), published("rfc5769_2.4_request_longterm")
+    call = Call(5700)
+    case("RFC 5769, request and IPv4 response", "the check is signed with its password and routed by its USERNAME, the answer goes back as the virtual IP's and proves the path",
+         call.up_dropped(request, "rtc_fragment_unknown"), call.up(request, **registered("evtj", password=RFC5769_PASSWORD)), call.down(published("rfc5769_2.2_response_ipv4")),
+         call.up(rtp(1, ssrc=0x51)), call.down(rtp(1)), call.up(request, at_ms=29000), call.down(published("rfc5769_2.2_response_ipv4"), at_ms=29010),
+         call.up(rtp(2, ssrc=0x51), at_ms=59000), call.down(rtp(2), at_ms=59000))
+    call = Call(5701, client=CLIENT6, vip=CALL6, agent=AGENT6)
+    case("RFC 5769, request and IPv6 response", "likewise", call.up(request, **registered("evtj", f"[{AGENT6}]:{AGENT_PORT}", CALL6)),
+         call.down(published("rfc5769_2.3_response_ipv6")), call.up(rtp(1, ssrc=0x52)), call.down(rtp(1)))
+    call = Call(5702, agent=OTHER4)
+    case("RFC 5769, the agent's request", "of the fragment h6vY, which stands second then",
+         call.down(request, **registered("h6vY", f"{OTHER4}:{AGENT_PORT}")), call.up(published("rfc5769_2.2_response_ipv4")),
+         call.up(check("h6vY:evtj", 190)), call.down(answer_to(190)), call.up(rtp(1, ssrc=0x53)), call.down(rtp(1)))
+    call = Call(5703)
+    for at, reason in ((64, "rtc_stun_fingerprint"), (107, "rtc_stun_fingerprint"), (3, "rtc_stun_malformed")):
+        wrong = request[:at] + bytes([request[at] ^ 1]) + request[at + 1:]
+        case(f"RFC 5769, request with another byte {at}", "is dropped before anything is looked for", call.up_dropped(wrong, reason))
+    case("RFC 5769, long-term request", "its USERNAME is no pair of fragments", call.up_dropped(long_term, "rtc_fragment_unknown"))
 
 
 def media_kinds():
@@ -2117,6 +2200,31 @@ def media_healing():
          moved.up(check(f"{ufrag}:c", 120, True), at_ms=30), moved.down(answer_to(120), at_ms=30), call.down(rtp(1), at_ms=30),
          moved.up(check(f"{ufrag}:c", 121, True), at_ms=100), moved.down(answer_to(121), at_ms=100), moved.down(rtp(2), at_ms=100),
          call.up(rtp(701, ssrc=0x27), at_ms=100), moved.down(rtp(3), at_ms=120))
+    call, ufrag = Call(5411), encoded("call", AGENT4, random=60)
+    places = [call, *[call.at(FAR4, 6411 + i, ROUTER) for i in range(4)]]
+    steps = [*call.begin(ufrag, 170), *[call.up(rtp(1000 + i, ssrc=0x2a), at_ms=20 * i) for i in range(3)]]
+    for i, place in enumerate(places[1:]):  # a second each, all of them proven but the last
+        begin = 1000 * (i + 1)
+        steps += [place.up(rtp(1003 + 3 * i + k, ssrc=0x2a), at_ms=begin + 20 * k) for k in range(3)] + [place.down(rtp(i), at_ms=begin + 50)]
+        if i < 3:
+            steps += [place.up(check(f"{ufrag}:c", 171 + i, True), at_ms=begin + 60), place.down(answer_to(171 + i), at_ms=begin + 60)]
+    case("client's address changes four times in five seconds", "a proven path that gave way to another that is proven gives its place to the "
+         "next at once; the last of them is what the way down goes back to", *steps, places[3].down(rtp(9), at_ms=15000))
+    call, ufrag = Call(5420), encoded("call", AGENT4, random=63)
+    second, third = call.at(FAR4, 6420, ROUTER), call.at(FAR4, 6421, ROUTER)
+    case("client's address changes twice, and the second is never proven", "the way down goes back to the last one that was, not to the one before",
+         *call.begin(ufrag, 191), *[call.up(rtp(1200 + i, ssrc=0x2c), at_ms=20 * i) for i in range(3)],
+         *[second.up(rtp(1203 + i, ssrc=0x2c), at_ms=200 + 20 * i) for i in range(3)], second.up(check(f"{ufrag}:c", 192, True), at_ms=260),
+         second.down(answer_to(192), at_ms=260), second.up(rtp(1206, ssrc=0x2c), at_ms=280), second.down(rtp(1), at_ms=280),
+         *[third.up(rtp(1207 + i, ssrc=0x2c), at_ms=400 + 20 * i) for i in range(3)], third.down(rtp(2), at_ms=440), third.down(rtp(3), at_ms=10400),
+         second.down(rtp(4), at_ms=10500))
+    call, ufrag = Call(5416), encoded("call", AGENT4, random=61)
+    other, first, second = (call.at(FAR4, 6416 + i, ROUTER) for i in range(3))
+    case("somebody sends media that fits, and the client has two more paths", "that were never left: they keep their places",
+         *call.begin(ufrag, 175), *[step for i, path in enumerate((first, second)) for step in
+                                    (path.up(check(f"{ufrag}:c", 176 + i)), path.down(answer_to(176 + i)))],
+         call.up(rtp(1100, ssrc=0x2b), at_ms=20), other.up_dropped(rtp(1101, ssrc=0x2b), "rtc_path_unknown", at_ms=40),
+         first.up(rtp(1101, ssrc=0x2b), at_ms=50), second.up(rtp(1102, ssrc=0x2b), at_ms=60))
     call, ufrag = Call(5409), encoded("call", AGENT4, random=28)
     replay = call.at(FAR4, 6409, ROUTER)
     case("somebody sends a check again that was seen on the way", "the agent answers it, and the way down stays with who talks",
@@ -2135,6 +2243,15 @@ def media_life():
          *call.begin(ufrag, 130), call.up(rtp(1), at_ms=7000), call.up(check(f"{ufrag}:c", 131), at_ms=8000), call.up(rtp(2), at_ms=30000),
          call.up_dropped(rtp(3), "rtc_consent_expired", at_ms=30001), call.down_dropped(rtp(1), "rtc_consent_expired", at_ms=30001),
          call.up(check(f"{ufrag}:c", 132), at_ms=30500), call.down(answer_to(132), at_ms=30600), call.up(rtp(4), at_ms=30700))
+    call, ufrag = Call(5510), encoded("call", AGENT4, random=62)
+    flood = [call.at(FAR4, 6510 + i, ROUTER) for i in range(3)]
+    spoofed = lambda first, at_ms: [each.up(check(f"{ufrag}:x", first + i), at_ms=at_ms) for i, each in enumerate(flood)]  # noqa: E731
+    case("somebody floods a call with checks of its fragment", "the client's own has no place any more, but the agent has answered it: the "
+         "call has consent, and the way down stays", *call.begin(ufrag, 180), call.up(rtp(1), at_ms=20000),
+         call.up(check(f"{ufrag}:c", 181), at_ms=20000), *spoofed(182, 20000), call.down(answer_to(181), at_ms=20000),
+         call.up(rtp(2), at_ms=50000), call.down(rtp(1), at_ms=50000),
+         call.up(check(f"{ufrag}:c", 185), at_ms=50000), *spoofed(186, 50000), call.down(answer_to(185, FAILURE), at_ms=50000),
+         call.up_dropped(rtp(3), "rtc_consent_expired", at_ms=50001))
     call = Call(5501)
     case("consent of a registered call", "its fragment waits for the next client",
          call.up(check("room7:c", 133), **registered("room7")), call.down(answer_to(133)), call.up_dropped(rtp(1), "rtc_path_unknown", at_ms=60000),
@@ -2192,6 +2309,7 @@ def media_limits():
 def scenario_media():
     media_routing()
     media_stun_server()
+    media_published()
     media_kinds()
     media_checks()
     media_healing()

@@ -7,7 +7,6 @@
  * Fails when a packet fares otherwise than its cases.json says, or when a drop reason has no golden packet in all of the
  * directories.
  */
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +14,7 @@
 #include "ctrl/replay/engine_open.h"
 #include "ctrl/replay/site.h"
 #include "rtc/rtc_program.h"
+#include "tests/vectors/cases.h"
 
 #define FRAME_MAX 2048u
 #define MANIFESTS_MAX 8
@@ -52,24 +52,6 @@ static void fail(struct run *run, const char *format, ...)
 	run->failures++;
 }
 
-static uint32_t hex_read(const char *text, uint8_t *bytes)
-{
-	uint32_t length = 0;
-	unsigned int byte;
-
-	while (length < FRAME_MAX && sscanf(text + 2 * length, "%2x", &byte) == 1)
-		bytes[length++] = (uint8_t)byte;
-	return length;
-}
-
-static void hex_print(const char *what, const uint8_t *bytes, uint32_t length)
-{
-	fprintf(stderr, "  %s ", what);
-	for (uint32_t i = 0; i < length; i++)
-		fprintf(stderr, "%02x", bytes[i]);
-	fputc('\n', stderr);
-}
-
 static int manifests_load(struct run *run, json_t *names, bool first)
 {
 	char paths[MANIFESTS_MAX][512];
@@ -92,7 +74,7 @@ static int manifests_load(struct run *run, json_t *names, bool first)
 
 		for (uint8_t i = 0; i < sizeof(secret.key); i++)
 			((uint8_t *)&secret.key)[i] = i;
-		site_set_secret(run->site, &secret);
+		site_set_secrets(run->site, &secret, 1);
 	}
 	if (result == 0)
 		result = site_program(run->site, run->engine, &error);
@@ -152,13 +134,12 @@ static void output_check(struct run *run, json_t *expect, const char *backend, c
 			fail(run, "the backend is %s, which is none of the service's", shown(backend));
 		return;
 	}
-	length = hex_read(json_string_value(out), wanted);
+	length = hex_read(json_string_value(out), wanted, sizeof(wanted));
 	entropy_check(run, expect, outcome, wanted);
-	if (length == outcome->length && memcmp(wanted, outcome->bytes, length) == 0)
+	if (outcome_is(outcome, wanted, length))
 		return;
 	fail(run, "another packet leaves");
-	hex_print("wanted", wanted, length);
-	hex_print("leaves", outcome->bytes, outcome->length);
+	outcome_print(outcome, wanted, length);
 }
 
 static void outcome_check(struct run *run, json_t *expect, const struct engine_outcome *outcome)
@@ -253,6 +234,11 @@ static void session_told(struct run *run, const char *what, json_t *told)
 		result = rtc_program_restart(media, row, json_string_value(json_object_get(told, "new")), &error);
 	else if (!rtc_program_end(media, row, site_now(run->site)))
 		result = error_set(&error, ENOENT, "no such session");
+	if (result >= 0 && strcmp(what, "end") != 0) {
+		const char *of = strcmp(what, "restart") == 0 ? json_string_value(json_object_get(told, "new")) : ufrag;
+
+		result = rtc_program_password(media, row, of, json_string_value(json_object_get(told, "password")));
+	}
 	if (result < 0)
 		fail(run, "%s %s: %s", what, ufrag, error.text);
 }
@@ -284,7 +270,7 @@ static void step_run(struct run *run, json_t *step)
 	struct engine_outcome outcome;
 	uint8_t frame[FRAME_MAX];
 	struct error error = {0};
-	uint32_t length = hex_read(json_string_value(json_object_get(step, "in")), frame);
+	uint32_t length = hex_read(json_string_value(json_object_get(step, "in")), frame, sizeof(frame));
 	uint64_t at_ms = run->case_ms + (uint64_t)json_integer_value(json_object_get(step, "at_ms"));
 
 	for (int i = 1; i < DROP_COUNT && reason; i++)
@@ -322,7 +308,7 @@ static void step_run(struct run *run, json_t *step)
 static void prefixes_run(struct run *run, const char *hex)
 {
 	uint8_t frame[FRAME_MAX];
-	uint32_t length = hex_read(hex, frame);
+	uint32_t length = hex_read(hex, frame, sizeof(frame));
 
 	for (uint32_t cut = 0; cut < length; cut++) {
 		struct engine_outcome outcome;
@@ -342,18 +328,6 @@ static void prefixes_run(struct run *run, const char *hex)
 
 /* --- cases and scenarios ------------------------------------------------------------------------------------------------ */
 
-static bool engine_listed(const struct run *run, json_t *engines)
-{
-	json_t *name;
-	size_t i;
-
-	json_array_foreach(engines, i, name) {
-		if (strcmp(json_string_value(name), run->engine->name) == 0)
-			return true;
-	}
-	return !engines;
-}
-
 static void case_run(struct run *run, json_t *item)
 {
 	json_t *prefixes = json_object_get(item, "prefixes_of"), *steps = json_object_get(item, "steps"), *step;
@@ -361,8 +335,7 @@ static void case_run(struct run *run, json_t *item)
 
 	run->case_name = json_string_value(json_object_get(item, "name"));
 	run->step = 0;
-	if (!engine_listed(run, json_object_get(item, "engines"))) {
-		printf("%s: skipped \"%s\": this engine cannot be brought to it\n", run->engine->name, run->case_name);
+	if (!case_is_for(item, run->engine)) {
 		json_array_foreach(steps, i, step) {
 			const char *reason = json_string_value(json_object_get(json_object_get(step, "expect"), "reason"));
 

@@ -17,6 +17,15 @@ PREFIX = "selvage-demo"
 EXAMPLES = ROOT / "docs/examples"
 MANIFESTS = [EXAMPLES / "pool-and-l2.yaml", EXAMPLES / "simple-udp.yaml", EXAMPLES / "http-service.yaml"]
 LOCAL = pathlib.Path(__file__).with_name("local-backend.yaml")
+CALLS = pathlib.Path(__file__).with_name("calls.yaml")
+DNS = "169.254.20.10"  # the node's own, on no wire
+ZONE = """$ORIGIN example.
+$TTL 300
+@ SOA ns host 1 3600 900 86400 60
+@ NS ns
+ns A 192.0.2.51
+www A 203.0.113.80
+"""
 
 
 def say(text):
@@ -43,14 +52,15 @@ def microseconds(latency):
 class Demo:
     def __init__(self, site):
         self.site = site
-        step("site: a node, four backends and four clients on a LAN, one more backend on the node itself")
-        self.node = site.add_node("edge-1", 1, {"edge": "true"})
+        step("site: a node, four backends and four clients on a LAN; a backend and an agent for calls on the node itself")
+        self.node = site.add_node("edge-1", 1, {"edge": "true"}, more=f'dns: {{listen: ["{DNS}"], upstreams: ["192.0.2.51"]}}')
         self.clients = [site.add_client(f"client-{number}", 100 + number) for number in range(1, 5)]
         self.client = self.clients[0]
         self.echo = {name: site.add_backend(name, number, self.node) for name, number in (("echo-21", 21), ("echo-22", 22))}
         self.web = {name: site.add_backend(name, number, self.node) for name, number in (("web-31", 31), ("web-32", 32))}
         self.local = self.node.workload("local", 1)
         self.direct = site.add_client("direct", 51)  # a server without a node in front
+        self.agent = self.node.workload("agent", 2)
         self.servers = {name: backend.serve(name, udp=["7000"]) for name, backend in
                         {**self.echo, "local": self.local, "direct": self.direct}.items()}
         for name, backend in self.web.items():
@@ -131,9 +141,11 @@ class Demo:
         need(max(moved) * 1000 <= detect_ms + 500, "the dead backend was noticed later than promised")
 
     def kill_daemon(self):
-        step("selvaged is killed under load (kill -9), and started again after a second")
+        step("selvaged is killed under load and calls (kill -9), and started again after a second")
         loads = [client.client("http-load", self.web_vip4, 80, workers=1) for client in self.clients]
+        calls = self.media_check(20, 3)
         with self.client.client("udp-flows", self.echo_vip, 7000, flows=100, interval_ms=0.5) as flows:
+            edge_site.wait_for(lambda: calls.poll() is not None or len(self.sessions()) >= 20, 10, "20 calls")
             flows.until(lambda report: all(flow["names"] for flow in report["flows"]), 10, "an answer for every flow")
             before = self.node.tables()
             self.node.kill_daemon()
@@ -145,6 +157,7 @@ class Demo:
             report = flows.stop()
             same = self.node.tables() == before
         http = [load.stop() for load in loads]
+        said = calls.communicate(timeout=20)[0].rstrip()
         requests, failed = sum(each["requests"] for each in http), sum(each["failed"] for each in http)
         moved = sum(len(flow["names"]) > 1 for flow in report["flows"])
         figure("UDP packets sent, lost (while there was no daemon: sent)",
@@ -152,6 +165,8 @@ class Demo:
         figure("UDP flows that moved", moved)
         figure("HTTP requests, failed", f"{requests}, {failed}")
         figure("tables after the restart", "the same, byte for byte" if same else "changed")
+        figure("of 20 calls", re.search("[0-9]+ frames sent.*", said).group(0) if "frames sent" in said else said)
+        need(calls.returncode == 0, f"calls lost media:\n{said}")
         need(report["sent"] == report["received"] and failed == 0 and moved == 0, "killing the daemon lost traffic")
 
     def drain(self):
@@ -174,6 +189,81 @@ class Demo:
         need(failed == 0 and late == 0, "the drain lost requests, or had no effect")
         self.node.selvage("backend", "undrain", "web", self.web["web-31"].address4)
 
+    def media_check(self, calls, seconds):
+        """Calls from the client to the agent, through the virtual IP only."""
+        return self.client.start(edge_site.BUILD / "rtc/selvage-media-check", "--calls", calls, "--ramp", 10, "--seconds", seconds,
+                                 "--max-loss", 0, f"http://{self.calls_vip}/whip", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True)
+
+    def call(self):
+        step("a WebRTC call to an agent on the node, through one UDP port (selvage-media-check, selvage-echo)")
+        say(self.node.selvage("apply", "-f", CALLS).stdout.rstrip())
+        services = {each["name"]: each["addresses"] for each in self.node.get("/selvage/v1/services")["items"]}
+        self.calls_vip = services["calls"][0]
+        log = open(self.agent.directory / "log", "w")
+        self.agent.start(edge_site.BUILD / "rtc/selvage-echo", "--http", f"{self.agent.address4}:8080", "--media",
+                         f"{self.agent.address4}:7000", "--announce", f"{self.calls_vip}:3478", "--ufrag-encoded", "--service", "calls",
+                         "--selvaged", self.node.socket_path, stdout=log, stderr=log)
+        self.node.wait_backends("calls", up=2)
+        check = self.media_check(1, 2)
+        edge_site.wait_for(lambda: check.poll() is not None or any(each["up"]["packets"] > 60 for each in self.sessions()), 10, "the call")
+        sessions = self.node.selvage("session", "list").stdout.rstrip()
+        said = check.communicate(timeout=20)[0].rstrip()
+        need(check.returncode == 0, f"selvage-media-check: {said}")
+        say(said)
+        say("selvage session list, while they talked:")
+        say(sessions)
+
+    def resolve(self):
+        step(f"DNS at the node's own address {DNS} (selvage-dns, and the packet program's cache)")
+        self.node.ip(f"address add {DNS}/32 dev lo")
+        self.client.ip(f"route add {DNS}/32 via {self.node.address4}")
+        self.start_nsd(self.direct)
+        log = open(self.node.directory / "selvage-dns.log", "w")
+        process = self.node.start(edge_site.BUILD / "ctrl/resolver/selvage-dns", "--config", self.node.config_path, stdout=log, stderr=log)
+        edge_site.wait_for(lambda: process.poll() is not None or self.node.status()["dns"]["connected"], 10, "selvage-dns")
+        for name in ("www.example", "web.default.svc.cluster.local"):
+            times = []
+            for _ in range(6):
+                said = self.client.run("dig", "-u", "+nocookie", "+tries=1", "+time=3", "+noall", "+answer", "+stats", f"@{DNS}", name).stdout
+                times.append(int(re.search("Query time: ([0-9]+) usec", said).group(1)))
+            figure(f"dig {name}", re.search(r"\sIN\s+A\s+(\S+)", said).group(1))
+            figure("   the first answer, and the median of the next five", f"{times[0]} µs, {sorted(times[1:])[2]} µs")
+        need(self.node.status()["dns"]["fastPath"] >= 5, "the packet program answered too few queries")
+        say("selvage dns stats:")
+        say(self.node.selvage("dns", "stats").stdout.split("\n\n")[0])
+
+    def start_nsd(self, namespace):
+        """A server of the zone, for selvage-dns to ask."""
+        place = namespace.directory
+        (place / "zone").write_text(ZONE)
+        (place / "nsd.conf").write_text(f"""server:
+  ip-address: {namespace.address4}
+  username: ""
+  chroot: ""
+  zonesdir: "{place}"
+  pidfile: "{place}/nsd.pid"
+  xfrdfile: "{place}/xfrd.state"
+  zonelistfile: "{place}/zone.list"
+  database: ""
+  server-count: 1
+remote-control:
+  control-enable: no
+zone:
+  name: "example"
+  zonefile: "zone"
+""")
+        log = open(place / "nsd.log", "w")
+        process = namespace.start("nsd", "-c", place / "nsd.conf", "-d", stdout=log, stderr=log)
+
+        def answers():
+            need(process.poll() is None, f"nsd ended: {(place / 'nsd.log').read_text()[-500:]}")
+            return namespace.run("dig", "+tries=1", "+time=1", "+short", f"@{namespace.address4}", "www.example", check=False).stdout
+        edge_site.wait_for(answers, 10, "nsd to answer")
+
+    def sessions(self):
+        return json.loads(self.node.selvage("session", "list", "-o", "json").stdout)["items"]
+
     def show(self):
         step("selvage status")
         say(self.node.selvage("status").stdout.rstrip())
@@ -189,6 +279,8 @@ The site is still running. As root:
   {cli} trace --filter 'port 7000' -c 10
   {client} curl http://{self.web_vip4}/
   {client} curl 'http://[{self.web_vip6}]/'
+  {client} {edge_site.BUILD}/rtc/selvage-media-check -c 10 http://{self.calls_vip}/whip
+  {client} dig +nocookie @{DNS} www.example
   echo 0 0 | {client} nc -u -w1 {self.echo_vip} 7000
   nsenter --net=/run/netns/{self.node.name} curl http://127.0.0.1:9480/metrics
 The daemon's log is {self.node.log_path}. To remove everything: sudo tools/demo --remove""")
@@ -205,8 +297,8 @@ def main():
     site = edge_site.Site(PREFIX, engine="dpdk" if dpdk else "xdp-native")
     try:
         demo = Demo(site)
-        for part in (demo.start, demo.look, demo.measure, demo.add_local_backend, demo.kill_backend, demo.kill_daemon,
-                     demo.drain, demo.show):
+        for part in (demo.start, demo.look, demo.measure, demo.call, demo.resolve, demo.add_local_backend, demo.kill_backend,
+                     demo.kill_daemon, demo.drain, demo.show):
             part()
         if keep:
             site.keep = True

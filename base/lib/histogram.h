@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Latencies, exact: every value is kept, for a replay knows how many there will be. One thread. */
+/* Quantiles of values, exact: every value is kept, so whoever adds them knows how many there will be. One thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 struct histogram {
 	uint64_t *values;
 	size_t count, capacity;
+	bool sorted; /* false: by histogram_add(), or whoever changes a value */
 };
 
 void histogram_done(struct histogram *histogram);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dataplane/histogram.h"
+#include "base/lib/histogram.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dataplane/histogram.h"
+#include "base/lib/histogram.h"
 
 #include <errno.h>
 
@@ -21,6 +21,7 @@ int histogram_add(struct histogram *histogram, uint64_t value)
 		histogram->capacity = capacity;
 	}
 	histogram->values[histogram->count++] = value;
+	histogram->sorted = false;
 	return 0;
 }
 
@@ -37,7 +38,9 @@ uint64_t histogram_quantile(struct histogram *histogram, uint32_t per_mille)
 
 	if (histogram->count == 0)
 		return 0;
-	qsort(histogram->values, histogram->count, sizeof(*histogram->values), value_compare);
+	if (!histogram->sorted)
+		qsort(histogram->values, histogram->count, sizeof(*histogram->values), value_compare);
+	histogram->sorted = true;
 	rank = (histogram->count * per_mille + 999) / 1000;
 	return histogram->values[rank ? rank - 1 : 0];
 }
