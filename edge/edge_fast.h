@@ -21,7 +21,7 @@
 #include "lb/lb_mtu_fast.h"
 #include "lb/lb_tunnel_fast.h"
 #include "rtc/rtc_fast.h"
-#include "rtc/rtc_shortcut.h"
+#include "rtc/rtc_shortcut_fast.h"
 #include "rtc/rtc_stun_fast.h"
 #include "vip/vip_fast.h"
 
@@ -287,7 +287,7 @@ PACKET_INLINE bool edge_is_call(const struct edge_config *config, const struct p
 	return first && *first >> 6 == 2; /* RFC 7983: RTP and RTCP */
 }
 
-/* True: decided (rtc_shortcut.h). Else edge_decide_parsed() is to be asked, with `decision` zero as it was. */
+/* True: decided (rtc_shortcut_fast.h). Else edge_decide_parsed() is to be asked, with `decision` zero as it was. */
 PACKET_INLINE bool edge_decide_call(const struct edge_tables *tables, const struct packet *packet,
 				    const struct edge_ingress *ingress, const struct flow *flow, struct decision *decision)
 {

@@ -164,7 +164,7 @@ static int wanted_write(struct edge_program *program, const struct edge_wanted *
 }
 
 /*
- * What packets remember of calls (rtc_shortcut.h) is as old as the last change: with another number it is forgotten. What a late
+ * What packets remember of calls (rtc_shortcut_fast.h) is as old as the last change: with another number it is forgotten. What a late
  * worker notes by the old one nobody looks for any more.
  */
 static void calls_write(struct edge_program *program, const struct edge_wanted *wanted, bool changed)

@@ -51,7 +51,7 @@ struct edge_config {
 	uint32_t trace_snaplen;       /* bytes of a packet that are reported; 0: EDGE_EVENT_BYTES */
 	uint32_t trace_limit;         /* packets that a worker reports in a tick; 0: no limit */
 	uint32_t now_override;        /* 1 + the milliseconds to use instead of the clock's, for replay; 0: the clock */
-	uint32_t calls;               /* 0: there is no service of media; else a number that changes with the tables (rtc_shortcut.h) */
+	uint32_t calls;               /* 0: there is no service of media; else a number that changes with the tables (rtc_shortcut_fast.h) */
 	uint32_t unused[2];
 };
 _Static_assert(sizeof(struct edge_config) == 64, "one cache line");

@@ -166,7 +166,7 @@ PACKET_INLINE bool rtc_path_is(const struct rtc_path *path, const struct address
 /*
  * --- shortcuts ---
  *
- * A memory of what was found (rtc_shortcut.h). Nobody takes a word out: a session says itself whether it is the one meant.
+ * A memory of what was found (rtc_shortcut_fast.h). Nobody takes a word out: a session says itself whether it is the one meant.
  */
 
 #define RTC_SHORTCUT_TAG (~0u << RTC_SHORTCUT_TAG_SHIFT)

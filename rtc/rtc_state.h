@@ -18,7 +18,7 @@
 #include "rtc/stun_wire.h"
 #include "rtc/ufrag_wire.h"
 
-/* Sessions. 320 bytes each, with their share of the index 448, with room for passwords 544. */
+/* Sessions. 320 bytes each, with their share of the index 464, with room for passwords 560. */
 #define RTC_SESSION_BITS 17u
 #define RTC_SESSION_ROWS (1u << RTC_SESSION_BITS)
 
@@ -190,7 +190,7 @@ enum rtc_index_kind {
 };
 
 /*
- * Beside them, small enough for a processor's cache, what leads most packets of calls to their rows at once (rtc_shortcut.h): four
+ * Beside them, small enough for a processor's cache, what leads most packets of calls to their rows at once (rtc_shortcut_fast.h): four
  * words to a set, which give way to each other.
  *
  *     31      19 18   17 16      0
