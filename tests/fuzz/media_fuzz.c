@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "ctrl/replay/site.h"
+#include "rtc/rtc_integrity.h"
 #include "rtc/rtc_program.h"
 #include "tests/packet/media_frames.h"
 
