@@ -129,11 +129,17 @@ void dns_cache_measure(const struct dns_cache *cache, struct dns_cache_size *ret
 
 /*
  * Zones all of whose names are known: first all names (dns_zone_name_add), then the zone, so that no name is missing when packets
- * look. Names between others ("svc.cluster.local") and the zone itself are names too. `soa`: the record's data in wire
- * form without compression; answers carry it with `ttl` (RFC 2308 section 3). A zone put again is replaced.
+ * look. Names between others ("svc.cluster.local") and the zone itself are names too. A zone put again is replaced.
  */
-must_check int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const uint8_t *soa, size_t soa_length,
-			    uint32_t ttl, struct error *error);
+struct dns_denial {
+	const uint8_t *soa; /* the record's data in wire form without compression */
+	size_t soa_length;
+	uint32_t ttl;        /* that answers carry it with (RFC 2308 section 3) */
+	size_t owner_length; /* of the record's owner, which the zone's name ends with: the zone it is a part of; 0: its own name */
+};
+
+must_check int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const struct dns_denial *denial,
+			    struct error *error);
 bool dns_zone_remove(struct dns_cache *cache, const uint8_t *zone, size_t length);
 /*
  * A name appears, or goes. Adding also takes negative entries of the name out of the cache. -ENOSPC: no place for it; the

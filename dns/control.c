@@ -275,7 +275,6 @@ static void changed(struct control *control)
 {
 	struct timeval delay = {.tv_sec = SAVE_DELAY_S};
 
-	zone_set_serial(control->parts.zones, (uint32_t)time(NULL));
 	control->changes++;
 	control->names_there = true;
 	if (!evtimer_pending(control->save_event, NULL))

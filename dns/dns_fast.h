@@ -483,7 +483,7 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 	answer->zone = zone;
 	answer->flags = zone->header_flags | dns_flags_copied(scratch);
 	answer->counts[1] = 1;
-	answer->owner = (uint16_t)(0xc000u | (sizeof(struct dns_header) + scratch->name_length - zone->name_length));
+	answer->owner = (uint16_t)(0xc000u | (sizeof(struct dns_header) + scratch->name_length - zone->name_length + zone->owner_at));
 	answer->tail_length = 2u + zone->tail_length;
 	sum = checksum_fold((uint64_t)__builtin_bswap16(answer->owner) + zone->tail_sum);
 	answer->tail_sum = scratch->name_length & 1 ? __builtin_bswap16((uint16_t)sum) : sum;

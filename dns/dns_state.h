@@ -163,7 +163,7 @@ PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)
 
 /*
  * A zone that this node knows whole: a name below it that is not in dns_names does not exist, and `tail` (the SOA record
- * from its type on; its owner is the zone) says so. Also known by its length. writer: dns/cache.c
+ * from its type on; its owner is the zone or one above it) says so. Also known by its length. writer: dns/cache.c
  */
 #define DNS_ZONES 64u
 #define DNS_ZONE_LABELS 24u /* names of more labels are not looked into; constant bound: verifier */
@@ -172,7 +172,8 @@ PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)
 
 struct dns_zone {
 	uint32_t version; /* odd: being written; 0: never was */
-	uint32_t unused_version;
+	uint16_t owner_at; /* how many bytes of the name stand before the SOA record's owner */
+	uint16_t unused_owner;
 	uint8_t name_length;
 	uint8_t next; /* zone of the same length, 0: none */
 	uint16_t header_flags;

@@ -306,6 +306,7 @@ static void zone_note(const struct zone_config *zone, void *context)
 	uint8_t soa[2 * DNS_NAME_MAX + 20];
 	struct error error = {0};
 	struct dns_name services;
+	struct dns_denial denial = {.soa = soa, .ttl = zone->negative_ttl, .owner_length = zone->name.length};
 	struct zones_walk walk = {feed, &services};
 
 	if (!feed->own_cleared)
@@ -317,8 +318,8 @@ static void zone_note(const struct zone_config *zone, void *context)
 		return;
 	}
 	zone_set_each_name(feed->zones, name_note, &walk);
-	if (feed->absent_names_known && dns_zone_put(feed->cache, services.bytes, services.length, soa, zone_soa(feed->zones, zone, soa),
-						     zone->negative_ttl, &error) < 0)
+	denial.soa_length = zone_soa(zone, soa);
+	if (feed->absent_names_known && dns_zone_put(feed->cache, services.bytes, services.length, &denial, &error) < 0)
 		log_warning("the packets' cache does not take the zone: %s", error.text);
 }
 

@@ -156,9 +156,10 @@ static void cache_fill(struct bench *bench, const struct way *way)
 		fail(bench, "filling the cache");
 	if (way->result == DNS_RESULT_NO_NAME) {
 		uint8_t name[256], soa[22] = {0};
+		const struct dns_denial denial = {.soa = soa, .soa_length = sizeof(soa), .ttl = 5};
 
 		name_write(name, way, 0);
-		if (dns_zone_put(bench->cache, name + 9, way->name_length - 9, soa, sizeof(soa), 5, &bench->error) < 0)
+		if (dns_zone_put(bench->cache, name + 9, way->name_length - 9, &denial, &bench->error) < 0)
 			fail(bench, "making the zone");
 	}
 }

@@ -500,6 +500,12 @@ def zones():
     inner = zone("apps.cluster.local", ["apps.cluster.local"], 11)
     case("zones within zones", "the narrowest one speaks", denies(query("x.apps.cluster.local"), "apps.cluster.local", 11),
          denies(query("apps2.cluster.local"), "cluster.local"), zones=[cluster, inner])
+    services = {**zone("cluster.local", ["svc.cluster.local"]), "zone": dns.name.from_text("svc.cluster.local").to_wire().hex(),
+                "owner_length": len(dns.name.from_text("cluster.local").to_wire())}
+    case("a part of a zone", "that is known whole, while the rest is not: the SOA record is the zone's",
+         denies(query("api.svc.cluster.local"), "cluster.local"),
+         denies(query("aPi.example.com.svc.cluster.local", "AAAA", edns=1232), "cluster.local", ipv6=True),
+         passes(query("apps.cluster.local"), "miss"), zones=[services])
     lengths = [zone(f"{'abcd'[i]}luster.local", [f"{'abcd'[i]}luster.local"], 20 + i) for i in range(4)]
     case("zones of one length", "are told apart",
          *[denies(query(f"x.{'abcd'[i]}luster.local"), f"{'abcd'[i]}luster.local", 20 + i) for i in range(4)],
