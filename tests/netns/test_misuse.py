@@ -137,7 +137,7 @@ def test_many_backends_that_do_not_answer_delay_no_check(site):
 
 def test_undrain_of_a_port_says_that_the_address_was_drained(node):
     node.selvage("backend", "drain", "echo", "10.77.1.2")
-    wait_for(lambda: any(each["drained"] for each in node.backends("echo")), 5, "the drain")
+    wait_for(lambda: any(each["state"] == "draining" for each in node.backends("echo")), 5, "the drain")
     refused = node.selvage("backend", "undrain", "echo", "10.77.1.2:7000", check=False)
     assert refused.returncode == 1
     assert "undrain it without a port" in refused.stderr
@@ -159,7 +159,7 @@ def test_words_of_the_command_line_as_people_write_them(node):
 
 def test_a_drain_goes_with_its_service(node):
     node.selvage("backend", "drain", "echo", "10.77.1.2")
-    wait_for(lambda: any(each["drained"] for each in node.backends("echo")), 5, "the drain")
+    wait_for(lambda: any(each["state"] == "draining" for each in node.backends("echo")), 5, "the drain")
     node.selvage("delete", "service", "echo")
     wait_for(lambda: not node.status()["services"], 5, "the service to go")
     echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "none"})
