@@ -155,6 +155,15 @@ def test_words_of_the_command_line_as_people_write_them(node):
                            env={**os.environ, "PATH": "/usr/sbin:/usr/bin"})
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("selvaged: ")
+    for name in ("ctrl/resolver/selvage-dns", "rtc/selvage-echo", "rtc/selvage-media-check", "dataplane/selvage-dpdk"):
+        wrong = run(edge_site.BUILD / name, "--bogus", check=False)
+        program = name.split("/")[-1]
+        assert wrong.returncode == 2 and wrong.stderr.startswith(f"{program}: ") and f"see `{program} --help`" in wrong.stderr, wrong
+    for words, why in ((["rtc/selvage-echo", "--announce", "127.0.0.1:9", "--ufrag-file", "/nowhere/file"], "/nowhere/file: No such file"),
+                       (["rtc/selvage-media-check", "http://nowhere.invalid/"], "no such host"),
+                       (["rtc/selvage-media-check", "--token-file", "/nowhere/file", "http://127.0.0.1/"], "/nowhere/file")):
+        failed = run(edge_site.BUILD / words[0], *words[1:], check=False)
+        assert failed.returncode == 1 and why in failed.stderr, failed
 
 
 def test_a_drain_goes_with_its_service(node):
