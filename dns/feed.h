@@ -32,6 +32,11 @@ void feed_on_ready(struct feed *feed, feed_ready *ready, void *context);
 
 /* An answer as it is now; `stale`: for want of a better one, in both forms. */
 void feed_answer(struct feed *feed, const struct answer *answer, uint64_t now_ms, bool stale);
+/*
+ * A client was told this answer by the process: if it is not in packets' cache any more, it is put there again. Each such answer at most
+ * once in a second, then two, and so on up to a minute: where many names fight for few places, none of them costs much.
+ */
+void feed_again(struct feed *feed, struct answer *answer, bool dnssec_ok, uint64_t now_ms);
 /* An answer of an own zone, for queries with and without DO; good until the name changes. */
 void feed_own(struct feed *feed, const struct answer_key *key, const uint8_t *message, size_t length, uint32_t life_s);
 /* What a search list was led to, for queries with or without DO; forgotten when a name of the cluster appears. */
@@ -46,5 +51,5 @@ void feed_name(struct feed *feed, const struct dns_name *name, bool fresh);
 /* After a snapshot: everything of the own zones anew. */
 void feed_zones(struct feed *feed);
 
-/* {"connected":true,"entries":…,"blocksUsed":…,"blocks":…,"evicted":…,"taken":…,"refused":…}; {"connected":false} */
+/* {"connected":true,"entries":…,"blocksUsed":…,"blocks":…,"evicted":…,"taken":…,"refused":…,"again":…}; {"connected":false} */
 json_t *feed_json(const struct feed *feed);
