@@ -295,10 +295,49 @@ struct dump {
 	uint64_t now_ms;
 };
 
-/* The records of an answer as text: address, name, or digits. */
+/* RFC 1035 section 3.3.13: two names, five numbers; false when it is none. */
+static bool soa_format(const uint8_t *data, size_t length, char *text, size_t size)
+{
+	char server[DNS_NAME_TEXT_SIZE], contact[DNS_NAME_TEXT_SIZE];
+	struct dns_name name;
+	size_t at = 0;
+
+	if (dns_name_read(data, length, &at, &name) < 0)
+		return false;
+	dns_name_format(&name, server);
+	if (dns_name_read(data, length, &at, &name) < 0 || length - at != 20)
+		return false;
+	dns_name_format(&name, contact);
+	snprintf(text, size, "%s %s %u %u %u %u %u", server, contact, bytes_get32(data + at), bytes_get32(data + at + 4),
+		 bytes_get32(data + at + 8), bytes_get32(data + at + 12), bytes_get32(data + at + 16));
+	return true;
+}
+
+/* Strings in quotes (RFC 1035 section 5.1); false when it is none, or there is no room. */
+static bool strings_format(const uint8_t *data, size_t length, char *text, size_t size)
+{
+	size_t used = 0;
+
+	*text = '\0';
+	for (size_t at = 0; at < length; at += 1 + (size_t)data[at]) {
+		if (data[at] >= length - at || used + 4 * (size_t)data[at] + 4 > size)
+			return false;
+		used += (size_t)sprintf(text + used, "%s\"", used ? " " : "");
+		for (size_t i = 1; i <= data[at]; i++) {
+			uint8_t byte = data[at + i];
+			bool plain = byte >= ' ' && byte < 0x7f;
+
+			used += (size_t)sprintf(text + used, !plain ? "\\%03u" : byte == '"' || byte == '\\' ? "\\%c" : "%c", byte);
+		}
+		used += (size_t)sprintf(text + used, "\"");
+	}
+	return length > 0;
+}
+
+/* The records of an answer as text: addresses, names, numbers, strings, or digits. */
 static json_t *data_json(uint16_t type, const uint8_t *data, size_t length)
 {
-	char text[DNS_NAME_TEXT_SIZE + 64], name[DNS_NAME_TEXT_SIZE];
+	char text[2 * DNS_NAME_TEXT_SIZE + 64], name[DNS_NAME_TEXT_SIZE];
 	struct dns_name target;
 	struct address address = address_from_ipv4(0);
 	size_t offset = type == DNS_SRV ? 6 : type == DNS_MX ? 2 : 0;
@@ -318,6 +357,10 @@ static json_t *data_json(uint16_t type, const uint8_t *data, size_t length)
 			snprintf(text, sizeof(text), "%s", name);
 		return json_string(text);
 	}
+	if (type == DNS_SOA && soa_format(data, length, text, sizeof(text)))
+		return json_string(text);
+	if ((type == DNS_TXT || type == DNS_HINFO) && strings_format(data, length, text, sizeof(text)))
+		return json_string(text);
 	/* RFC 3597 section 5 */
 	offset = (size_t)snprintf(text, sizeof(text), "\\# %zu ", length);
 	for (size_t i = 0; i < length && offset + 3 < sizeof(text); i++)
@@ -375,17 +418,26 @@ static bool name_get(const json_t *message, const char *key, struct dns_name *re
 	return text && dns_name_parse(text, ret_name) == 0;
 }
 
+static json_t *error_json(const char *text)
+{
+	return json_pack("{s:s}", "error", text);
+}
+
 static json_t *dump_handle(struct control *control, const json_t *message)
 {
+	struct dump dump = {.left = DUMP_MAX, .now_ms = now_ms()};
 	struct dns_name below;
-	struct dump dump = {.items = json_array(), .left = DUMP_MAX, .now_ms = now_ms()};
 
-	if (name_get(message, "name", &below))
+	if (json_object_get(message, "name")) {
+		if (!name_get(message, "name", &below))
+			return error_json("this is no name; without one all answers are listed");
 		dump.below = &below;
+	}
+	dump.items = json_array();
 	if (json_integer_value(json_object_get(message, "limit")) > 0)
 		dump.left = json_integer_value(json_object_get(message, "limit"));
 	answers_each(resolver_answers(control->parts.resolver), dump_answer, &dump);
-	return json_pack("{s:o}", "items", dump.items);
+	return json_pack("{s:{s:o}}", "result", "items", dump.items);
 }
 
 static json_t *stats_handle(struct control *control)
@@ -401,11 +453,6 @@ static json_t *stats_handle(struct control *control)
 	json_object_set_new(stats, "steeredNames", json_integer((json_int_t)steering_count(control->parts.steering)));
 	json_object_set_new(stats, "tap", tap_json(control->parts.tap));
 	return stats;
-}
-
-static json_t *error_json(const char *text)
-{
-	return json_pack("{s:s}", "error", text);
 }
 
 static json_t *explain_handle(struct control *control, const json_t *message)
@@ -509,7 +556,7 @@ json_t *control_handle(struct control *control, const json_t *message)
 	if (strcmp(op, "stats") == 0)
 		return json_pack("{s:o}", "result", stats_handle(control));
 	if (strcmp(op, "dump") == 0)
-		return json_pack("{s:o}", "result", dump_handle(control, message));
+		return dump_handle(control, message);
 	if (strcmp(op, "flush") == 0)
 		return flush_handle(control, message);
 	if (strcmp(op, "explain") == 0)

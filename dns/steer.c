@@ -195,7 +195,7 @@ static void geography_decide(const struct steer_policy *policy, const struct ste
 static void load_decide(const struct steer_policy *policy, const struct steer_client *client, struct candidate *candidates,
 			json_t *steps)
 {
-	size_t left = 0;
+	size_t left = 0, asked = 0;
 
 	for (size_t i = 0; i < policy->site_count; i++) {
 		struct candidate *candidate = &candidates[i];
@@ -205,11 +205,12 @@ static void load_decide(const struct steer_policy *policy, const struct steer_cl
 			continue;
 		candidate->shed = sheds > 0 && client_draw(client, candidate->site->name, 1) <= sheds;
 		left += !candidate->shed;
+		asked++;
 		if (sheds > 0)
 			step_add(steps, "Site %s has a load of %.2f and lets %.0f %% of its clients go: %s.", candidate->site->name,
 				 candidate->site->load, sheds * 100, candidate->shed ? "this one, too" : "not this one");
 	}
-	if (!left)
+	if (asked && !left)
 		step_add(steps, "All sites that are left are too busy for this client, so load is left aside.");
 	for (size_t i = 0; i < policy->site_count; i++)
 		if (left && candidates[i].shed)

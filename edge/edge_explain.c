@@ -369,7 +369,9 @@ static void tell_media(struct story *story)
 		     service_name(story, decision->service));
 		return;
 	}
-	if (decision->action == ACTION_STUN_ANSWER)
+	if (decision->action == ACTION_STUN_ANSWER && decision->address.word[0])
+		step(story, "It is a STUN Binding request of nobody's, with attributes that must be understood and are not: an error says which (420).");
+	else if (decision->action == ACTION_STUN_ANSWER)
 		step(story, "It is a STUN Binding request of nobody's: it is answered with the address that it came from.");
 	else if (decision->session)
 		step(story, "It belongs to the session @%u, whose agent is the backend %s, which %s; `selvage session show @%u` tells more.",

@@ -566,7 +566,7 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 PACKET_INLINE uint32_t edge_keep(const struct flow *flow, const struct decision *decision)
 {
 	if (decision->action == ACTION_STUN_ANSWER)
-		return rtc_answer_keep(flow);
+		return rtc_answer_keep(flow, decision);
 	return decision->action == ACTION_TOO_BIG ? lb_too_big_keep(flow) : 0;
 }
 

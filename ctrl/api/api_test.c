@@ -819,6 +819,9 @@ static void test_sessions_are_asked_for(void **state)
 		       "{\"items\":[],\"namespace\":\"default\",\"service\":\"media\",\"limit\":1000}");
 	assert_answers("GET", "/selvage/v1/services/voice/media/sessions", "", 200,
 		       "{\"items\":[],\"namespace\":\"voice\",\"service\":\"media\",\"limit\":1000}");
+	assert_answers("GET", "/v1/services/other/sessions", "", 404, "\"services \\\"other\\\" not found\"");
+	assert_answers("GET", "/v1/sessions", "", 404, "\"there is nothing at \\\"/v1/sessions\\\"\"");
+	assert_int_equal(call("GET", "/v1/services/a/b/c/d/e/f/g/h/i/j", "", NULL), 404); /* as many parts as there may be */
 	assert_answers("GET", "/selvage/v1/services/other/sessions", "", 404, "\"services \\\"other\\\" not found\"");
 	assert_answers("GET", "/selvage/v1/sessions?limit=0", "", 400, "\"limit must be a number from 1 to 10000\"");
 	assert_answers("GET", "/selvage/v1/sessions?limit=10001", "", 400, "\"limit must be a number from 1 to 10000\"");

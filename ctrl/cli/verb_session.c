@@ -376,8 +376,9 @@ int verb_session_remove(const struct cli *cli, int argument_count, char **argume
 	path = sessions_path(cli, cli->service, name);
 	answer = cli_request(cli, "session remove", "DELETE", path, NULL);
 	if (!answer)
-		return cli->ignore_not_found ? EXIT_SUCCESS : EXIT_FAILURE;
-	printf("session %s removed\n", name);
+		return EXIT_FAILURE;
+	if (!json_is_null(answer))
+		printf("session %s removed\n", name);
 	json_decref(answer);
 	return EXIT_SUCCESS;
 }

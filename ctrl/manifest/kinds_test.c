@@ -683,14 +683,24 @@ static void steering_policies(void **state)
 	assert_true(policy->reports[0].healthy_given && !policy->reports[0].healthy && policy->reports[0].load == 0.7);
 }
 
+#define LABEL63 "sixty-three-characters-are-what-one-part-of-a-name-can-hold-678"
+
 static void steering_policies_refused(void **state)
 {
+	_cleanup_(loaded_done) struct loaded taken =
+		load_clean(STEERING "  sites: [{name: a, addresses: [::1]}]\n  contact: " LABEL63 ".example.com\n");
+
+	assert_int_equal(taken.objects.count, 1);
 	assert_refused(STEERING, "t.yaml:5:3: spec: the field \"sites\" is missing");
 	assert_refused(STEERING "  sites: []\n", "t.yaml:6:10: spec.sites: must hold 1 to 64 sites, not 0");
 	assert_refused(STEERING "  sites: [{name: a, addresses: [here]}]\n",
 		       "t.yaml:6:33: spec.sites[0].addresses[0]: \"here\" is not an IP address; write one such as 192.0.2.10 or 2001:db8::10");
 	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}, {name: a, addresses: [::2]}]\n",
 		       "t.yaml:6:10: spec.sites: the name \"a\" is in sites[0] already");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}]\n  contact: " LABEL63 "a.example.com\n",
+		       "t.yaml:7:12: spec.contact: \"" LABEL63 "a.example.com\" has a part of more than 63 characters, which DNS does not know");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}]\n  nameServers: [ns1.example.com, a..b]\n",
+		       "t.yaml:7:34: spec.nameServers[1]: \"a..b\" must be 1 to 253 of a-z, 0-9, \"-\" and \".\", and begin and end with a letter or digit");
 	assert_refused(STEERING "  sites: [{name: a, addresses: [::1], load: {low: 1, high: 0.5}}]\n",
 		       "t.yaml:6:45: spec.sites[0].load: \"high\" must be above \"low\", and \"low\" not below 0");
 }

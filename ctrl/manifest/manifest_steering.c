@@ -49,11 +49,18 @@ static void host_read(struct decoder *decoder, const struct yaml_node *node, voi
 
 	if (!node_text(decoder, node, &text))
 		return;
-	wrong = name_check_subdomain(text);
+	wrong = name_check_host(text);
 	if (wrong)
 		decoder_error(decoder, node, "\"%.80s\" %s", text, wrong);
 	else
 		*(const char **)target = arena_copy(decoder->arena, text, strlen(text));
+}
+
+static void hosts_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	struct string_list *list = target;
+
+	list_read(decoder, node, sizeof(*list->items), host_read, &list->items, &list->count);
 }
 
 static void seconds_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -181,7 +188,7 @@ static const struct field spec_fields[] = {
 	FIELD_REQUIRED("host", host_read, struct steering_policy, host),
 	FIELD("ttl", ttl_read, struct steering_policy, ttl),
 	FIELD("minHealthyPercent", percent_read, struct steering_policy, healthy_percent),
-	FIELD("nameServers", field_text_list, struct steering_policy, name_servers),
+	FIELD("nameServers", hosts_read, struct steering_policy, name_servers),
 	FIELD("contact", host_read, struct steering_policy, contact),
 	FIELD("healthCheck", check_read, struct steering_policy, health),
 	{.name = "sites", .read = sites_read, .required = true},

@@ -93,6 +93,23 @@ static void policy_checks_add(struct reconcile_work *work, const struct object *
 	}
 }
 
+/* Of several policies of one host the first one counts (policy_of() of dns/steer.c). */
+static void policy_hosts_check(struct reconcile_work *work, size_t number)
+{
+	const struct object *object = work->input->objects[number];
+
+	for (size_t i = 0; i < number; i++) {
+		const struct object *other = work->input->objects[i];
+
+		if (other->kind != OBJECT_STEERING_POLICY || strcmp(other->steering_policy.host, object->steering_policy.host) != 0)
+			continue;
+		work_alarm(work, work_text(work, RECONCILE_STEERING_KEY "%s/%s", object->meta.namespace_name, object->meta.name),
+			   "%s is steered by the SteeringPolicy %s/%s already, so this one is not used: delete one of them.",
+			   object->steering_policy.host, other->meta.namespace_name, other->meta.name);
+		return;
+	}
+}
+
 void reconcile_dns(struct reconcile_work *work)
 {
 	for (size_t i = 0; i < work->input->dns_count; i++)
@@ -101,6 +118,8 @@ void reconcile_dns(struct reconcile_work *work)
 	for (size_t i = 0; work->input->dns_count && i < work->links.count; i++)
 		work->links.items[i].dns = true;
 	for (size_t i = 0; i < work->input->object_count; i++)
-		if (work->input->objects[i]->kind == OBJECT_STEERING_POLICY)
+		if (work->input->objects[i]->kind == OBJECT_STEERING_POLICY) {
 			policy_checks_add(work, work->input->objects[i]);
+			policy_hosts_check(work, i);
+		}
 }

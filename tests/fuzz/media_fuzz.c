@@ -2,8 +2,9 @@
 /*
  * What a call's client or agent sends, to STUN's parser alone and through the packet program, natively, on the tables of the
  * scenario tests/vectors/media. An input is a sequence of datagrams: a byte that chooses who sends (the low four bits), its
- * direction (0x80), and lets time pass (0x40), two bytes of length (big endian, the low 11 bits), then the data. Sessions live on from
- * input to input. Encoded fragments of the corpus lead to agents, so that what lies behind is reached.
+ * direction (0x80), and lets time pass (0x40, with 0x20 much of it: what ends calls looks at all the tables each 8 s), two bytes of
+ * length (big endian, the low 11 bits), then the data. Sessions live on from input to input. Encoded fragments of the corpus lead
+ * to agents, so that what lies behind is reached.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -98,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (length > MEDIA_DATA_MAX)
 			length = MEDIA_DATA_MAX;
 		if (who & 0x40)
-			site_set_time_ms(site, engine, now_ms += 700);
+			site_set_time_ms(site, engine, now_ms += who & 0x20 ? 7000 : 70);
 		parse(data, length);
 		send(who & 15, who & 0x80, data, length);
 		data += length;

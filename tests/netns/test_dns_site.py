@@ -196,6 +196,11 @@ def test_the_command_line_and_the_metrics(served):
     assert "www.example.com A: NOERROR" in selvage("dns", "dump", "example.com").stdout
     assert json.loads(selvage("dns", "dump", "-o", "json").stdout)["items"][0]["name"] == "www.example.com"
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
+    served.ask("nothing.example.com.")
+    assert re.search(r"SOA ns host 1 1 1 1 30\n", selvage("dns", "dump", "nothing.example.com").stdout)
+    wrong = selvage("dns", "dump", "bad..name", check=False)
+    assert wrong.returncode == 1 and "no name" in wrong.stderr and not wrong.stdout
+    assert selvage("dns", "flush", "nothing.example.com").stdout == "1 answers forgotten\n"
     assert selvage("dns", "flush", "example.com").stdout == "1 answers forgotten\n"
     assert selvage("dns", "dump", "example.com").stdout == ""
     assert "is not steered" in selvage("dns", "explain", "www.example.com", "--from", "192.0.2.7", check=False).stderr

@@ -292,6 +292,12 @@ def test_what_is_asked_wrongly_is_refused(node):
     got, answer = node.api("PUT", "/selvage/v1/services/plain/sessions/abcd", good)
     assert got == 422 and "carries no calls" in answer["message"]
     node.selvage("delete", "service", "plain")
+    assert node.api("PUT", "/v1/services/media/sessions/short", good)[0] == 200  # the short form of the path
+    assert "short" in node.selvage("session", "list").stdout
+    assert node.api("DELETE", "/v1/services/media/sessions/short")[0] == 200
+    gone = node.selvage("session", "remove", "short", "--ignore-not-found")
+    assert gone.stdout == gone.stderr == ""
+    assert node.selvage("session", "remove", "@x!", "--ignore-not-found", check=False).returncode == 0
     node.selvage("apply", "--dry-run", "-f", edge_site.ROOT / "docs/examples/webrtc.yaml")
     for words, text in ((["session", "add"], "say --service"), (["session", "add", "--service", "media", "--ufrag", "abcd", "--backend",
                                                                  endpoint(node.hosts[0]), "--expiry", "soon"], "--expiry takes"),
