@@ -510,6 +510,8 @@ static json_t *names_handle(struct control *control, const json_t *message)
 		return json_pack("{s:s, s:s}", "op", "names", "error", error.text);
 	}
 	control->version = json_integer_value(json_object_get(message, "version"));
+	if (snapshot)
+		resolver_names_came(control->parts.resolver);
 	changed(control);
 	return json_pack("{s:s, s:I}", "op", "names", "version", control->version);
 }
@@ -527,9 +529,24 @@ static void hosts_flush(struct control *control)
 	}
 }
 
+/* Whether a host among the policies is not steered yet. */
+static bool hosts_come(const struct control *control, const json_t *policies)
+{
+	struct dns_name host;
+	json_t *policy;
+	size_t i;
+
+	json_array_foreach(policies, i, policy) {
+		if (name_get(policy, "host", &host) && !steering_knows(control->parts.steering, &host))
+			return true;
+	}
+	return false;
+}
+
 static json_t *steering_handle(struct control *control, const json_t *message)
 {
 	json_t *policies = json_object_get(message, "policies");
+	bool come = hosts_come(control, policies);
 	struct error error = {0};
 
 	if (!json_is_array(policies) || steering_set(control->parts.steering, policies, &error) < 0) {
@@ -539,6 +556,8 @@ static json_t *steering_handle(struct control *control, const json_t *message)
 	json_decref(control->policies);
 	control->policies = json_incref(policies);
 	hosts_flush(control);
+	if (come)
+		resolver_names_came(control->parts.resolver);
 	changed(control);
 	return NULL;
 }

@@ -58,21 +58,24 @@ static void request_finish_answer(struct resolver *resolver, struct dns_request 
 		.ede = stale ? (answer->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN : DNS_EDE_STALE) : answer->ede,
 	};
 
+	if (request_lead_here(resolver, request, outcome.message, outcome.length, outcome.age, stale ? STALE_TTL_S : UINT32_MAX))
+		return;
 	if (request->candidate && request->candidate <= CANDIDATES_MAX && answer->rcode == DNS_NXDOMAIN) {
 		if (!autopath_next(resolver, request))
 			autopath_fail(resolver, request);
 		return;
 	}
 	if ((request->candidate && request->candidate <= CANDIDATES_MAX) || request->prefix_length) {
-		outcome.length = message_compose(request, outcome.message, outcome.length, composed, sizeof(composed));
+		outcome.length = message_compose(request, outcome.message, outcome.length, outcome.age, composed, sizeof(composed));
 		outcome.message = composed;
+		outcome.age = 0;
 		outcome.flags = 0;
 		if (request->candidate) {
 			resolver->autopath_saved += request->candidate;
 			outcome.result = stale ? RESULT_STALE : RESULT_AUTOPATH;
 			bytes_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
 			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL)
-				led_feed(resolver, request, composed, outcome.length, outcome.age);
+				feed_led(resolver->feed, composed, outcome.length, query->dnssec_ok);
 		}
 	}
 	request_finish(resolver, request, &outcome);

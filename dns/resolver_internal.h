@@ -98,10 +98,23 @@ unsigned int autopath_labels(const struct resolver *resolver, const struct dns_n
 bool autopath_next(struct resolver *resolver, struct dns_request *request);
 /* The search list led nowhere: what the client asked for first is not there. */
 void autopath_fail(struct resolver *resolver, struct dns_request *request);
-/* The query's name, what the prefix says, and the message, as one. Returns the length. */
-size_t message_compose(const struct dns_request *request, const uint8_t *message, size_t length, uint8_t *bytes, size_t size);
-/* An answer that a search list led to, for packets' cache, which knows its age by the moment that it is put. */
-void led_feed(struct resolver *resolver, const struct dns_request *request, const uint8_t *message, size_t length, uint32_t age);
+/* The query's name, what the prefix says, and the message, which is `age` seconds old, as one. Returns the length. */
+size_t message_compose(const struct dns_request *request, const uint8_t *message, size_t length, uint32_t age, uint8_t *bytes,
+		       size_t size);
+/* `request` goes on with `target`, to which the CNAME records of the message led. It may have ended when this returns. */
+void request_lead(struct resolver *resolver, struct dns_request *request, const uint8_t *message, size_t length,
+		  const struct dns_name *target);
+/*
+ * Whether CNAME records of an answer of others lead to a name that is answered here, own or steered: what comes after them is not
+ * for others to say.
+ */
+bool answer_leads_here(const struct resolver *resolver, const struct answer *answer);
+/*
+ * The same of a message for `asked`, `age` seconds old. True: the request goes on with that name and the records that lead there,
+ * which last `ttl_max` at most. It may have ended then.
+ */
+bool request_lead_here(struct resolver *resolver, struct dns_request *request, const uint8_t *message, size_t length, uint32_t age,
+		       uint32_t ttl_max);
 
 /* --- what is kept, and asked for: resolver_ask.c --- */
 

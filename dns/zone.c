@@ -395,7 +395,7 @@ static enum zone_result answer(const struct zone_set *set, const struct dns_name
 			if (writer)
 				dns_writer_add(writer, DNS_ANSWER, &name, DNS_CNAME, DNS_IN, alias->ttl, alias->data, alias->length);
 			if (dns_name_read(alias->data, alias->length, &offset, &name) < 0)
-				break;
+				return ZONE_LOOP;
 			dns_name_lower(&name);
 			continue;
 		}
@@ -413,7 +413,7 @@ static enum zone_result answer(const struct zone_set *set, const struct dns_name
 			targets_add(set, node, writer);
 		return ZONE_FOUND;
 	}
-	return ZONE_FOUND;
+	return ZONE_LOOP;
 }
 
 enum zone_result zone_set_answer(const struct zone_set *set, const struct dns_name *name, uint16_t type,

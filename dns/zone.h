@@ -51,6 +51,7 @@ enum zone_result {
 	ZONE_NO_DATA,  /* the name is there, the type is not */
 	ZONE_NO_NAME,
 	ZONE_ALIAS,    /* a CNAME out of these zones: `ret_alias` is to be asked for, its answer to be added */
+	ZONE_LOOP,     /* CNAMEs that lead to each other, or to too many others: an error (RFC 1034 section 3.6.2) */
 };
 
 /* Writes the answer's sections. */

@@ -150,7 +150,11 @@ static int program_start(struct program *program, struct error *error)
 		return status;
 	parts = (struct control_parts){program->base,	   program->zones, program->steering,	  program->resolver,  program->feed,
 				       program->listeners, program->tap,   config->run_directory, program->names_file};
-	return control_new(&parts, &program->control, error);
+	status = control_new(&parts, &program->control, error);
+	/* now that all is known that packets may say */
+	if (status == 0)
+		feed_open(program->feed);
+	return status;
 }
 
 static void program_end(struct program *program)

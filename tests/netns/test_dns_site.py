@@ -186,6 +186,19 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
     served.node.start_daemon()
     served.start()
     wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 5, "the address")
+    # after a boot the tables are empty: what was kept in the file goes there
+    served.existing["kept.example.com."] = "203.0.113.7"
+    served.ask("kept.example.com.")
+    served.process.terminate()
+    served.process.wait()
+    served.node.stop_daemon()
+    served.node.run("umount", served.node.run_directory / "bpf")
+    served.node.start_daemon()
+    served.start()
+    before = served.stats()["fastPath"]["results"]["miss"]
+    for _ in range(20):
+        assert addresses(served.ask("kept.example.com.")) == ["203.0.113.7"]
+    assert served.stats()["fastPath"]["results"]["miss"] == before
 
 
 @pytest.mark.parametrize("served", [{"more": "  cache: {packetNames: 64}\n"}], indirect=True)
