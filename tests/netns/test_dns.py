@@ -448,6 +448,7 @@ def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
     thread = threading.Thread(target=load)
     thread.start()
     time.sleep(0.2)
+    assert place.control(id=1, op="flush", name="n3.lab")["result"] == {"removed": 1}
     assert place.stop(kill=True) == -signal.SIGKILL
     place.start(wait=False)
     time.sleep(0.7)
@@ -457,6 +458,7 @@ def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
     measured("restart until the first answer, outage at kill -9 under load, in ms", [round(restarted * 1000), round(outage * 1000)])
     assert restarted < 1.0 and outage < 1.0
     assert addresses(place.ask("n49.lab.")) == ["203.0.113.1"]
+    assert not place.control(id=1, op="dump", name="n3.lab")["result"]["items"], "what was flushed is there again"
 
 
 class Clock:
