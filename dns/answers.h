@@ -66,5 +66,10 @@ must_check int answers_save(const struct answers *answers, const char *path, uin
 			    struct error *error);
 must_check int answers_load(struct answers *answers, const char *path, uint64_t now_ms, uint64_t wall_ms, size_t *ret_count,
 			    struct error *error);
+/*
+ * Answers at and below a name, which are flushed, are not to be had from the file any more, either: 0 when that is on disk, else -errno.
+ * Noted beside the file until it is written anew.
+ */
+must_check int answers_flush_note(const char *path, const struct dns_name *below, struct error *error);
 /* The file's bytes: how many answers were taken. For the fuzzer, too. */
 size_t answers_parse(struct answers *answers, const uint8_t *bytes, size_t length, uint64_t now_ms, uint64_t wall_ms);

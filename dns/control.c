@@ -488,13 +488,23 @@ static json_t *tap_handle(struct control *control, const json_t *message)
 	return json_pack("{s:o}", "result", tap_json(control->parts.tap));
 }
 
+/* What is acknowledged holds after a crash, too. */
 static json_t *flush_handle(struct control *control, const json_t *message)
 {
+	const char *file = control->parts.answers_file;
+	struct error error = {0};
+	char text[sizeof(error.text) + 128];
 	struct dns_name below;
+	size_t removed;
 
 	if (!name_get(message, "name", &below))
 		return error_json("a name is missing, or is none; \".\" is everything");
-	return json_pack("{s:{s:I}}", "result", "removed", (json_int_t)resolver_flush(control->parts.resolver, &below));
+	removed = resolver_flush(control->parts.resolver, &below);
+	if (file && answers_flush_note(file, &below, &error) < 0) {
+		snprintf(text, sizeof(text), "%zu answers forgotten, but after a crash they may be there again: %s", removed, error.text);
+		return error_json(text);
+	}
+	return json_pack("{s:{s:I}}", "result", "removed", (json_int_t)removed);
 }
 
 static json_t *names_handle(struct control *control, const json_t *message)

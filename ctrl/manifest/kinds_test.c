@@ -100,15 +100,23 @@ static void service_types(void **state)
 {
 	_cleanup_(loaded_done) struct loaded headless = load_clean(SERVICE "spec:\n  clusterIP: None\n");
 	_cleanup_(loaded_done) struct loaded node_port = load(SERVICE "spec:\n  type: NodePort\n  ports: [{port: 1}]\n");
-	_cleanup_(loaded_done) struct loaded external = load(SERVICE "spec:\n  type: ExternalName\n  externalName: a.b\n");
+	_cleanup_(loaded_done) struct loaded external = load_clean(SERVICE "spec:\n  type: ExternalName\n  externalName: a.b.\n");
+	_cleanup_(loaded_done) struct loaded nowhere = load(SERVICE "spec:\n  type: ExternalName\n");
+	_cleanup_(loaded_done) struct loaded unused = load(SERVICE "spec:\n  externalName: a.b\n  ports: [{port: 1}]\n");
 
 	assert_true(headless.objects.items[0]->service.headless);
 	assert_int_equal(headless.objects.items[0]->service.cluster_ips.count, 0);
 	assert_int_equal(node_port.status, 0);
 	assert_true(loaded_says(&node_port, "t.yaml:6:9: warning: spec.type: NodePort is handled as ClusterIP: no node port is "
 					    "opened; write LoadBalancer for an address from a pool"));
-	assert_int_equal(external.status, 0);
-	assert_int_equal(external.diagnostics.warning_count, 2);
+	assert_int_equal(external.objects.items[0]->service.type, SERVICE_EXTERNAL_NAME);
+	assert_int_equal(nowhere.status, 0);
+	assert_true(loaded_says(&nowhere, "t.yaml:6:3: warning: spec.externalName is missing; without it the service has no name to lead "
+					  "to"));
+	assert_int_equal(unused.status, 0);
+	assert_true(loaded_says(&unused, "t.yaml:6:17: warning: spec.externalName has no effect: spec.type is not ExternalName"));
+	assert_refused(SERVICE "spec:\n  type: ExternalName\n  externalName: a..b\n",
+		       "t.yaml:7:17: spec.externalName: \"a..b\" must be 1 to 253 of a-z, 0-9, \"-\" and \".\", and begin and end with a letter or digit");
 }
 
 static void service_ports_refused(void **state)

@@ -149,7 +149,8 @@ static int program_start(struct program *program, struct error *error)
 	if (status < 0)
 		return status;
 	parts = (struct control_parts){program->base,	   program->zones, program->steering,	  program->resolver,  program->feed,
-				       program->listeners, program->tap,   config->run_directory, program->names_file};
+				       program->listeners, program->tap,   config->run_directory, program->names_file,
+				       program->answers_file};
 	status = control_new(&parts, &program->control, error);
 	/* now that all is known that packets may say */
 	if (status == 0)
