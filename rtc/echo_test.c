@@ -443,18 +443,24 @@ static void fragments_fit_into_paths(void **state)
 	struct echo_config config = {
 		.base = event_base_new(), .fragments_registered = true, .service = "calls/media", .backend = "192.0.2.5:7000"};
 	struct echo_fragments *fragments;
+	struct srtp_key key;
 	int registered = 0;
 
+	/* RFC 3711 appendix B.3's */
+	assert_int_equal(srtp_key_parse("SRTP_AES128_CM_HMAC_SHA1_80", "4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm", &key, NULL), 0);
 	selvaged_name(&selvaged);
 	config.selvaged_socket = selvaged.path;
 	selvaged_listen(&selvaged, config.base);
 	assert_int_equal(echo_fragments_new(&config, &fragments, NULL), 0);
-	echo_fragments_begin(fragments, "ab/c+d", "passwordpasswordpassword", "/old+", on_registered, &registered);
+	echo_fragments_begin(fragments,
+			     &(struct echo_registration){.ufrag = "ab/c+d", .password = "passwordpasswordpassword", .previous = "/old+", .srtp = &key},
+			     on_registered, &registered);
 	while (!registered)
 		event_base_loop(config.base, EVLOOP_ONCE);
 	assert_int_equal(registered, 1);
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/calls/media/sessions/ab_c-d HTTP/1.1\r\n"));
-	assert_non_null(strstr(selvaged.asked[0], "\"restarts\":\"/old+\"}"));
+	assert_non_null(strstr(selvaged.asked[0], "\"restarts\":\"/old+\",\"srtp\":{\"profile\":\"SRTP_AES128_CM_HMAC_SHA1_80\",\"key\":"
+						  "\"4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm\"}}"));
 	echo_fragments_free(fragments);
 	selvaged_forget(&selvaged);
 	event_base_free(config.base);
