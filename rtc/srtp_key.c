@@ -54,10 +54,10 @@ int srtp_key_parse(const char *profile, const char *text, struct srtp_key *ret_k
 	if (!key.profile)
 		return error_set(error, EINVAL, "profile \"%.60s\" is not known; it is %s or %s", profile, names[1], names[2]);
 	length = base64_read(text, bytes, sizeof(bytes));
-	if (length == SIZE_MAX && strlen(text) <= SRTP_KEY_TEXT_SIZE)
-		return error_set(error, EINVAL, "the key is not base64 of master key and salt");
+	if (length != SRTP_KEY_BYTES + SRTP_SALT_BYTES && strlen(text) == SRTP_KEY_TEXT_SIZE - 1)
+		return error_set(error, EINVAL, "the key is not base64 of a master key of %u bytes and a salt of %u", SRTP_KEY_BYTES, SRTP_SALT_BYTES);
 	if (length != SRTP_KEY_BYTES + SRTP_SALT_BYTES)
-		return error_set(error, EINVAL, "the key has %zu characters of base64; %s has %u: a master key of %u bytes and a salt of %u",
+		return error_set(error, EINVAL, "the key has %zu characters; %s has %u of base64: a master key of %u bytes and a salt of %u",
 				 strlen(text), profile, SRTP_KEY_TEXT_SIZE - 1, SRTP_KEY_BYTES, SRTP_SALT_BYTES);
 	memcpy(key.key, bytes, sizeof(key.key));
 	memcpy(key.salt, bytes + sizeof(key.key), sizeof(key.salt));

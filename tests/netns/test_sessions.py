@@ -93,7 +93,7 @@ def test_media_from_elsewhere_are_verified_by_the_key(node, tmp_path):
     """A client whose key is known: who forges what fits gets nowhere and costs the call nothing; the way down follows the client itself
     after two of its packets. Before and after the daemon is killed."""
     path, client, backend = tmp_path / "key", Srtp(), endpoint(node.hosts[0])
-    for wrong, why in (("AES_CM_128_HMAC_SHA1_80 AAAA\n", "it is SRTP_AES128_CM_HMAC_SHA1_80 or"), (client.line()[:-5], "40: a master key of 16"), ("x\n", "PROFILE BASE64")):
+    for wrong, why in (("AES_CM_128_HMAC_SHA1_80 AAAA\n", "it is SRTP_AES128_CM_HMAC_SHA1_80 or"), (client.line()[:-5], "40 of base64: a master key of 16"), ("x\n", "PROFILE BASE64")):
         path.write_text(wrong)
         assert why in add(node, "keyed", backend, "--srtp-key-file", path, check=False).stderr
     add(node, "keyed", backend)
