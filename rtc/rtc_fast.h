@@ -254,11 +254,6 @@ PACKET_FUNCTION uint32_t rtc_session_move(struct rtc_sessions *sessions, uint32_
 #define RTC_VERIFIED_RUN 2u
 #define RTC_VERIFIED_SILENT_MS 30u
 
-/* decision.heard */
-#define RTC_HEARD_PATH 0x03     /* the path that it came by */
-#define RTC_HEARD_KNOWN 0x04    /* which the session had already */
-#define RTC_HEARD_VERIFIED 0x08 /* what the packet says of the path is known */
-
 /* A packet came by path `number`: those before it are of no meaning any more if the way down's path spoke since, or in the same tick. */
 PACKET_INLINE void rtc_run_begin(const struct rtc_session *session, struct rtc_path *path)
 {
@@ -728,7 +723,7 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 		decision->action = ACTION_MEDIA_HEAL;
 		decision->flags |= DECISION_MORE;
 		decision->session = row;
-		decision->heard = (uint8_t)(RTC_HEARD_KNOWN | rtc_index_path(low));
+		decision->heard = (uint8_t)rtc_index_path(low);
 		return;
 	}
 	if (rtc_limit_refuses(view, &view->rtc->buckets.up[row & (RTC_SESSION_ROWS - 1)], session->service)) {

@@ -67,6 +67,10 @@ _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
 #define RTC_PATH_LEFT 0x20     /* the way down led there, and then elsewhere */
 #define RTC_PATH_GONE 0x40     /* and to a path that is proven: the client is elsewhere */
 
+/* decision.heard, of a packet with ACTION_MEDIA_HEAL and afterwards */
+#define RTC_HEARD_PATH 0x03     /* the path that it came by */
+#define RTC_HEARD_VERIFIED 0x08 /* what the packet says of the path is known */
+
 enum rtc_session_state {
 	RTC_SESSION_FREE,    /* in rtc_tables.free, or a worker is about to write it */
 	RTC_SESSION_WAITING, /* registered; no client was seen */

@@ -2361,7 +2361,7 @@ def media_verified():
     call, key = Call(5812), Srtp(15)
     moved, ssrc = call.at(FAR4, 6812, ROUTER), 0x6f
     again = {"restart": [{"service": f"{CALL4}:{CALL_PORT}", "ufrag": "key15", "new": "key16", "srtp": key.told()}]}
-    case("ICE restart of a call with a key", "its keys stay (RFC 8842 section 4): the counter goes on, whichever fragment they are told for",
+    case("ICE restart of a call with a key", "its keys stay: the counter goes on, whichever fragment they are told for",
          *begin(call, "key15", 211, key), *talk(call, key, 65535, 1, ssrc), *talk(call, key, 0, 1, ssrc, 20, 1),
          call.up(check("key16:cl", 212), at_ms=30, **again), call.down(answer_to(212), at_ms=30), call.up(DTLS, at_ms=30, **registered("key15")),
          moved.up_dropped(key.rtp(1, ssrc), "rtc_srtp_tag", at_ms=40), moved.up(key.rtp(1, ssrc, 1), at_ms=40), moved.up(key.rtp(2, ssrc, 1), at_ms=60),
@@ -2488,7 +2488,8 @@ def write_media_corpus():
                 load = bytes(packet[UDP].payload)[:1400]
                 down = 0x80 if packet[UDP].sport != CALL_PORT and packet[UDP].dport != CALL_PORT else 0
                 six = 12 if IPv6 in packet else 0
-                data += bytes([down | six | place & 3 | (0x40 if "at_ms" in each else 0)]) + len(load).to_bytes(2, "big") + load
+                keys = 0x20 if load[:1] == DTLS[:1] else 0  # told when the handshake is over
+                data += bytes([down | six | keys | place & 3 | (0x40 if "at_ms" in each else 0)]) + len(load).to_bytes(2, "big") + load
         with open(os.path.join(directory, f"vectors-{start // 8:02}"), "wb") as file:
             file.write(data)
 
