@@ -2,8 +2,8 @@
 /*
  * What other servers answered, kept by selvage-dns for as long as it holds, and longer in case that they are away (RFC 8767).
  *
- * libunbound's own cache can neither be listed nor emptied nor saved, so forwarded answers are kept here alone. The least
- * recently used go when the bound is reached. One thread.
+ * libunbound's own cache can neither be listed nor emptied nor saved, so forwarded answers are kept here alone, and those that it
+ * resolved here too. The least recently used go when the bound is reached. One thread.
  */
 #pragma once
 
@@ -32,6 +32,11 @@ struct answer {
 	uint64_t failed_ms; /* when it last could not be renewed; 0: never since */
 	uint32_t hits;
 	bool renewing; /* by whoever set it */
+	uint64_t fed_ms; /* not looked for in packets' cache before */
+	uint8_t fed;	 /* how often it was put there since it is kept */
+	/* where libunbound remembers answers: by which of its memories this is, and until when the other one has an older one */
+	uint8_t memory;
+	uint64_t other_ends_ms;
 };
 
 struct answers_statistics {

@@ -614,7 +614,7 @@ void dns_cache_list(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visit
 	}
 }
 
-bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context)
+static const struct dns_entry *entry_find(const struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms)
 {
 	const struct dns_entry *entry;
 	struct name_words name;
@@ -622,16 +622,27 @@ bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t
 	uint64_t hash, *word;
 
 	if (!name_words_from(key->name, key->name_length, &name))
-		return false;
+		return NULL;
 	bucket = name_bucket(cache, &name, &hash);
 	word = word_find(bucket, hash, key->type, key_flags(key));
 	if (!word)
 		word = word_find(bucket, hash, 0, key_flags(key));
 	entry = word ? word_entry(cache, *word) : NULL;
-	if (!entry || entry_is_over(entry, now_ms) || !entry_has_name(cache, entry, &name))
-		return false;
-	entry_show(cache, entry, now_ms, visitor, context);
-	return true;
+	return entry && !entry_is_over(entry, now_ms) && entry_has_name(cache, entry, &name) ? entry : NULL;
+}
+
+bool dns_cache_has(const struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms)
+{
+	return entry_find(cache, key, now_ms) != NULL;
+}
+
+bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context)
+{
+	const struct dns_entry *entry = entry_find(cache, key, now_ms);
+
+	if (entry)
+		entry_show(cache, entry, now_ms, visitor, context);
+	return entry != NULL;
 }
 
 uint32_t dns_cache_due(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visitor, void *context)

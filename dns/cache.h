@@ -104,6 +104,8 @@ struct dns_view {
 /* False ends the walk. The cache may be changed by the visitor for this entry alone. */
 typedef bool dns_visitor(const struct dns_view *view, void *context);
 void dns_cache_list(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visitor, void *context);
+/* Whether there is an entry for a question that would be answered now. */
+bool dns_cache_has(const struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms);
 /* The entry for a question; false: none that would be answered now. */
 bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context);
 

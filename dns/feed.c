@@ -13,6 +13,8 @@
 #define TICK_MS 200
 #define TICKS_LOOK 5 /* of looking for tables, and of sweeping */
 #define STALE_TTL_S 30
+#define AGAIN_MS 1000u /* the first time; doubled up to 64 times */
+#define AGAIN_DOUBLED 6
 #define REFUSED_ROW_MAX 32 /* so many one after the other, and there is no room: long answers do not come in rows */
 
 struct feed {
@@ -33,7 +35,7 @@ struct feed {
 	void *ready_context;
 	feed_judge *judge;
 	void *judge_context;
-	uint64_t taken, refused;
+	uint64_t taken, refused, again;
 	uint32_t refused_row; /* since one was taken */
 };
 
@@ -228,6 +230,33 @@ void feed_answer(struct feed *feed, const struct answer *answer, uint64_t now_ms
 		   answer->dnssec ? answer->dnssec_length : answer->plain_length, age_s, how);
 }
 
+static void key_make(const struct answer_key *key, bool dnssec_ok, struct dns_key *ret_key)
+{
+	*ret_key = (struct dns_key){.name_length = key->name.length, .type = key->type, .dnssec_ok = dnssec_ok,
+				    .checking_disabled = key->checking_disabled};
+	memcpy(ret_key->name, key->name.bytes, key->name.length);
+}
+
+void feed_again(struct feed *feed, struct answer *answer, bool dnssec_ok, uint64_t now_ms)
+{
+	struct dns_put how = {.dnssec_ok = dnssec_ok, .checking_disabled = answer->key.checking_disabled, .authentic = answer->secure,
+			      .extended_error = -1};
+	bool other = dnssec_ok && answer->dnssec;
+	struct dns_key key;
+
+	if (!feed->cache || answer->rcode == DNS_SERVFAIL || now_ms < answer->fed_ms)
+		return;
+	answer->fed_ms = now_ms + AGAIN_MS;
+	key_make(&answer->key, dnssec_ok, &key);
+	if (dns_cache_has(feed->cache, &key, cache_now(feed)) || (feed->judge && !feed->judge(feed->judge_context, answer)))
+		return;
+	answer->fed_ms = now_ms + (AGAIN_MS << answer->fed);
+	answer->fed = answer->fed < AGAIN_DOUBLED ? answer->fed + 1 : AGAIN_DOUBLED;
+	feed->again++;
+	answer_put(feed, answer, other ? answer->dnssec : answer->plain, other ? answer->dnssec_length : answer->plain_length,
+		   (uint32_t)((now_ms - answer->stored_ms) / 1000), how);
+}
+
 bool feed_has_room(const struct feed *feed)
 {
 	return feed->refused_row < REFUSED_ROW_MAX;
@@ -254,11 +283,11 @@ void feed_led(struct feed *feed, const uint8_t *message, size_t length, bool dns
 
 void feed_remove(struct feed *feed, const struct answer_key *key)
 {
-	struct dns_key own = {.name_length = key->name.length, .type = key->type, .checking_disabled = key->checking_disabled};
+	struct dns_key own;
 
 	if (!feed->cache)
 		return;
-	memcpy(own.name, key->name.bytes, key->name.length);
+	key_make(key, false, &own);
 	dns_cache_remove(feed->cache, &own, cache_now(feed));
 	own.dnssec_ok = true;
 	dns_cache_remove(feed->cache, &own, cache_now(feed));
@@ -369,7 +398,7 @@ json_t *feed_json(const struct feed *feed)
 	if (!feed->cache)
 		return json_pack("{s:b}", "connected", 0);
 	dns_cache_measure(feed->cache, &size);
-	return json_pack("{s:b, s:i, s:i, s:i, s:I, s:I, s:I}", "connected", 1, "entries", (int)size.entries, "blocksUsed",
+	return json_pack("{s:b, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "connected", 1, "entries", (int)size.entries, "blocksUsed",
 			 (int)size.blocks_used, "blocks", (int)size.blocks, "evicted", (json_int_t)size.evicted, "taken",
-			 (json_int_t)feed->taken, "refused", (json_int_t)feed->refused);
+			 (json_int_t)feed->taken, "refused", (json_int_t)feed->refused, "again", (json_int_t)feed->again);
 }

@@ -37,6 +37,11 @@ void feed_on_answer(struct feed *feed, feed_judge *judge, void *context);
 
 /* An answer as it is now; `stale`: for want of a better one, in both forms. */
 void feed_answer(struct feed *feed, const struct answer *answer, uint64_t now_ms, bool stale);
+/*
+ * A client was told this answer by the process: if it is not in packets' cache any more, it is put there again. Each such answer at most
+ * once in a second, then two, and so on up to a minute: where many names fight for few places, none of them costs much.
+ */
+void feed_again(struct feed *feed, struct answer *answer, bool dnssec_ok, uint64_t now_ms);
 /* Whether more answers are taken at this moment: many at once fill it, until what they put aside is free again. */
 bool feed_has_room(const struct feed *feed);
 /* An answer of an own zone, for queries with and without DO; good until the name changes. */
@@ -53,5 +58,5 @@ void feed_name(struct feed *feed, const struct dns_name *name, bool fresh);
 /* After a snapshot: everything of the own zones anew. */
 void feed_zones(struct feed *feed);
 
-/* {"connected":true,"entries":…,"blocksUsed":…,"blocks":…,"evicted":…,"taken":…,"refused":…}; {"connected":false} */
+/* {"connected":true,"entries":…,"blocksUsed":…,"blocks":…,"evicted":…,"taken":…,"refused":…,"again":…}; {"connected":false} */
 json_t *feed_json(const struct feed *feed);

@@ -3,8 +3,6 @@
 
 #include <string.h>
 #include <time.h>
-#include <unbound-event.h>
-#include <unbound.h>
 
 #include "base/lib/bytes.h"
 #include "base/lib/memory.h"
@@ -273,6 +271,7 @@ void resolver_observe(struct resolver *resolver, const struct resolver_observer 
 size_t resolver_flush(struct resolver *resolver, const struct dns_name *below)
 {
 	feed_flush(resolver->feed, below);
+	memories_forget(resolver);
 	return answers_flush(resolver->answers, below);
 }
 
@@ -405,9 +404,7 @@ int resolver_new(struct event_base *base, const struct dns_config *config, struc
 	names_make(resolver);
 	status = upstreams_make(resolver, error);
 	if (status == 0)
-		status = context_make(resolver, config->validate, &resolver->context, error);
-	if (status == 0 && config->validate)
-		status = context_make(resolver, false, &resolver->unchecked, error);
+		status = memories_make(resolver, error);
 	if (status < 0) {
 		resolver_free(resolver);
 		return status;
@@ -423,10 +420,7 @@ void resolver_free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	if (resolver->context)
-		ub_ctx_delete(resolver->context);
-	if (resolver->unchecked)
-		ub_ctx_delete(resolver->unchecked);
+	memories_free(resolver);
 	jobs_free(resolver);
 	for (size_t i = 0; i < resolver->upstream_count; i++)
 		upstreams_free(resolver->upstreams[i]);

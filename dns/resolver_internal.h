@@ -11,6 +11,20 @@
 
 struct ub_ctx;
 
+/*
+ * libunbound, and what it remembers. What it remembers it does not ask for again, however soon that ends. So there are two where it
+ * resolves by itself: an answer is renewed by the one that does not have it any more (ADR 0044).
+ */
+struct unbound {
+	struct ub_ctx *validating; /* if that is wanted */
+	struct ub_ctx *unchecked;  /* for CD; NULL: the same */
+	size_t jobs;
+	bool left; /* after a flush: goes with its last job */
+	LIST_ENTRY(unbound) others;
+};
+LIST_HEAD(unbound_list, unbound);
+#define MEMORIES 2u
+
 /* A question that is being asked: resolver_ask.c. */
 struct job;
 LIST_HEAD(job_list, job);
@@ -25,8 +39,10 @@ struct resolver {
 	struct steering *steering;
 	struct feed *feed;
 	struct answers *answers;
-	struct ub_ctx *context;	  /* validates, if that is wanted */
-	struct ub_ctx *unchecked; /* for CD; NULL: the same */
+	struct unbound *memories[MEMORIES]; /* the same twice, when everything is forwarded */
+	struct unbound_list left_memories;
+	struct event *left_event; /* to be rid of those, outside of their own turn */
+	struct dns_name *forwards; /* the zones' names, as in the configuration */
 	struct upstreams **upstreams;
 	size_t upstream_count;
 	struct job_list jobs[JOB_BUCKETS];
@@ -109,4 +125,12 @@ void jobs_free(struct resolver *resolver);
 
 /* --- libunbound's settings: resolver_unbound.c --- */
 
-must_check int context_make(struct resolver *resolver, bool validate, struct ub_ctx **ret_context, struct error *error);
+must_check int memories_make(struct resolver *resolver, struct error *error);
+void memories_free(struct resolver *resolver);
+/* Forgets everything, where libunbound remembers answers. */
+void memories_forget(struct resolver *resolver);
+/* Whether libunbound remembers what this name's answer was: it is not forwarded. */
+bool memories_keep(const struct resolver *resolver, const struct dns_name *name);
+/* A question begins, and is over. */
+struct unbound *memory_take(struct resolver *resolver, uint8_t number);
+void memory_put(struct resolver *resolver, struct unbound *memory);

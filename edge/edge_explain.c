@@ -387,8 +387,10 @@ static void tell_media(struct story *story)
 static void tell_dns(struct story *story)
 {
 	const struct decision *decision = &story->explanation->decision;
+	const struct lb_service *service = &story->tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
+	char address[ENDPOINT_TEXT_SIZE];
 
-	step(story, "It is for the DNS address %s.", service_name(story, decision->service));
+	step(story, "It is for the DNS address %s.", endpoint_format(&service->address, be16_get(service->port_first), address));
 	tell_guards(story, decision->service);
 	if (decision->verdict != VERDICT_PASS)
 		return;
@@ -433,7 +435,8 @@ static void tell_decision(struct story *story)
 		tell_balanced(story);
 	}
 	endpoint_format(&decision->address, be16_get(decision->port), address);
-	switch (decision->action) {
+	/* What is dropped may have the action yet that was to come. */
+	switch (decision->verdict == VERDICT_DROP ? ACTION_NONE : decision->action) {
 	case ACTION_ARP_REPLY:
 		step(story, "It asks for a virtual IP of this node, and is answered with the interface's hardware address.");
 		return;

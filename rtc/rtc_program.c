@@ -14,6 +14,14 @@
 /* Passes of the sweep that begin after a session ended, until nothing leads to its row: one is under way, the next is whole. */
 #define PASSES_TO_FREE 2u
 
+/* What passes found of a backend's sessions that live. */
+struct agent_book {
+	uint32_t counting;  /* in this pass, */
+	bool in_pass;       /* all of which it was there for, */
+	bool leaving;       /* and took no new ones */
+	struct rtc_agent_calls calls; /* of the last one */
+};
+
 struct rtc_program {
 	struct rtc_program_options options;
 	rtc_ended *ended;
@@ -24,6 +32,7 @@ struct rtc_program {
 	uint32_t ending;    /* rows that ended_pass has */
 	uint32_t commanded; /* ends since the last step that were commands */
 	uint32_t ended_pass[RTC_SESSION_ROWS]; /* by row: the pass that found it ended, 0: none */
+	struct agent_book agents[LB_BACKEND_ROWS];
 };
 
 static struct rtc_session *session_of(const struct rtc_program *program, uint32_t row)
@@ -587,6 +596,7 @@ static void session_sweep(struct rtc_program *program, uint32_t row, uint32_t no
 
 	if (why == RTC_ENDS) {
 		*(session_state(session) == RTC_SESSION_LIVE ? &program->stats.live : &program->stats.waiting) += 1;
+		program->agents[session->backend & (LB_BACKEND_ROWS - 1)].counting += session_state(session) == RTC_SESSION_LIVE;
 		return;
 	}
 	memcpy(fragments, session->fragments, sizeof(fragments));
@@ -625,6 +635,40 @@ static void row_sweep(struct rtc_program *program, uint32_t row, uint32_t now_ms
 	}
 }
 
+static void agents_begin(struct rtc_program *program)
+{
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		const struct lb_backend *backend = &program->options.lb->backends[row];
+		struct agent_book *agent = &program->agents[row];
+
+		agent->counting = 0;
+		agent->in_pass = backend->state != LB_BACKEND_FREE && backend->flags & LB_BACKEND_MEDIA;
+		agent->leaving = agent->in_pass && backend->state != LB_BACKEND_UP;
+	}
+}
+
+static void agents_end(struct rtc_program *program)
+{
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		const struct agent_book *agent = &program->agents[row];
+
+		program->agents[row].calls = (struct rtc_agent_calls){
+			.live = agent->in_pass ? agent->counting : 0,
+			.known = agent->in_pass,
+			.drained = agent->leaving && agent->counting == 0,
+		};
+	}
+}
+
+struct rtc_agent_calls rtc_program_agent_calls(const struct rtc_program *program, uint16_t backend_row)
+{
+	const struct lb_backend *backend = &program->options.lb->backends[backend_row & (LB_BACKEND_ROWS - 1)];
+	struct rtc_agent_calls calls = program->agents[backend_row & (LB_BACKEND_ROWS - 1)].calls;
+
+	calls.drained = calls.drained && backend->state != LB_BACKEND_UP;
+	return calls;
+}
+
 void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_sweep_stats *ret_stats)
 {
 	uint32_t part = RTC_SESSION_ROWS / RTC_SWEEP_STEPS, first = program->step * part;
@@ -633,6 +677,8 @@ void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_
 	/* What a worker found before the words went, it is done with when the next pass begins. */
 	if (program->step == 0 && program->ending)
 		quiesce_need(program->options.quiesce, quiesce_retire(program->options.quiesce));
+	if (program->step == 0)
+		agents_begin(program);
 	before = program->stats;
 	for (uint32_t row = first ? first : 1; row < first + part; row++)
 		row_sweep(program, row, now_ms);
@@ -645,6 +691,7 @@ void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_
 	for (int why = 0; why < RTC_ENDS; why++)
 		ret_stats->ended[why] = program->stats.ended[why] - before.ended[why];
 	if (program->step == 0) {
+		agents_end(program);
 		ret_stats->complete = true;
 		ret_stats->live = program->stats.live;
 		ret_stats->waiting = program->stats.waiting;

@@ -151,4 +151,13 @@ struct rtc_sweep_stats {
  */
 #define RTC_SWEEP_STEPS 16u
 
+/* What the last whole pass found of the calls of a backend of a media service. */
+struct rtc_agent_calls {
+	uint32_t live;
+	bool known;   /* a whole pass has counted since the row came into use */
+	bool drained; /* it takes no new calls, and a whole pass since then found none */
+};
+
+struct rtc_agent_calls rtc_program_agent_calls(const struct rtc_program *program, uint16_t backend_row);
+
 void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_sweep_stats *ret_stats);

@@ -58,8 +58,10 @@ static void upstreams_print(const json_t *upstreams)
 static void fast_path_print(const json_t *fast_path)
 {
 	if (json_is_true(json_object_get(fast_path, "connected")))
-		printf("\nPackets' cache: %" PRId64 " entries, %" PRId64 " of %" PRId64 " blocks in use\n",
-		       json_number(fast_path, "entries"), json_number(fast_path, "blocksUsed"), json_number(fast_path, "blocks"));
+		printf("\nPackets' cache: %" PRId64 " entries, %" PRId64 " of %" PRId64 " blocks in use; %" PRId64 " gave way to others, %" PRId64
+		       " came back\n",
+		       json_number(fast_path, "entries"), json_number(fast_path, "blocksUsed"), json_number(fast_path, "blocks"),
+		       json_number(fast_path, "evicted"), json_number(fast_path, "again"));
 	else
 		printf("\nPackets' cache: none; every query is answered by selvage-dns\n");
 }

@@ -281,6 +281,20 @@ static void calls(void **state)
 	assert_int_equal(service->limit_stun_total.burst, 70);
 	assert_int_equal(service->limit_session_packets.burst, 500);
 	assert_false(service->dscp_given);
+	{
+		_cleanup_(loaded_done) struct loaded idle =
+			load(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n    selvage.io/udp-idle-seconds: \"9\"\n") CALLS
+			     "  sessionAffinity: ClientIP\n");
+		_cleanup_(loaded_done) struct loaded mixed =
+			load_clean(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n") "spec:\n  ports:\n  - {name: t, port: 80}\n"
+				   "  - {name: c, port: 3478, protocol: UDP, appProtocol: selvage.io/webrtc}\n");
+
+		assert_int_equal(idle.status, 0);
+		assert_int_equal(idle.diagnostics.count, 3);
+		assert_true(loaded_says(&idle, "t.yaml:6:40: warning: selvage.io/limit-flows-per-client has no effect on calls: "
+					       "selvage.io/limit-new-flows bounds those that a client begins"));
+		assert_int_equal(mixed.objects.items[0]->service.limit_flows_per_client, 5);
+	}
 	for (size_t i = 0; i < array_length(marks); i++) {
 		char text[512];
 

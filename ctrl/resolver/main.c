@@ -252,6 +252,7 @@ int main(int argument_count, char **arguments)
 	bool check = false;
 	int letter, result;
 
+	arguments[0] = "selvage-dns"; /* what getopt calls us in its errors, whatever the path */
 	while ((letter = getopt_long(argument_count, arguments, "c:h", options, NULL)) != -1) {
 		switch (letter) {
 		case 'c':
@@ -267,6 +268,7 @@ int main(int argument_count, char **arguments)
 			printf("selvage-dns %s\n", SELVAGE_VERSION);
 			return 0;
 		default:
+			fputs("selvage-dns: reading the command line: see `selvage-dns --help`\n", stderr);
 			return EXIT_USAGE;
 		}
 	}

@@ -210,6 +210,33 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
     assert 100 * answered / (before + 5) - 0.1 < float(told.group(2)) < 100 * (answered + 5) / (before + 5) + 0.1
 
 
+@pytest.mark.parametrize("served", [{"more": "  cache: {packetNames: 64}\n"}], indirect=True)
+def test_what_gave_way_in_packets_cache_comes_back(served):
+    """Too many names for it: those that are asked for again are put there again, at most once in a second, two, four."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    served.client = served.node.workload("w1", 1)
+    names = [f"n{number}.example.com." for number in range(200)]
+    served.existing.update((name, "203.0.113.7") for name in names)
+
+    def by_packets(name, times):
+        before = results_of_packets(served)["answer"]
+        assert all(addresses(served.ask(name)) == ["203.0.113.7"] for _ in range(times))
+        return results_of_packets(served)["answer"] - before
+
+    for name in names:
+        served.ask(name)
+    assert served.stats()["fastPath"]["entries"] < 100
+    gone = next(name for name in names if by_packets(name, 1) == 0)
+    wait_for(lambda: by_packets(gone, 5) == 5, 5, "the name to come back", 0.2)
+    again = served.stats()["fastPath"]["again"]
+    assert again >= 1
+    for _ in range(3):
+        for name in names:
+            served.ask(name)
+    assert served.stats()["fastPath"]["again"] - again <= 1.5 * len(names), "each comes back whenever it is asked for"
+
+
 def test_the_command_line_and_the_metrics(served):
     served.ask("www.example.com.")
     selvage = served.node.selvage

@@ -334,6 +334,7 @@ def test_an_agent_that_is_drained_keeps_its_calls(node):
         node.selvage("backend", "drain", "media", target)
         wait_for(lambda: one(node, "stay")["backendState"] == "draining", 5, "the drain to be seen")
         talking(call)
+        assert not any(each["drained"] for each in node.backends("media")), "it has calls"
         refused = add(node, "newc", target, check=False)
         assert refused.returncode == 1 and "is drained" in refused.stderr
         assert "is drained" in node.selvage("session", "ufrag", "--service", "media", "--backend", target, check=False).stderr

@@ -2326,6 +2326,16 @@ def media_limits():
     case("checks from elsewhere", "take nothing of what the call may send", *call.begin(ufrag, 159),
          *[elsewhere.up(check(f"{ufrag}:c", 300 + i), seen=call.seen) for i in range(4)], *[call.up(rtp(i)) for i in (1, 2, 3)],
          call.up_dropped(rtp(4), "limit_packets"))
+    call, other, ufrag = Call(5610, vip="192.0.2.105", agent=OTHER4), Call(5611, client="192.0.2.68", vip="192.0.2.105"), encoded("metered", OTHER4)
+    case("packets of a client to calls", "three at once, then one a second, of all kinds; others and the way down are not concerned",
+         *call.begin(ufrag, 160), call.up(rtp(1)), call.up(RTCP), call.up_dropped(rtp(2), "limit_packets"), call.up_dropped(b"\x16\xfe\xfd", "limit_packets"),
+         call.up_dropped(check(f"{ufrag}:c", 161), "limit_packets"), *[call.down(rtp(i)) for i in (1, 2, 3, 4)],
+         other.up_dropped(rtp(1, ssrc=0x77), "rtc_path_unknown"), call.up(rtp(3), at_ms=1000), call.up_dropped(rtp(4), "limit_packets", at_ms=1000))
+    calls = [Call(5612 + i, vip="192.0.2.106", agent=OTHER4) for i in range(3)]
+    ufrags = [encoded("few", OTHER4, random=70 + i) for i in range(3)]
+    case("more calls than a service may have", "two at once; the third one's client is refused, and the others go on",
+         calls[0].up(check(f"{ufrags[0]}:c", 162)), calls[1].up(check(f"{ufrags[1]}:c", 163)),
+         calls[2].up_dropped(check(f"{ufrags[2]}:c", 164), "limit_flows"), calls[0].up(check(f"{ufrags[0]}:c", 165)), calls[0].up(rtp(1)))
     source, ufrags = "192.0.2.67", [encoded("limited", OTHER4, random=50 + i) for i in range(4)]
     calls = [Call(5604 + i, client=source, vip=LIMITED4, agent=OTHER4) for i in range(4)]
     case("calls that a client begins", "two at once, then one a second; those that there are go on",
