@@ -247,6 +247,9 @@ def test_the_command_line_and_the_metrics(served):
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
     served.ask("nothing.example.com.")
     assert re.search(r"SOA ns host 1 1 1 1 30\n", selvage("dns", "dump", "nothing.example.com").stdout)
+    assert len(selvage("dns", "dump", "-c", "1").stdout.split(";")) == 2
+    for wrong in ({"limit": 0}, {"limit": "x"}, {"part": -1}, {"name": 5}):
+        assert served.node.api("POST", "/selvage/v1/dns/dump", wrong)[0] == 422, wrong
     wrong = selvage("dns", "dump", "bad..name", check=False)
     assert wrong.returncode == 1 and "no name" in wrong.stderr and not wrong.stdout
     assert selvage("dns", "flush", "nothing.example.com").stdout == "1 answers forgotten\n"
