@@ -199,6 +199,18 @@ void answers_each(const struct answers *answers, answers_visitor *visitor, void 
 	}
 }
 
+size_t answers_each_part(const struct answers *answers, size_t from, answers_visitor *visitor, void *context)
+{
+	bool more = true;
+
+	/* the entries of a bucket stay together, or go on to one behind it when there are more buckets */
+	for (; more && from < answers->bucket_count; from++) {
+		for (const struct entry *entry = answers->buckets[from]; entry; entry = entry->next)
+			more &= visitor(&entry->answer, context);
+	}
+	return from < answers->bucket_count ? from : 0;
+}
+
 struct answers_statistics answers_measure(const struct answers *answers)
 {
 	return answers->statistics;

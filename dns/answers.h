@@ -56,6 +56,11 @@ size_t answers_flush(struct answers *answers, const struct dns_name *below);
 typedef bool answers_visitor(const struct answer *answer, void *context); /* false ends the walk */
 /* Most recently used first. */
 void answers_each(const struct answers *answers, answers_visitor *visitor, void *context);
+/*
+ * A part of all, in no order: begins with `from` 0, ends some answers after the visitor's first false, and returns where the next part
+ * begins; 0: that was the last. What is there all the time is in one of the parts, in two of them perhaps when others come meanwhile.
+ */
+size_t answers_each_part(const struct answers *answers, size_t from, answers_visitor *visitor, void *context);
 struct answers_statistics answers_measure(const struct answers *answers);
 
 /*

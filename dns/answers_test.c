@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -234,12 +235,54 @@ static void what_was_flushed_stays_so_over_a_crash(void **state)
 	answers_free(answers);
 }
 
+struct parts {
+	struct answers *answers;
+	unsigned int seen[3000], left;
+};
+
+static bool part_note(const struct answer *answer, void *context)
+{
+	struct parts *parts = context;
+
+	parts->seen[atoi((const char *)answer->key.name.bytes + 2)]++;
+	return --parts->left > 0;
+}
+
+static void parts_are_the_whole(void **state)
+{
+	static struct parts parts;
+	size_t at = 0, count = 0, asked = 0;
+	char name[64];
+
+	parts.answers = answers_new(64 << 20);
+	for (unsigned int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "n%u.example.com", i);
+		put(parts.answers, name, 0, 60);
+	}
+	do {
+		parts.left = 100;
+		at = answers_each_part(parts.answers, at, part_note, &parts);
+		/* the table grows meanwhile */
+		for (unsigned int i = 0; count < 2000 && i < 200; i++, count++) {
+			snprintf(name, sizeof(name), "n%zu.example.com", 1000 + count);
+			put(parts.answers, name, 0, 60);
+		}
+		asked++;
+	} while (at);
+	for (unsigned int i = 0; i < 1000; i++)
+		if (!parts.seen[i] || parts.seen[i] > 3)
+			fail_msg("n%u was seen %u times", i, parts.seen[i]);
+	assert_true(asked >= 10);
+	answers_free(parts.answers);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(found_until_they_are_stale),
 		cmocka_unit_test(the_least_recently_used_go_first),
 		cmocka_unit_test(a_restart_forgets_what_has_ended_meanwhile),
+		cmocka_unit_test(parts_are_the_whole),
 		cmocka_unit_test(what_was_flushed_stays_so_over_a_crash),
 		cmocka_unit_test(damaged_files_are_read_as_far_as_they_are_whole),
 	};

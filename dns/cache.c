@@ -345,9 +345,11 @@ static void times_put(struct dns_entry *entry, const struct parsed_answer *parse
 {
 	entry->made_ms = now_ms;
 	entry->life_ms = parsed->life_s == DNS_FOREVER ? DNS_FOREVER : parsed->life_s * 1000;
-	/* A stale one is being asked for again already. */
-	entry->due_ms = parsed->life_s == DNS_FOREVER || entry->flags & DNS_ENTRY_STALE ? DNS_FOREVER :
-											  entry->life_ms - entry->life_ms / 10;
+	entry->due_ms = entry->life_ms - entry->life_ms / 10;
+	if (parsed->life_s == DNS_FOREVER)
+		entry->due_ms = DNS_FOREVER;
+	else if (entry->flags & DNS_ENTRY_STALE)
+		entry->due_ms = entry->life_ms / 10; /* it was asked for in vain: again soon, for the better one may be there by now */
 }
 
 /* Writes the entry into blocks that nobody reads. */

@@ -110,8 +110,8 @@ bool dns_cache_has(const struct dns_cache *cache, const struct dns_key *key, uin
 bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context);
 
 /*
- * Calls `visitor` for entries that were asked for near their end since the last call: in the last tenth of their life. Ask upstream
- * and dns_cache_put(). Cheap when there are none: call it a few times a second.
+ * Calls `visitor` for entries that were asked for near their end since the last call: in the last tenth of their life, and stale ones
+ * in all but the first. Ask upstream and dns_cache_put(). Cheap when there are none: call it a few times a second.
  */
 uint32_t dns_cache_due(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visitor, void *context);
 

@@ -20,7 +20,8 @@
 
 #define LINE_MAX_BYTES (256u << 20)
 #define PEERS_MAX 32u
-#define DUMP_MAX 100000
+#define DUMP_MAX 1000 /* answers at a time: nobody else is answered meanwhile */
+#define DUMP_PART 200 /* where there are many such times */
 #define SAVE_DELAY_S 1
 
 struct peer {
@@ -400,15 +401,13 @@ static bool dump_answer(const struct answer *answer, void *context)
 
 	if (dump->below && !dns_name_within(&answer->key.name, dump->below))
 		return true;
-	if (dump->left-- <= 0)
-		return false;
 	json_array_append_new(dump->items,
 			      json_pack("{s:s, s:s, s:b, s:s, s:b, s:I, s:i, s:i, s:o}", "name", dns_name_format(&answer->key.name, name),
 					"type", dns_type_format(answer->key.type, type), "checkingDisabled", answer->key.checking_disabled,
 					"code", dns_rcode_name(answer->rcode), "secure", answer->secure, "leftMs", left_ms, "ttl",
 					(int)answer->ttl, "hits", (int)answer->hits, "records",
 					records_json(answer->plain, answer->plain_length)));
-	return true;
+	return --dump->left > 0;
 }
 
 static bool name_get(const json_t *message, const char *key, struct dns_name *ret_name)
@@ -423,21 +422,43 @@ static json_t *error_json(const char *text)
 	return json_pack("{s:s}", "error", text);
 }
 
+/* A count from `least` up, if it is there. */
+static bool number_get(const json_t *message, const char *key, json_int_t least, json_int_t *ret_number)
+{
+	const json_t *value = json_object_get(message, key);
+
+	if (!value)
+		return true;
+	*ret_number = json_integer_value(value);
+	return json_is_integer(value) && *ret_number >= least;
+}
+
 static json_t *dump_handle(struct control *control, const json_t *message)
 {
 	struct dump dump = {.left = DUMP_MAX, .now_ms = now_ms()};
+	json_int_t part = 0, next = 0, most;
 	struct dns_name below;
+	json_t *result;
 
 	if (json_object_get(message, "name")) {
 		if (!name_get(message, "name", &below))
 			return error_json("this is no name; without one all answers are listed");
 		dump.below = &below;
 	}
+	if (!number_get(message, "limit", 1, &dump.left) || !number_get(message, "part", 0, &part))
+		return error_json("\"limit\" must be a number from 1 up, \"part\" what the last one gave as \"next\", 0 at first");
+	most = json_object_get(message, "part") ? DUMP_PART : DUMP_MAX;
+	if (dump.left > most)
+		dump.left = most;
 	dump.items = json_array();
-	if (json_integer_value(json_object_get(message, "limit")) > 0)
-		dump.left = json_integer_value(json_object_get(message, "limit"));
-	answers_each(resolver_answers(control->parts.resolver), dump_answer, &dump);
-	return json_pack("{s:{s:o}}", "result", "items", dump.items);
+	if (json_object_get(message, "part"))
+		next = (json_int_t)answers_each_part(resolver_answers(control->parts.resolver), (size_t)part, dump_answer, &dump);
+	else
+		answers_each(resolver_answers(control->parts.resolver), dump_answer, &dump);
+	result = json_pack("{s:o}", "items", dump.items);
+	if (next)
+		json_object_set_new(result, "next", json_integer(next));
+	return json_pack("{s:o}", "result", result);
 }
 
 static json_t *stats_handle(struct control *control)

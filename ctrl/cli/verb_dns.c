@@ -8,6 +8,8 @@
 #include "ctrl/cli/table.h"
 
 /* NULL after a message. */
+#define DUMP_MAX 1000 /* answers that are given at a time */
+
 static json_t *dns_ask(const struct cli *cli, const char *operation, json_t *message)
 {
 	char what[32], path[64];
@@ -149,19 +151,47 @@ static void dump_print(const json_t *items)
 	}
 }
 
+/* The next part of all answers into `items`; the number of the one after it, 0: none, below 0: it failed. */
+static int64_t dump_part(const struct cli *cli, const char *name, int64_t part, json_t *items)
+{
+	json_t *answer = dns_ask(cli, "dump", json_pack("{s:s*, s:I}", "name", name, "part", (json_int_t)part));
+	int64_t next = answer ? json_number(answer, "next") : -1;
+
+	if (answer)
+		json_array_extend(items, json_object_get(answer, "items"));
+	json_decref(answer);
+	return next;
+}
+
+/* selvage-dns gives some at a time, for it answers nobody else meanwhile. Few are the ones that were asked for last. */
+static json_t *dump_all(const struct cli *cli, const char *name)
+{
+	size_t wanted = cli->count ? cli->count : SIZE_MAX;
+	json_t *items;
+	int64_t part = 0;
+
+	if (wanted <= DUMP_MAX)
+		return dns_ask(cli, "dump", json_pack("{s:s*, s:I}", "name", name, "limit", (json_int_t)wanted));
+	items = json_array();
+	do
+		part = dump_part(cli, name, part, items);
+	while (part > 0 && json_array_size(items) < wanted);
+	if (part < 0) {
+		json_decref(items);
+		return NULL;
+	}
+	while (json_array_size(items) > wanted)
+		json_array_remove(items, json_array_size(items) - 1);
+	return json_pack("{s:o}", "items", items);
+}
+
 int verb_dns_dump(const struct cli *cli, int argument_count, char **arguments)
 {
-	json_t *message = json_object(), *answer;
+	json_t *answer;
 
-	if (argument_count > 1) {
-		json_decref(message);
+	if (argument_count > 1)
 		return cli_misuse("dns dump: \"%s\" is not expected", arguments[1]);
-	}
-	if (argument_count)
-		json_object_set_new(message, "name", json_string(arguments[0]));
-	if (cli->count)
-		json_object_set_new(message, "limit", json_integer((json_int_t)cli->count));
-	answer = dns_ask(cli, "dump", message);
+	answer = dump_all(cli, argument_count ? arguments[0] : NULL);
 	if (!answer)
 		return EXIT_FAILURE;
 	if (!print_raw(cli, answer))

@@ -239,7 +239,16 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
     before = served.stats()["fastPath"]["results"]["miss"]
     for _ in range(20):
         assert addresses(served.ask("kept.example.com.")) == ["203.0.113.7"]
-    assert served.stats()["fastPath"]["results"]["miss"] == before
+    results = served.stats()["fastPath"]["results"]
+    assert results["miss"] == before
+    # the hit rate is packets' own: what selvage-dns counts began anew with it
+    before, answered = sum(results.values()), sum(results[each] for each in ("answer", "negative", "no_name", "stale", "truncated"))
+    served.process.terminate()
+    served.process.wait()
+    served.start()
+    told = re.search(r"DNS: ([0-9]+) queries, ([0-9.]+) % answered by packets' cache; ([0-9]+) by selvage-dns", served.node.selvage("status").stdout)
+    assert before <= int(told.group(1)) <= before + 5 and int(told.group(3)) <= 5
+    assert 100 * answered / (before + 5) - 0.1 < float(told.group(2)) < 100 * (answered + 5) / (before + 5) + 0.1
 
 
 @pytest.mark.parametrize("served", [{"more": "  cache: {packetNames: 64}\n"}], indirect=True)
@@ -279,6 +288,9 @@ def test_the_command_line_and_the_metrics(served):
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
     served.ask("nothing.example.com.")
     assert re.search(r"SOA ns host 1 1 1 1 30\n", selvage("dns", "dump", "nothing.example.com").stdout)
+    assert len(selvage("dns", "dump", "-c", "1").stdout.split(";")) == 2
+    for wrong in ({"limit": 0}, {"limit": "x"}, {"part": -1}, {"name": 5}):
+        assert served.node.api("POST", "/selvage/v1/dns/dump", wrong)[0] == 422, wrong
     wrong = selvage("dns", "dump", "bad..name", check=False)
     assert wrong.returncode == 1 and "no name" in wrong.stderr and not wrong.stdout
     assert selvage("dns", "flush", "nothing.example.com").stdout == "1 answers forgotten\n"
