@@ -311,11 +311,17 @@ __attribute__((noinline)) int edge_tc_dns_long(struct __sk_buff *skb, const stru
 
 PACKET_INLINE int edge_tc_dns_tail(struct __sk_buff *skb, const struct dns_answer *answer)
 {
+	struct packet packet;
+
 	if (answer->tail_length == 0)
 		return 0;
 	if (!answer->entry)
 		return edge_dns_copy_zone(skb, edge_tc_store, answer) ? 0 : -1;
-	if (likely(dns_entry_is_plain(answer->entry)))
+	if (likely(answer->entry->flags & DNS_ENTRY_SET)) {
+		packet = edge_tc_view(skb);
+		return dns_set_write(&packet, answer->entry, answer->tail_at, answer->age_s, answer->turn) ? 0 : -1;
+	}
+	if (dns_entry_is_plain(answer->entry))
 		return edge_tc_dns_plain(skb, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 	return edge_tc_dns_long(skb, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 }

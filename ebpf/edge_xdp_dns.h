@@ -50,11 +50,17 @@ __attribute__((noinline)) int edge_xdp_dns_long(struct xdp_md *xdp, const struct
 
 PACKET_INLINE int edge_xdp_dns_tail(struct xdp_md *xdp, const struct dns_answer *answer)
 {
+	struct packet packet;
+
 	if (answer->tail_length == 0)
 		return 0;
 	if (!answer->entry)
 		return edge_dns_copy_zone(xdp, edge_xdp_store, answer) ? 0 : -1;
-	if (likely(dns_entry_is_plain(answer->entry)))
+	if (likely(answer->entry->flags & DNS_ENTRY_SET)) {
+		packet = edge_xdp_view(xdp);
+		return dns_set_write(&packet, answer->entry, answer->tail_at, answer->age_s, answer->turn) ? 0 : -1;
+	}
+	if (dns_entry_is_plain(answer->entry))
 		return edge_xdp_dns_plain(xdp, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 	return edge_xdp_dns_long(xdp, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 }
