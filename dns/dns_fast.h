@@ -366,6 +366,9 @@ PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct pack
 		scratch->result = DNS_RESULT_UNUSUAL;
 		return false;
 	}
+	answer->entry = entry;
+	answer->zone = NULL;
+	answer->owner = 0;
 	answer->age_s = flags & DNS_ENTRY_FIXED ? 0 : dns_seconds(age_ms);
 	answer->flags = entry->header_flags | dns_flags_copied(scratch);
 	if (flags & DNS_ENTRY_AUTHENTIC &&
@@ -480,9 +483,15 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 	if (answer->version & 1 || dns_zone_match(tables, scratch, load_once(scratch->zone_length)) != row ||
 	    dns_name_exists(&tables->names, hash))
 		return false;
+	answer->entry = NULL;
 	answer->zone = zone;
+	answer->age_s = 0;
+	answer->turn = 0;
+	answer->extended_error = 0;
 	answer->flags = zone->header_flags | dns_flags_copied(scratch);
+	answer->counts[0] = 0;
 	answer->counts[1] = 1;
+	answer->counts[2] = 0;
 	answer->owner = (uint16_t)(0xc000u | (sizeof(struct dns_header) + scratch->name_length - zone->name_length));
 	answer->tail_length = 2u + zone->tail_length;
 	sum = checksum_fold((uint64_t)__builtin_bswap16(answer->owner) + zone->tail_sum);
@@ -492,7 +501,10 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 	return true;
 }
 
-/* `answer` must be zero. False: the packet passes, scratch->result says why. */
+/*
+ * False: the packet passes, scratch->result says why, and nothing of `answer` may be read: what has no value yet costs nothing on the
+ * many ways out, where zeros would be written at each of them.
+ */
 PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables *tables, const struct packet *packet,
 			      struct dns_scratch *scratch, struct dns_answer *answer)
 {
@@ -507,7 +519,6 @@ PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables
 	entry = dns_entry_find(access, tables, scratch, hash, &version);
 	if (!entry)
 		return dns_zone_answer(tables, packet, scratch, hash, answer);
-	answer->entry = entry;
 	answer->version = version;
 	return dns_entry_answer(tables, packet, scratch, entry, answer);
 }

@@ -358,22 +358,28 @@ int edge_tc_dns(struct __sk_buff *skb)
 	struct edge_counters *counters = edge_counters_get();
 	struct edge_tables tables = edge_tables_get();
 	uint32_t length = skb->len;
-	struct dns_answer answer = {0};
+	struct dns_answer answer; /* written when there is one */
 	struct dns_scratch *scratch;
 	struct dns_access access = {0};
 	struct packet packet = edge_tc_view(skb);
-	bool answers;
 
 	if (!counters)
 		return TC_ACT_SHOT;
 	scratch = &counters->dns;
-	answers = dns_decide(&access, tables.dns, &packet, scratch, &answer);
+	if (!dns_decide(&access, tables.dns, &packet, scratch, &answer)) {
+		if (unlikely(tables.config->trace))
+			edge_tc_dns_trace(skb, scratch, 0);
+		edge_dns_count(counters, scratch, false, length);
+		return TC_ACT_OK;
+	}
 	if (unlikely(tables.config->trace))
-		edge_tc_dns_trace(skb, scratch, answers);
-	if (answers)
-		answers = edge_tc_dns_answer(skb, scratch, &answer, length);
-	edge_dns_count(counters, scratch, answers, length);
-	return answers ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+		edge_tc_dns_trace(skb, scratch, 1);
+	if (!edge_tc_dns_answer(skb, scratch, &answer, length)) {
+		edge_dns_count(counters, scratch, false, length);
+		return TC_ACT_OK;
+	}
+	edge_dns_count(counters, scratch, true, length);
+	return (int)bpf_redirect(skb->ifindex, 0);
 }
 
 /* --- delivery, clocks --------------------------------------------------------------------------------------------------- */
