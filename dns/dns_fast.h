@@ -92,22 +92,23 @@ PACKET_INLINE bool dns_opt_read(const struct packet *packet, struct dns_scratch 
 PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratch *scratch)
 {
 	uint32_t l3 = scratch->l3_offset, l4 = scratch->l4_offset, start = l4 + (uint32_t)sizeof(struct udp_header);
-	const struct udp_header *udp = packet_header(packet, l4, sizeof(*udp));
-	const struct dns_header *header = packet_header(packet, start, sizeof(*header));
+	const struct udp_header *udp = packet_header(packet, l4, sizeof(*udp) + sizeof(struct dns_header));
+	const struct dns_header *header = (const void *)(udp + 1);
 	uint32_t payload, name_length, edns, flags;
 	const uint8_t *question; /* at any place: names have any length */
 	struct be16 type;
 
-	if (!udp || !header)
+	if (!udp)
 		return false;
 	/* no IPv4 options, no IPv6 extension headers: they are not for the answer */
 	if (l4 - l3 != (scratch->ipv6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header)))
 		return false;
 	if (scratch->ipv6 && udp->checksum == 0)
 		return false; /* RFC 8200 section 8.1 */
-	payload = be16_get(udp->length) - (uint32_t)sizeof(*udp);
-	flags = be16_get(header->flags);
-	edns = be16_get(header->additionals);
+	/* by `raw`: a struct that is passed on is loaded byte by byte in BPF */
+	payload = __builtin_bswap16(udp->length.raw) - (uint32_t)sizeof(*udp);
+	flags = __builtin_bswap16(header->flags.raw);
+	edns = __builtin_bswap16(header->additionals.raw);
 	if (flags & ~(DNS_FLAG_RECURSION_DESIRED | DNS_FLAG_CHECKING_DISABLED | DNS_FLAG_AUTHENTIC) ||
 	    header->questions.raw != BE16(1) || header->answers.raw | header->authorities.raw || edns > 1)
 		return false;
@@ -129,6 +130,7 @@ PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratc
 	scratch->type = be16_get(type);
 	if (edns && !dns_opt_read(packet, scratch, start + payload - (uint32_t)sizeof(struct dns_opt)))
 		return false;
+	scratch->id = header->id;
 	scratch->edns = (uint8_t)edns;
 	scratch->query_flags = (uint16_t)flags;
 	scratch->payload_length = (uint16_t)payload;
@@ -156,9 +158,14 @@ PACKET_INLINE uint64_t dns_name_read(const struct packet *packet, struct dns_scr
 		place = packet_header(packet, load_once(scratch->name_offset) + length - 8 * (i + 1), 8);
 		if (!place)
 			break;
-		word = dns_lower(unaligned(uint64_t, place));
-		if (length - 8 * i < 8) /* the header's last bytes, in front of the name's first */
+		word = unaligned(uint64_t, place);
+		if (dns_needs_lower(word)) /* most names have no capitals, or all of a client's have */
+			word = dns_lower(word);
+		value_opaque(word);
+		if (length - 8 * i < 8) { /* the header's last bytes, in front of the name's first */
 			word &= ~0ull << ((8 * i - length) * 8 & 63);
+			value_opaque(word); /* a branch: the mask is not made for all the other words */
+		}
 		scratch->words[i] = word;
 		hash = hash_word(hash, word);
 	}
@@ -348,15 +355,12 @@ PACKET_INLINE uint16_t dns_flags_copied(const struct dns_scratch *scratch)
 	return scratch->query_flags & (DNS_FLAG_RECURSION_DESIRED | DNS_FLAG_CHECKING_DISABLED);
 }
 
-PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct packet *packet, struct dns_scratch *scratch,
-				    struct dns_entry *entry, struct dns_answer *answer)
+PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, struct dns_scratch *scratch, struct dns_entry *entry,
+				    struct dns_answer *answer)
 {
 	uint32_t age_ms = dns_age_ms(scratch->now_ms, entry->made_ms), life_ms = entry->life_ms;
-	const struct dns_header *header = packet_header(packet, (uint32_t)scratch->l4_offset + 8u, sizeof(*header));
 	uint32_t flags = entry->flags, arbitrary;
 
-	if (!header)
-		return false;
 	if (life_ms != DNS_FOREVER && age_ms >= life_ms) {
 		scratch->result = DNS_RESULT_EXPIRED;
 		return false;
@@ -381,7 +385,7 @@ PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct pack
 	answer->tail_sum = entry->tail_sum;
 	answer->extended_error = entry->extended_error;
 	/* Some clients' identifiers are always the same, and some ask by turns themselves: neither alone will do. */
-	arbitrary = (header->id + ++scratch->turns) * 0x9e3779b1u;
+	arbitrary = (scratch->id + ++scratch->turns) * 0x9e3779b1u;
 	answer->turn = (arbitrary >> 16) * entry->rotate_count >> 16;
 	if (flags & DNS_ENTRY_STALE)
 		scratch->result = DNS_RESULT_STALE;
@@ -520,7 +524,7 @@ PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables
 	if (!entry)
 		return dns_zone_answer(tables, packet, scratch, hash, answer);
 	answer->version = version;
-	return dns_entry_answer(tables, packet, scratch, entry, answer);
+	return dns_entry_answer(tables, scratch, entry, answer);
 }
 
 /* Whether what was copied is one answer, not the halves of two. */
@@ -786,12 +790,12 @@ PACKET_INLINE struct dns_exchange dns_message_write(const struct packet *packet,
 						    const struct dns_answer *answer)
 {
 	uint32_t l4 = scratch->l4_offset, opt_at = answer->tail_at + answer->tail_length;
-	struct udp_header *udp = packet_header(packet, l4, sizeof(*udp));
-	struct dns_header *header = packet_header(packet, l4 + (uint32_t)sizeof(*udp), sizeof(*header));
+	struct udp_header *udp = packet_header(packet, l4, sizeof(*udp) + sizeof(struct dns_header));
+	struct dns_header *header = (void *)(udp + 1);
 	struct dns_exchange exchange = {0};
 	struct be16 port;
 
-	if (!udp || !header)
+	if (!udp)
 		return exchange;
 	exchange.direct = dns_exchange16(&header->flags, answer->flags) + dns_exchange16(&header->answers, answer->counts[0]) +
 			  dns_exchange16(&header->authorities, answer->counts[1]) +

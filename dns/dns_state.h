@@ -272,7 +272,7 @@ struct dns_scratch {
 	uint16_t client_size; /* as its OPT record has it */
 	uint16_t zone_length;
 	uint16_t service; /* row of the DNS address, for the host */
-	uint16_t unused_bytes;
+	uint16_t id;      /* of the query, as it came */
 	uint32_t block;   /* of the entry */
 	uint32_t turns;   /* answers ever: what is done by turns goes by it */
 	uint32_t unused[6];
@@ -327,6 +327,12 @@ PACKET_INLINE uint64_t dns_name_word(uint64_t name_hash)
 }
 
 #define LOWER_ONES 0x0101010101010101ull
+
+/* Whether a byte may be a capital: 0x40 to 0x5f, or no ASCII. */
+PACKET_INLINE bool dns_needs_lower(uint64_t word)
+{
+	return word & ~(word << 1) & 0x40 * LOWER_ONES;
+}
 
 /* Eight bytes in lower case: ASCII letters only, as RFC 4343 section 3 has it. Lengths of labels are below 'A'. */
 PACKET_INLINE uint64_t dns_lower(uint64_t word)
