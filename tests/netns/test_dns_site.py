@@ -256,6 +256,9 @@ def test_the_command_line_and_the_metrics(served):
     assert selvage("dns", "flush", "example.com").stdout == "1 answers forgotten\n"
     assert selvage("dns", "dump", "example.com").stdout == ""
     assert "is not steered" in selvage("dns", "explain", "www.example.com", "--from", "192.0.2.7", check=False).stderr
+    site = {"name": "a", "addresses": ["192.0.2.1"], "load": {"low": 0.7, "high": 0.9}}
+    served.node.apply(json.dumps({**POLICY, "spec": {"host": "www.steered.example", "sites": [site]}}))
+    assert "low: 0.7\n" in selvage("get", "steeringpolicy", "www", "-o", "yaml").stdout
     tap = served.node.directory / "queries.fstrm"
     assert "logged to" in selvage("dns", "tap", tap).stdout
     served.ask("logged.example.com.")
