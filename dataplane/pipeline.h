@@ -12,10 +12,12 @@
 #include "edge/edge_hold.h"
 
 /*
- * So much of a packet lies in its first segment before it is looked at: all that packet_header() reaches, so that a packet
- * in several segments fares as one in a single one does. What lies behind is packet.beyond.
+ * So much of a packet lies in its first segment before it is looked at: all that packet_header() reaches and what is copied of a
+ * datagram (edge_copy_length()) behind headers of usual length, so that a packet in several segments fares as one in a single one does.
+ * What lies behind is packet.beyond.
  */
-#define PIPELINE_LINEAR (PACKET_OFFSET_MAX + 1u + 64u)
+#define PIPELINE_LINEAR (STUN_COPY_MAX + 256u)
+_Static_assert(PIPELINE_LINEAR >= PACKET_OFFSET_MAX + 1u + 64u, "what packet_header() reaches");
 
 /* Brings bytes of later segments into the first one until it holds `wanted` or all; false when it has no room for them. */
 static inline bool pipeline_gather(struct rte_mbuf *mbuf, uint32_t wanted)

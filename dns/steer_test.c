@@ -115,13 +115,13 @@ static void order_comes_after_geography(void **state)
 	sites[3].places = bavaria;
 	sites[3].place_count = 1;
 	assert_string_equal(choose(&policy, "203.0.113.1"), "a"); /* nobody's place: the one for everybody */
-	strcpy(client.continent, "EU");
+	strcpy(client.place.continent, "EU");
 	steer_choose(&policy, &client, false, false, &choice);
 	assert_string_equal(choice.site->name, "b");
-	strcpy(client.country, "DE");
+	strcpy(client.place.country, "DE");
 	steer_choose(&policy, &client, false, false, &choice);
 	assert_string_equal(choice.site->name, "c");
-	strcpy(client.subdivision, "DE-BY");
+	strcpy(client.place.subdivision, "DE-BY");
 	steer_choose(&policy, &client, false, false, &choice);
 	assert_string_equal(choice.site->name, "d");
 	own[3].health = STEER_DOWN;

@@ -158,11 +158,11 @@ __attribute__((noinline)) int edge_xdp_decide_learn(struct xdp_md *xdp, const st
 	if (!flow || !decision || !counters)
 		return -1;
 	ingress = edge_ingress(tables.config, xdp->ingress_ifindex, edge_clock_now());
-	counters->scratch.message.length = edge_stun_length(&packet, flow, &offset);
+	counters->scratch.message.length = edge_copy_length(&packet, flow, &offset);
 	/* verifier: from 1 to the most, in a form that Linux 6.1 keeps */
 	least = counters->scratch.message.length - 1u;
 	value_opaque(least);
-	if (least >= STUN_BYTES_MAX ||
+	if (least >= STUN_COPY_MAX ||
 	    bpf_xdp_load_bytes(xdp, offset, counters->scratch.message.bytes, (uint32_t)(least + 1)) < 0)
 		counters->scratch.message.length = 0;
 	edge_decide_learn(&tables, &packet, &ingress, flow, decision, &counters->scratch);

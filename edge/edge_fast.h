@@ -473,8 +473,8 @@ PACKET_INLINE void edge_decide_media(const struct edge_tables *tables, const str
 	rtc_media_decide(&view, packet, flow, ingress->ifindex, decision);
 }
 
-/* Where a datagram's data begins, and how much there is to copy of a STUN message: 0 when it is too long or lies outside. */
-PACKET_INLINE uint32_t edge_stun_length(const struct packet *packet, const struct flow *flow, uint32_t *ret_offset)
+/* Where a datagram's data begins, and how much there is to copy of it: 0 when it is too long or lies outside. */
+PACKET_INLINE uint32_t edge_copy_length(const struct packet *packet, const struct flow *flow, uint32_t *ret_offset)
 {
 	const struct udp_header *udp = packet_header(packet, flow->l4_offset, sizeof(*udp));
 	uint32_t length;
@@ -483,7 +483,7 @@ PACKET_INLINE uint32_t edge_stun_length(const struct packet *packet, const struc
 		return 0;
 	*ret_offset = flow->l4_offset + (uint32_t)sizeof(*udp);
 	length = be16_get(udp->length) - (uint32_t)sizeof(*udp);
-	return length <= STUN_BYTES_MAX ? length : 0;
+	return length <= STUN_COPY_MAX ? length : 0;
 }
 
 PACKET_INLINE bool edge_is_open(const struct decision *decision)
@@ -534,7 +534,7 @@ static inline void edge_decide_copied(const struct edge_tables *tables, const st
 				      const struct edge_ingress *ingress, const struct flow *flow, struct decision *decision)
 {
 	struct stun_message *message = &tables->counters->scratch.message;
-	uint32_t offset = 0, length = edge_stun_length(packet, flow, &offset);
+	uint32_t offset = 0, length = edge_copy_length(packet, flow, &offset);
 
 	message->length = packet->data + offset + length <= packet->end ? length : 0;
 	__builtin_memcpy(message->bytes, packet->data + offset, message->length);

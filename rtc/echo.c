@@ -151,14 +151,50 @@ static void session_on_send(void *context, const struct media_endpoint *to, cons
 	media_socket_send(session->echo->socket, to, bytes, length);
 }
 
+/* What its client encrypts with, once that is known, of a profile that the fast path knows. */
+static bool session_key(const struct echo_session *session, struct srtp_key *ret_key)
+{
+	enum media_profile profile;
+	const uint8_t *bytes = media_peer_remote_key(session->peer, &profile);
+
+	if (profile != MEDIA_PROFILE_AES128_CM_SHA1_80)
+		return false;
+	*ret_key = (struct srtp_key){.profile = RTC_SRTP_AES128_CM_SHA1_80};
+	memcpy(ret_key->key, bytes, sizeof(ret_key->key));
+	memcpy(ret_key->salt, bytes + sizeof(ret_key->key), sizeof(ret_key->salt));
+	return true;
+}
+
+void echo_session_announce(struct echo_session *session, void (*registered)(void *context, bool good), void *context)
+{
+	struct srtp_key key;
+
+	echo_fragments_begin(session->echo->fragments,
+			     &(struct echo_registration){
+				     .ufrag = media_peer_ufrag(session->peer),
+				     .password = media_peer_password(session->peer),
+				     .previous = media_peer_previous_ufrag(session->peer),
+				     .srtp = session_key(session, &key) ? &key : NULL,
+			     },
+			     registered, context);
+}
+
+static void nobody_registered(void *context, bool good)
+{
+}
+
 static void session_on_state(void *context, enum media_state state, const char *why)
 {
 	struct echo_session *session = context;
 	struct echo_counters *counters = &session->echo->counters;
+	struct srtp_key key;
 
 	if (state == MEDIA_CONNECTED) {
 		counters->connected++;
 		counters->connected_total++;
+		/* Once more, with the key; until that is there its client's media are taken for what they fit. */
+		if (session_key(session, &key))
+			echo_session_announce(session, nobody_registered, NULL);
 	}
 	if (state == MEDIA_FAILED) {
 		counters->failed_total++;
@@ -313,12 +349,6 @@ int echo_session_trickle(struct echo_session *session, const char *fragment, siz
 
 	media_timer_set(&session->timer, 0);
 	return result;
-}
-
-void echo_session_announce(struct echo_session *session, void (*registered)(void *context, bool good), void *context)
-{
-	echo_fragments_begin(session->echo->fragments, media_peer_ufrag(session->peer), media_peer_password(session->peer),
-			     media_peer_previous_ufrag(session->peer), registered, context);
 }
 
 struct echo_session *echo_session_find(struct echo *echo, const char *id)

@@ -287,18 +287,29 @@ static void registration_send(struct echo_fragments *fragments, const char *meth
 	call_begin(fragments, method, path, body, what, registered, context);
 }
 
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *password, const char *previous,
+void echo_fragments_begin(struct echo_fragments *fragments, const struct echo_registration *registration,
 			  echo_registered_callback registered, void *context)
 {
-	char body[SDP_UFRAG_SIZE + SDP_PASSWORD_SIZE + 256];
+	const struct srtp_key *srtp = registration->srtp;
+	char text[SRTP_KEY_TEXT_SIZE];
+	json_t *json;
+	char *body;
 
 	if (!fragments->config->fragments_registered) {
 		registered(context, true);
 		return;
 	}
-	snprintf(body, sizeof(body), "{\"backend\":\"%s\",\"expiresInSeconds\":%d,\"password\":\"%s\"%s%s%s}", fragments->config->backend,
-		 EXPIRY_SECONDS, password, previous[0] ? ",\"restarts\":\"" : "", previous, previous[0] ? "\"" : "");
-	registration_send(fragments, "PUT", ufrag, body, registered, context);
+	json = json_pack("{s:s, s:i, s:s}", "backend", fragments->config->backend, "expiresInSeconds", EXPIRY_SECONDS, "password",
+			 registration->password);
+	if (registration->previous[0])
+		json_object_set_new(json, "restarts", json_string(registration->previous));
+	if (srtp)
+		json_object_set_new(json, "srtp", json_pack("{s:s, s:s}", "profile", srtp_profile_name(srtp->profile), "key",
+							    srtp_key_format(srtp, text)));
+	body = json_dumps(json, JSON_COMPACT);
+	registration_send(fragments, "PUT", registration->ufrag, body ? body : "", registered, context);
+	free(body);
+	json_decref(json);
 }
 
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag)

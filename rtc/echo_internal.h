@@ -12,6 +12,7 @@
 #include "rtc/media_dtls.h"
 #include "rtc/media_loop.h"
 #include "rtc/media_peer.h"
+#include "rtc/srtp_key.h"
 
 #define ECHO_BUCKETS 4096
 #define ECHO_ID_LENGTH 22
@@ -93,7 +94,13 @@ bool echo_fragments_random(const struct echo_fragments *fragments);
 must_check int echo_fragments_take(struct echo_fragments *fragments, char ret_ufrag[static SDP_UFRAG_SIZE], struct error *error);
 /* What became of a registration; exactly once, perhaps from within the call that asks for it. */
 typedef void (*echo_registered_callback)(void *context, bool good);
-/* A fragment is in use, with its password, after another of the same session ("": none); the session ends that has this one. */
-void echo_fragments_begin(struct echo_fragments *fragments, const char *ufrag, const char *password, const char *previous,
+/* What selvaged is told of a session. */
+struct echo_registration {
+	const char *ufrag, *password;
+	const char *previous;        /* another fragment of the same session; "": none */
+	const struct srtp_key *srtp; /* its client's; NULL: not known */
+};
+/* A fragment is in use, or more is known of its session; the session ends that has it. */
+void echo_fragments_begin(struct echo_fragments *fragments, const struct echo_registration *registration,
 			  echo_registered_callback registered, void *context);
 void echo_fragments_end(struct echo_fragments *fragments, const char *ufrag);

@@ -431,6 +431,40 @@ static void random_fragments_are_registered(void **state)
 	house_close(&house);
 }
 
+/* What it encrypts with is told when the handshake is over; of profiles that nobody could verify nothing is. */
+static void a_clients_key_is_registered(void **state)
+{
+	struct selvaged selvaged = {.answer = "{}"};
+	struct echo_config config = {.fragments_registered = true, .service = "media", .backend = "192.0.2.5:7000", .only = MEDIA_PROFILE_AES128_CM_SHA1_80};
+	struct caller caller;
+	struct house house;
+	const char *key;
+
+	selvaged_name(&selvaged);
+	config.selvaged_socket = selvaged.path;
+	house_open(&house, &config, false);
+	selvaged_listen(&selvaged, house.base);
+	caller_begin(&caller, &house);
+	caller_wait(&caller, 3);
+	while (selvaged.closed < 2)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	assert_null(strstr(selvaged.asked[0], "srtp"));
+	assert_non_null(strstr(selvaged.asked[1], "\"password\":\""));
+	assert_non_null(key = strstr(selvaged.asked[1], "\"srtp\":{\"profile\":\"SRTP_AES128_CM_HMAC_SHA1_80\",\"key\":\""));
+	assert_int_equal(strcspn(strstr(key, "key") + 6, "\""), 40);
+	/* an ICE restart keeps it */
+	assert_int_equal(media_call_restart_ice(caller.call, NULL), 0);
+	caller_wait(&caller, 5);
+	assert_int_equal(selvaged.count, 3);
+	assert_non_null(strstr(selvaged.asked[2], "\"restarts\":\""));
+	assert_memory_equal(strstr(selvaged.asked[2], "\"srtp\""), key, 100);
+	caller_end(&caller);
+	while (selvaged.closed < 4)
+		event_base_loop(house.base, EVLOOP_ONCE);
+	selvaged_forget(&selvaged);
+	house_close(&house);
+}
+
 static void on_registered(void *context, bool good)
 {
 	*(int *)context = good ? 1 : -1;
@@ -443,18 +477,24 @@ static void fragments_fit_into_paths(void **state)
 	struct echo_config config = {
 		.base = event_base_new(), .fragments_registered = true, .service = "calls/media", .backend = "192.0.2.5:7000"};
 	struct echo_fragments *fragments;
+	struct srtp_key key;
 	int registered = 0;
 
+	/* RFC 3711 appendix B.3's */
+	assert_int_equal(srtp_key_parse("SRTP_AES128_CM_HMAC_SHA1_80", "4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm", &key, NULL), 0);
 	selvaged_name(&selvaged);
 	config.selvaged_socket = selvaged.path;
 	selvaged_listen(&selvaged, config.base);
 	assert_int_equal(echo_fragments_new(&config, &fragments, NULL), 0);
-	echo_fragments_begin(fragments, "ab/c+d", "passwordpasswordpassword", "/old+", on_registered, &registered);
+	echo_fragments_begin(fragments,
+			     &(struct echo_registration){.ufrag = "ab/c+d", .password = "passwordpasswordpassword", .previous = "/old+", .srtp = &key},
+			     on_registered, &registered);
 	while (!registered)
 		event_base_loop(config.base, EVLOOP_ONCE);
 	assert_int_equal(registered, 1);
 	assert_non_null(strstr(selvaged.asked[0], "PUT /selvage/v1/services/calls/media/sessions/ab_c-d HTTP/1.1\r\n"));
-	assert_non_null(strstr(selvaged.asked[0], "\"restarts\":\"/old+\"}"));
+	assert_non_null(strstr(selvaged.asked[0], "\"restarts\":\"/old+\",\"srtp\":{\"profile\":\"SRTP_AES128_CM_HMAC_SHA1_80\",\"key\":"
+						  "\"4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm\"}}"));
 	echo_fragments_free(fragments);
 	selvaged_forget(&selvaged);
 	event_base_free(config.base);
@@ -709,6 +749,7 @@ int main(void)
 		cmocka_unit_test(enough_is_enough),
 		cmocka_unit_test(encoded_fragments_are_asked_for),
 		cmocka_unit_test(random_fragments_are_registered),
+		cmocka_unit_test(a_clients_key_is_registered),
 		cmocka_unit_test(fragments_fit_into_paths),
 		cmocka_unit_test(what_selvaged_refuses_is_no_call),
 		cmocka_unit_test(fragments_of_a_file_are_used_in_turn),

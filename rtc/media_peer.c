@@ -19,6 +19,7 @@ struct media_peer {
 	struct media_dtls *dtls;
 	struct media_srtp *srtp;
 	enum media_profile profile;
+	uint8_t remote_key[MEDIA_SRTP_KEY_MAX];
 	enum media_state state;
 	char reason[160];
 	uint64_t session_id;
@@ -416,6 +417,7 @@ static void keys_take(struct media_peer *peer, uint64_t now_us)
 		return;
 	}
 	peer->profile = keys.profile;
+	memcpy(peer->remote_key, keys.theirs, sizeof(peer->remote_key));
 	peer->connected_us = now_us;
 	peer->report_due_us = now_us + REPORT_INTERVAL_US / 2 + random32() % (REPORT_INTERVAL_US / 2);
 	state_set(peer, MEDIA_CONNECTED, "");
@@ -734,4 +736,10 @@ const char *media_peer_previous_ufrag(const struct media_peer *peer)
 const char *media_peer_password(const struct media_peer *peer)
 {
 	return peer->ice.local.password;
+}
+
+const uint8_t *media_peer_remote_key(const struct media_peer *peer, enum media_profile *ret_profile)
+{
+	*ret_profile = peer->profile;
+	return peer->remote_key;
 }

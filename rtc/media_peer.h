@@ -134,6 +134,8 @@ const char *media_peer_ufrag(const struct media_peer *peer);
 /* The fragment before an ICE restart; "": there was none. Messages may still carry it. */
 const char *media_peer_previous_ufrag(const struct media_peer *peer);
 const char *media_peer_password(const struct media_peer *peer);
+/* Once connected: what the peer encrypts with, MEDIA_SRTP_KEY_MAX bytes of master key and salt, and by which profile. */
+const uint8_t *media_peer_remote_key(const struct media_peer *peer, enum media_profile *ret_profile);
 /* Whether the peer proved to be at this address. */
 bool media_peer_knows(const struct media_peer *peer, const struct media_endpoint *remote);
 /* Further ends to check (an address that the other description did not say). */

@@ -250,17 +250,60 @@ PACKET_FUNCTION uint32_t rtc_session_move(struct rtc_sessions *sessions, uint32_
 
 #define RTC_HEALING_RUN 3u /* packets in a row that fit, before the way down follows them */
 
+/* Of a session whose SRTP is verified (rtc_srtp.h): packets that are new, and how long the way down's path has been silent then. */
+#define RTC_VERIFIED_RUN 2u
+#define RTC_VERIFIED_SILENT_MS 30u
+
+/* A packet came by path `number`: those before it are of no meaning any more if the way down's path spoke since, or in the same tick. */
+PACKET_INLINE void rtc_run_begin(const struct rtc_session *session, struct rtc_path *path)
+{
+	if (load_once(session->up.last_ms) - path->seen_ms < 1u << 31)
+		path->run = 0;
+}
+
+/*
+ * A packet that the client made came by another path than the way down takes: does the way down follow? At once if the path is
+ * proven and the one in use is not; else when two that are newer than all others came while the path in use was silent. Who copies
+ * packets on the way has them there before the client's own for moments at most, for the client talks on.
+ * verifier: `number_newer` is newer << 8 | number.
+ */
+PACKET_FUNCTION uint32_t rtc_path_verified(struct rtc_sessions *sessions, uint32_t row, uint32_t number_newer, uint32_t now_ms)
+{
+	uint32_t number = number_newer & 3, silent_ms, proven;
+	struct rtc_session *session;
+	struct rtc_path *path, *current;
+
+	if (!sessions)
+		return 0;
+	session = rtc_session_at(sessions, row);
+	path = rtc_session_path(session, number);
+	current = rtc_session_path(session, session->current);
+	if (path == current)
+		return 0; /* another worker was faster */
+	silent_ms = now_ms - load_once(session->up.last_ms);
+	proven = (path->flags & RTC_PATH_PROVEN) != 0;
+	rtc_run_begin(session, path);
+	store_once(path->seen_ms, now_ms);
+	if (number_newer >> 8 && path->run < RTC_VERIFIED_RUN)
+		path->run++;
+	if ((proven && (silent_ms >= RTC_SILENT_MS || !(current->flags & RTC_PATH_PROVEN))) ||
+	    (path->run >= RTC_VERIFIED_RUN && silent_ms >= RTC_VERIFIED_SILENT_MS))
+		return rtc_session_move(sessions, row, number, proven, now_ms);
+	return 0;
+}
+
 /*
  * A packet came by another path than the way down takes: does the way down follow? A path that is proven takes over when the
  * current one is silent, and at once from one that is not proven. One that is not must show RTC_HEALING_RUN packets that fit as
- * well, and is left as soon as a proven one speaks. `fits`: the packet is the stream's next. verifier: `number_fits` is fits << 8 | number.
+ * well, and is left as soon as a proven one speaks: where SRTP is verified, by media that fit, for whatever else comes may be anybody's.
+ * `fits`: the packet is the stream's next. verifier: `number_fits` is fits << 8 | number.
  */
 PACKET_FUNCTION uint32_t rtc_path_speaks(struct rtc_sessions *sessions, uint32_t row, uint32_t number_fits, uint32_t now_ms)
 {
 	uint32_t number = number_fits & 3;
 	struct rtc_session *session;
 	struct rtc_path *path, *current;
-	bool silent;
+	bool silent, keyed;
 
 	if (!sessions)
 		return 0;
@@ -268,11 +311,17 @@ PACKET_FUNCTION uint32_t rtc_path_speaks(struct rtc_sessions *sessions, uint32_t
 	path = rtc_session_path(session, number);
 	current = rtc_session_path(session, session->current);
 	silent = now_ms - load_once(session->up.last_ms) >= RTC_SILENT_MS;
+	keyed = session->flags & RTC_SESSION_KEYED;
+	if (keyed)
+		rtc_run_begin(session, path);
 	store_once(path->seen_ms, now_ms);
 	if (path->flags & RTC_PATH_PROVEN)
-		return silent || !(current->flags & RTC_PATH_PROVEN) ? rtc_session_move(sessions, row, number, 1, now_ms) : 0;
+		return silent || (!(keyed && !(number_fits >> 8)) && !(current->flags & RTC_PATH_PROVEN)) ?
+			       rtc_session_move(sessions, row, number, 1, now_ms) :
+			       0;
 	if (!(number_fits >> 8)) {
-		path->run = 0;
+		if (!keyed)
+			path->run = 0;
 		return 0;
 	}
 	if (path->run < RTC_HEALING_RUN)
@@ -640,6 +689,11 @@ PACKET_INLINE void rtc_shortcut_note(const struct rtc_view *view, const struct f
 				 view->lb.now_ms);
 }
 
+PACKET_INLINE bool rtc_media_fits(const struct rtc_view *view, const struct rtc_session *session, const struct rtc_head *head)
+{
+	return head->kind == RTC_KIND_RTP && rtc_stream_fits(&session->up, head->ssrc, head->sequence, view->lb.now_ms);
+}
+
 PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow *flow, const struct rtc_head *head,
 				 uint32_t ifindex, struct decision *decision)
 {
@@ -664,16 +718,24 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 		rtc_drop(decision, DROP_rtc_consent_expired);
 		return;
 	}
+	if (unlikely(rtc_index_path(low) != session->current) && session->flags & RTC_SESSION_KEYED && !decision->session &&
+	    rtc_media_fits(view, session, head)) {
+		decision->action = ACTION_MEDIA_HEAL;
+		decision->flags |= DECISION_MORE;
+		decision->session = row;
+		decision->heard = (uint8_t)rtc_index_path(low);
+		return;
+	}
 	if (rtc_limit_refuses(view, &view->rtc->buckets.up[row & (RTC_SESSION_ROWS - 1)], session->service)) {
 		rtc_drop(decision, DROP_limit_packets);
 		return;
 	}
 	current = rtc_index_path(low) == session->current;
 	if (unlikely(!current)) {
-		uint32_t fits = head->kind == RTC_KIND_RTP &&
-				rtc_stream_fits(&session->up, head->ssrc, head->sequence, view->lb.now_ms);
+		uint32_t fits = rtc_media_fits(view, session, head);
 
-		current = rtc_path_speaks(view->sessions, row, rtc_index_path(low) | fits << 8, view->lb.now_ms);
+		if (!(decision->heard & RTC_HEARD_VERIFIED))
+			current = rtc_path_speaks(view->sessions, row, rtc_index_path(low) | fits << 8, view->lb.now_ms);
 		if (session->healed != 0xffff && rtc_session_path(session, rtc_index_path(low))->flags & RTC_PATH_HEALING)
 			session->healed++;
 	}

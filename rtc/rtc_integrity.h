@@ -64,17 +64,7 @@ PACKET_FUNCTION uint32_t rtc_integrity_holds(const struct rtc_secret *secret, st
 			break;
 		rtc_integrity_block(&scratch->message, sha1, (uint64_t)i << 32 | words);
 	}
-	PACKET_UNROLL
-	for (uint32_t i = 0; i < SHA1_BLOCK_WORDS; i++)
-		sha1->block[i] = 0;
-	PACKET_UNROLL
-	for (uint32_t i = 0; i < SHA1_WORDS; i++) {
-		sha1->block[i] = sha1->state[i];
-		sha1->state[i] = secret->outer[i];
-	}
-	sha1->block[SHA1_WORDS] = 0x80000000u;
-	sha1->block[SHA1_BLOCK_WORDS - 1] = (SHA1_BLOCK_BYTES + 4 * SHA1_WORDS) * 8;
-	sha1_block(sha1);
+	sha1_end(sha1, secret->outer);
 	PACKET_UNROLL
 	for (uint32_t i = 0; i < SHA1_WORDS; i++)
 		differ |= sha1->state[i] ^ __builtin_bswap32(stun_word(&scratch->message, at + 4 + 4 * i));

@@ -8,6 +8,7 @@
 #include "lb/lb_program.h"
 #include "rtc/rtc_index.h"
 #include "rtc/rtc_secret.h"
+#include "rtc/rtc_srtp.h"
 
 #define INDEX_BUCKETS (1u << RTC_INDEX_BUCKET_BITS)
 
@@ -418,6 +419,64 @@ int rtc_program_password(struct rtc_program *program, uint32_t row, const char *
 		table_publish();
 	}
 	__sync_fetch_and_or(rtc_session_control(session), (uint32_t)RTC_SESSION_SECRET << RTC_CONTROL_FLAGS_SHIFT);
+	return 0;
+}
+
+/* A stream that is no longer than this began where we saw it, and not in its middle. */
+#define STREAM_FRESH_PACKETS 16384u
+
+/*
+ * What is known of the rollover counter of a stream that the client sends, now that its key is told. `again`: it had another one
+ * before, so the counter is zero now; else its streams began with the key.
+ */
+static void counter_know(const struct rtc_session *session, bool again, struct rtc_srtp *srtp)
+{
+	const struct rtc_stream *stream = &session->up;
+
+	if (session_state(session) != RTC_SESSION_LIVE)
+		return; /* it was told elsewhere, or long ago: its client comes from another node, or from before ours began */
+	if (stream->received == 0 || (!again && stream->expected_before == 0 && stream->highest - stream->base < STREAM_FRESH_PACKETS))
+		srtp->flags = RTC_SRTP_FIRST;
+	else if (again)
+		srtp->known = (uint64_t)(0u - (stream->highest >> 16)) << 32 | rtc_srtp_mark(stream->ssrc, stream->base);
+}
+
+int rtc_program_srtp(struct rtc_program *program, uint32_t row, const char *ufrag, const struct srtp_key *key)
+{
+	struct rtc_session *session = session_of(program, row);
+	struct rtc_srtp *place, srtp;
+	uint64_t fragment;
+	bool again;
+
+	if (row == 0 || row >= RTC_SESSION_ROWS || !session_is_there(session))
+		return -ENOENT;
+	fragment = rtc_program_fragment(program, session->service, ufrag);
+	if (session->fragments[0] != fragment && session->fragments[1] != fragment)
+		return -ENOENT;
+	place = &program->options.tables->srtp[row];
+	again = session->flags & RTC_SESSION_KEYED && place->fragment;
+	if (!key) {
+		if (again && place->fragment == fragment)
+			store_once(place->fragment, 0ull);
+		return 0;
+	}
+	/* what was told before an ICE restart, and is read from the store once more */
+	if (again && place->fragment != fragment && place->fragment == session->fragments[0])
+		return 0;
+	srtp = rtc_srtp_of(fragment, key);
+	if (again && place->profile == srtp.profile && memcmp(place->inner, srtp.inner, sizeof(srtp.inner)) == 0 &&
+	    memcmp(place->outer, srtp.outer, sizeof(srtp.outer)) == 0) {
+		store_once(place->fragment, fragment);
+		return 0;
+	}
+	counter_know(session, again, &srtp);
+	store_once(place->fragment, 0ull);
+	table_publish();
+	memcpy((uint8_t *)place + sizeof(fragment), (const uint8_t *)&srtp + sizeof(fragment), sizeof(srtp) - sizeof(fragment));
+	table_publish();
+	store_once(place->fragment, fragment);
+	table_publish();
+	__sync_fetch_and_or(rtc_session_control(session), (uint32_t)RTC_SESSION_KEYED << RTC_CONTROL_FLAGS_SHIFT);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "base/lib/quiesce.h"
 #include "lb/lb_wanted.h"
 #include "rtc/rtc_state.h"
+#include "rtc/srtp_key.h"
 #include "rtc/ufrag.h"
 
 struct rtc_program_options {
@@ -57,6 +58,14 @@ must_check int rtc_program_restart(struct rtc_program *program, uint32_t row, co
  * dropped (RFC 8489 section 14.5). NULL: none is known any more. -ENOENT: no such session, or it has no such fragment.
  */
 must_check int rtc_program_password(struct rtc_program *program, uint32_t row, const char *ufrag, const char *password);
+
+/*
+ * Says the key of the client's SRTP, for a fragment of the session: from now on media that come by another path than the one in use are
+ * verified, and move the way down by that alone (rtc_srtp.h). A session has one key: that of its newest fragment that was told one. The
+ * same key again changes nothing; NULL: of this fragment none is known any more. -ENOENT: no such session, or it has no such fragment.
+ * It is to be told when the client's handshake is over: rollover counters are known from there on.
+ */
+must_check int rtc_program_srtp(struct rtc_program *program, uint32_t row, const char *ufrag, const struct srtp_key *key);
 
 /* The session that a fragment leads to; 0: none. */
 uint32_t rtc_program_find(const struct rtc_program *program, uint16_t service_row, const char *ufrag);

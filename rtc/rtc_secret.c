@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rtc/rtc_secret.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
 #include "base/lib/bytes.h"
+#include "base/lib/memory.h"
 
 /* The state behind a pad: the key, filled up with zeros to a block, combined with it (RFC 2104 section 2). */
 static void pad_take(const uint8_t key[static SHA1_BLOCK_BYTES], uint8_t pad, uint32_t ret_state[static SHA1_WORDS])
@@ -53,4 +55,35 @@ struct rtc_secret rtc_secret_of(uint64_t fragment, const char *password)
 	pad_take(key, 0x36, secret.inner);
 	pad_take(key, 0x5c, secret.outer);
 	return secret;
+}
+
+#define LABEL_AUTHENTICATION 0x01 /* of RTP; RFC 3711 section 4.3.1 */
+#define AUTHENTICATION_BYTES 20   /* RFC 3711 section 8.2 */
+
+/* RFC 3711 sections 4.3.1 and 4.3.3 with a derivation rate of 0: AES in counter mode, which begins with the salt and the label. */
+static void authentication_derive(const struct srtp_key *key, uint8_t ret_derived[static AUTHENTICATION_BYTES])
+{
+	EVP_CIPHER_CTX *cipher = memory_or_end(EVP_CIPHER_CTX_new());
+	static const uint8_t zeros[AUTHENTICATION_BYTES];
+	uint8_t start[16] = {0};
+	int length;
+
+	memcpy(start, key->salt, sizeof(key->salt));
+	start[7] ^= LABEL_AUTHENTICATION;
+	if (EVP_EncryptInit_ex(cipher, EVP_aes_128_ctr(), NULL, key->key, start) != 1 ||
+	    EVP_EncryptUpdate(cipher, ret_derived, &length, zeros, sizeof(zeros)) != 1)
+		abort(); /* the library has no AES */
+	EVP_CIPHER_CTX_free(cipher);
+}
+
+struct rtc_srtp rtc_srtp_of(uint64_t fragment, const struct srtp_key *key)
+{
+	struct rtc_srtp srtp = {.fragment = fragment, .profile = (uint8_t)key->profile};
+	uint8_t padded[SHA1_BLOCK_BYTES] = {0};
+
+	authentication_derive(key, padded);
+	pad_take(padded, 0x36, srtp.inner);
+	pad_take(padded, 0x5c, srtp.outer);
+	OPENSSL_cleanse(padded, sizeof(padded));
+	return srtp;
 }

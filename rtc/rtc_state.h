@@ -18,7 +18,7 @@
 #include "rtc/stun_wire.h"
 #include "rtc/ufrag_wire.h"
 
-/* Sessions. 320 bytes each, with their share of the index 464, with room for passwords 560. */
+/* Sessions. 320 bytes each, with their share of the index 464, with room for passwords and keys 624. */
 #define RTC_SESSION_BITS 17u
 #define RTC_SESSION_ROWS (1u << RTC_SESSION_BITS)
 
@@ -52,7 +52,7 @@ struct rtc_path {
 	uint32_t seen_ms; /* when the last packet came by it; of one that the agent began and nobody answered, when that was */
 	struct be16 port;
 	uint8_t flags;    /* RTC_PATH_* */
-	uint8_t run;      /* RTC_PATH_HEALING: packets in a row that fitted */
+	uint8_t run;      /* RTC_PATH_HEALING: packets in a row that fitted; of keyed sessions, since the way down's path spoke */
 	uint32_t link;    /* neighbour_link() of where it came in, for nobody but people */
 };
 _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
@@ -67,6 +67,10 @@ _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
 #define RTC_PATH_LEFT 0x20     /* the way down led there, and then elsewhere */
 #define RTC_PATH_GONE 0x40     /* and to a path that is proven: the client is elsewhere */
 
+/* decision.heard, of a packet with ACTION_MEDIA_HEAL and afterwards */
+#define RTC_HEARD_PATH 0x03     /* the path that it came by */
+#define RTC_HEARD_VERIFIED 0x08 /* what the packet says of the path is known */
+
 enum rtc_session_state {
 	RTC_SESSION_FREE,    /* in rtc_tables.free, or a worker is about to write it */
 	RTC_SESSION_WAITING, /* registered; no client was seen */
@@ -80,6 +84,7 @@ enum rtc_session_state {
 #define RTC_SESSION_BINDING 0x08    /* a worker chooses `upstream` */
 #define RTC_SESSION_ROBBED 0x10     /* an address of its own leads to another session now, so it takes no shortcuts */
 #define RTC_SESSION_SECRET 0x20     /* a password is known for one of its fragments: rtc_tables.secrets */
+#define RTC_SESSION_KEYED 0x40      /* the key of the client's SRTP is known: rtc_tables.srtp */
 
 /*
  * One direction, as measured: client to agent, or agent to client. Loss and jitter are of one stream of RTP at a time (RFC 3550
@@ -233,6 +238,31 @@ struct rtc_secret {
 };
 _Static_assert(sizeof(struct rtc_secret) == 48, "table row");
 
+/* How a client's SRTP is authenticated; numbers are those of RFC 5764 section 4.1.2. */
+enum rtc_srtp_profile {
+	RTC_SRTP_NONE = 0,
+	RTC_SRTP_AES128_CM_SHA1_80 = 1,
+	RTC_SRTP_AES128_CM_SHA1_32 = 2,
+};
+
+#define RTC_SRTP_FIRST 0x01 /* it was told when its client had begun to talk: the session's first stream began with a rollover counter of 0 */
+
+/*
+ * What a client's SRTP is verified with (rtc_srtp.h): the session's authentication key, as HMAC-SHA1 begins and ends with it. writers: ctrl;
+ * of `known` and `wrong` workers too; readers: workers
+ */
+struct rtc_srtp {
+	uint64_t fragment; /* rtc_fragment_hash() of the one that it was told for; 0: none, or being written */
+	uint64_t known;    /* rollover counter less cycles of rtc_stream.highest << 32 | rtc_srtp_mark() of that stream; 0: not known */
+	uint32_t inner[SHA1_WORDS];
+	uint32_t outer[SHA1_WORDS];
+	uint32_t wrong;    /* tags: the time >> RTC_SRTP_WINDOW_SHIFT << 8 | how many in that */
+	uint8_t profile;   /* enum rtc_srtp_profile */
+	uint8_t flags;     /* RTC_SRTP_* */
+	uint16_t zero;
+};
+_Static_assert(sizeof(struct rtc_srtp) == 64, "table row");
+
 struct rtc_tables {
 	uint64_t began; /* not 0: user space has filled `free` once */
 	uint64_t unused[7];
@@ -240,6 +270,7 @@ struct rtc_tables {
 	struct rtc_service services[LB_SERVICE_ROWS];
 	struct rtc_buckets buckets;
 	struct rtc_secret secrets[RTC_SESSION_ROWS][RTC_FRAGMENTS]; /* only of sessions with RTC_SESSION_SECRET */
+	struct rtc_srtp srtp[RTC_SESSION_ROWS] __attribute__((aligned(64))); /* only of those with RTC_SESSION_KEYED */
 };
 
 /* --- a worker's own ----------------------------------------------------------------------------------------------------- */
@@ -263,6 +294,19 @@ struct rtc_query {
 };
 _Static_assert(sizeof(struct rtc_query) == 72, "no padding");
 
+/* While a tag is verified. */
+struct rtc_srtp_work {
+	uint32_t middle[SHA1_WORDS]; /* the state behind the blocks that are the same whatever the rollover counter is */
+	uint32_t tag[3];             /* as the packet has it, the first byte on top */
+	uint32_t end;                /* bytes of the packet without it */
+	uint32_t counter;            /* the rollover counter, the first of those that it may be */
+	uint32_t guesses;            /* how many that are */
+	uint32_t cycles;             /* of its extended sequence number */
+	int32_t ahead;               /* of the stream's newest */
+	uint32_t mark;               /* rtc_srtp_mark() */
+	uint32_t wrong;              /* rtc_srtp.wrong, of this window */
+};
+
 /*
  * What a worker puts down while it handles a packet that learns or asks: more than the stack has room for in the kernel. `message`
  * is copied by the host.
@@ -274,4 +318,5 @@ struct rtc_scratch {
 	struct rtc_ufrag_target target;
 	struct stun stun;
 	struct sha1 sha1;
+	struct rtc_srtp_work srtp;
 };

@@ -10,6 +10,7 @@
 
 #include "rtc/rtc_fast.h"
 #include "rtc/rtc_integrity.h"
+#include "rtc/rtc_srtp.h"
 
 PACKET_INLINE void rtc_fragment_read(const struct rtc_view *view, struct rtc_scratch *scratch, uint32_t at, uint32_t length)
 {
@@ -602,33 +603,52 @@ PACKET_INLINE void rtc_stun_up_decide(const struct rtc_view *view, const struct 
 		rtc_drop(decision, DROP_rtc_stun_unsupported);
 }
 
-/* Media from an address that no path is of: DECISION_MORE and ACTION_MEDIA_UP when there is one now. */
-PACKET_INLINE void rtc_heal_decide(const struct rtc_view *view, const struct packet *packet, struct rtc_query *query,
+/*
+ * Media by another path than the one in use, of a session whose SRTP is verified; or from an address that no path is of: DECISION_MORE
+ * and ACTION_MEDIA_UP when it may go on.
+ */
+PACKET_INLINE void rtc_heal_decide(const struct rtc_view *view, const struct packet *packet, struct rtc_scratch *scratch,
 				   const struct flow *flow, uint32_t ifindex, struct decision *decision)
 {
 	struct rtc_head head = rtc_head_read(packet, flow->l4_offset + (uint32_t)sizeof(struct udp_header), sizeof(struct rtp_header));
+	uint32_t row = decision->session, number = decision->heard & RTC_HEARD_PATH, verdict = RTC_SRTP_UNKNOWN;
+	struct rtc_query *query = &scratch->query;
 	struct rtc_session *session;
-	uint32_t row;
+	bool known = row != 0;
 
 	rtc_query_begin(view, query, &flow->source, flow->source_port, decision->service);
 	query->ssrc = head.ssrc;
 	query->sequence = head.sequence;
 	query->link = neighbour_link(ifindex, flow->vlan);
 	query->flags = RTC_PATH_HEALING;
-	row = rtc_heal(view->sessions, view->index, query, view->lb.lb->hash_seed);
-	if (row == 0 || rtc_path_open(view->sessions, view->index, row, query) >= RTC_PATHS) {
+	if (!known)
+		row = rtc_heal(view->sessions, view->index, query, view->lb.lb->hash_seed);
+	session = rtc_session_at(view->sessions, row);
+	if (row && session->flags & RTC_SESSION_KEYED)
+		verdict = rtc_srtp_judge(view->sessions, &view->rtc->srtp[row & (RTC_SESSION_ROWS - 1)], scratch, row);
+	if (verdict == RTC_SRTP_WRONG) {
+		decision->session = row;
+		rtc_drop(decision, DROP_rtc_srtp_tag);
+		return;
+	}
+	/* A copy of what the client sent by its own path opens none. */
+	if (!known && (row == 0 || verdict == RTC_SRTP_OLD ||
+		       (number = rtc_path_open(view->sessions, view->index, row, query)) >= RTC_PATHS)) {
 		rtc_drop(decision, DROP_rtc_path_unknown);
 		return;
+	}
+	if (verdict != RTC_SRTP_UNKNOWN) {
+		rtc_path_verified(view->sessions, row, number | (verdict == RTC_SRTP_NEWER ? 0x100 : 0), view->lb.now_ms);
+		decision->heard = RTC_HEARD_VERIFIED;
 	}
 	decision->action = ACTION_MEDIA_UP;
 	decision->flags |= DECISION_MORE;
 	decision->session = row;
-	session = rtc_session_at(view->sessions, row);
-	if (session->healed != 0xffff)
+	if (!known && session->healed != 0xffff)
 		session->healed++;
 }
 
-/* ACTION_STUN_UP and ACTION_STUN_DOWN, whose message the host has put into `scratch`, and ACTION_MEDIA_HEAL; with DECISION_MORE. */
+/* ACTION_STUN_UP, ACTION_STUN_DOWN and ACTION_MEDIA_HEAL, whose datagram the host has put into `scratch`; with DECISION_MORE. */
 PACKET_INLINE void rtc_learn_decide(const struct rtc_view *view, const struct packet *packet, struct rtc_scratch *scratch,
 				    const struct flow *flow, uint32_t ifindex, struct decision *decision)
 {
@@ -636,7 +656,7 @@ PACKET_INLINE void rtc_learn_decide(const struct rtc_view *view, const struct pa
 
 	decision->flags &= (uint8_t)~DECISION_MORE;
 	if (action == ACTION_MEDIA_HEAL) {
-		rtc_heal_decide(view, packet, &scratch->query, flow, ifindex, decision);
+		rtc_heal_decide(view, packet, scratch, flow, ifindex, decision);
 		return;
 	}
 	scratch->stun = (struct stun){0};

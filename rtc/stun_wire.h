@@ -57,9 +57,10 @@ _Static_assert(sizeof(struct stun_attribute) == 4, "wire");
 
 /*
  * A message that a host has copied, so that it can be read at any place: where an attribute lies is known only when those before it
- * are read. What is behind `length` is of messages before. One for each worker.
+ * are read. What is behind `length` is of messages before. One for each worker. Media are copied as well, to be verified (rtc_srtp.h).
  */
-#define STUN_MESSAGE_PLACES 1024u
+#define STUN_MESSAGE_PLACES 2048u
+#define STUN_COPY_MAX 1536u /* bytes that a host copies: of a longer datagram none */
 
 struct stun_message {
 	uint32_t length;

@@ -25,7 +25,7 @@ FREESTANDING = ["stdbool.h", "stddef.h", "stdint.h"]
 BASE = ["base/lib/*.h", "base/packet/*.h"]
 PACKET_PARTS = ["base/packet/*.h"] + [f"{each}/*_{part}.h" for each in FUNCTIONS for part in ("wire", "state", "fast")]
 # Steps of a function at packet time that have a header of their own.
-STEPS = ["lb/lb_flow.h", "lb/lb_held.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h", "rtc/rtc_integrity.h"]
+STEPS = ["lb/lb_flow.h", "lb/lb_held.h", "lb/lb_source.h", "lb/lb_limit.h", "lb/lb_quic.h", "rtc/rtc_index.h", "rtc/rtc_stream.h", "rtc/rtc_integrity.h", "rtc/rtc_srtp.h"]
 
 
 # A function that stands on another one: a media session is a balancer's service's, its agent one of the backends.

@@ -80,3 +80,19 @@ PACKET_FUNCTION uint32_t sha1_block(struct sha1 *sha1)
 	sha1->state[4] += e;
 	return 0;
 }
+
+/* HMAC's end (RFC 2104 section 2): the state becomes the digest. `outer`: the state behind the outer pad. */
+PACKET_INLINE void sha1_end(struct sha1 *sha1, const uint32_t outer[SHA1_WORDS])
+{
+	PACKET_UNROLL
+	for (uint32_t i = SHA1_WORDS; i < SHA1_BLOCK_WORDS; i++)
+		sha1->block[i] = 0;
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < SHA1_WORDS; i++) {
+		sha1->block[i] = sha1->state[i];
+		sha1->state[i] = outer[i];
+	}
+	sha1->block[SHA1_WORDS] = 0x80000000u;
+	sha1->block[SHA1_BLOCK_WORDS - 1] = (SHA1_BLOCK_BYTES + 4 * SHA1_WORDS) * 8;
+	sha1_block(sha1);
+}

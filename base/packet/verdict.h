@@ -99,7 +99,8 @@ struct decision {
 	uint32_t session; /* media: row, 0 for none */
 	uint8_t dscp;     /* media: 1 + the code point to be marked with; 0: as it is */
 	uint8_t as_seen;  /* ACTION_MEDIA_UP: the source stays */
-	uint8_t unused[2];
+	uint8_t heard;    /* ACTION_MEDIA_HEAL and afterwards: RTC_HEARD_* */
+	uint8_t unused;
 };
 _Static_assert(DROP_COUNT < 256 && VERDICT_COUNT <= VERDICT_PLACES, "one byte each; a place for each");
 _Static_assert(sizeof(struct decision) == 64, "on the stack of every packet");

@@ -25,7 +25,7 @@ struct cli {
 	const char *files[CLI_FILES_MAX];
 	size_t file_count;
 	bool recursive, all, dry_run, ignore_not_found;
-	const char *service, *ufrag, *backend, *restarts, *expiry, *password_file;
+	const char *service, *ufrag, *backend, *restarts, *expiry, *password_file, *srtp_key_file;
 	const char *filter, *write_file, *packet, *in_file, *interface, *node, *from;
 	bool interesting, watch, established;
 	uint64_t count;   /* 0: not given, as of the others below */

@@ -38,7 +38,7 @@ static const struct cli_verb verbs[] = {
 	 verb_session_show},
 	{"session add", "--service NAME --ufrag UFRAG --backend IP:PORT",
 	 "Tell where calls with a server's user fragment go", "selvage session add --service media --ufrag aBcD --backend 10.0.0.21:7000 --expiry 1h",
-	 "nYUBxKq", verb_session_add},
+	 "nYUBxKqz", verb_session_add},
 	{"session remove", "UFRAG|@ID", "End a call, and forget its user fragment", "selvage session remove --service media aBcD", "nYUI",
 	 verb_session_remove},
 	{"session ufrag", "--backend IP:PORT", "Make user fragments that say where their calls go, so that nothing has to be told",
@@ -68,7 +68,7 @@ static const struct cli_verb verbs[] = {
 enum { OPTION_FILTER = 256, OPTION_PACKET, OPTION_IN, OPTION_INTERFACE, OPTION_NODE, OPTION_ALL, OPTION_DRY_RUN,
        OPTION_IGNORE_NOT_FOUND, OPTION_VERSION, OPTION_SNAPLEN, OPTION_INTERESTING, OPTION_RATE, OPTION_TIMES,
        OPTION_INTERVAL, OPTION_WATCH, OPTION_ESTABLISHED, OPTION_SERVICE, OPTION_UFRAG, OPTION_BACKEND, OPTION_EXPIRY,
-       OPTION_RESTARTS, OPTION_PASSWORD_FILE, OPTION_FROM };
+       OPTION_RESTARTS, OPTION_PASSWORD_FILE, OPTION_SRTP_KEY_FILE, OPTION_FROM };
 
 static const struct {
 	struct option option;
@@ -115,6 +115,8 @@ static const struct {
 	{{"restarts", required_argument, NULL, OPTION_RESTARTS}, 'K', "--restarts UFRAG          an ICE restart: the fragment that the call had before"},
 	{{"password-file", required_argument, NULL, OPTION_PASSWORD_FILE}, 'q',
 	 "--password-file FILE      the agent's ICE password, that checks are to be signed with (-: standard input)"},
+	{{"srtp-key-file", required_argument, NULL, OPTION_SRTP_KEY_FILE}, 'z',
+	 "--srtp-key-file FILE      the client's SRTP key: \"PROFILE BASE64\", master key and salt (-: standard input)"},
 	{{"from", required_argument, NULL, OPTION_FROM}, 'M', "--from ADDRESS            the client's"},
 	{{"socket", required_argument, NULL, 's'}, 0, "-s, --socket PATH         of the daemon (" API_SOCKET_DEFAULT ")"},
 	{{"help", no_argument, NULL, 'h'}, 0, "-h, --help"},
@@ -355,6 +357,9 @@ static int option_set(struct cli *cli, int letter, const char *value)
 		return 0;
 	case OPTION_PASSWORD_FILE:
 		cli->password_file = value;
+		return 0;
+	case OPTION_SRTP_KEY_FILE:
+		cli->srtp_key_file = value;
 		return 0;
 	}
 	return EXIT_USAGE;

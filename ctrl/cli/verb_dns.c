@@ -2,6 +2,7 @@
 /* dns stats, dns lookup, dns dump, dns flush, dns explain, dns tap */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "ctrl/cli/cli.h"
 #include "ctrl/cli/table.h"
@@ -216,15 +217,32 @@ int verb_dns_flush(const struct cli *cli, int argument_count, char **arguments)
 
 /* --- explain, tap ------------------------------------------------------------------------------------------------------------- */
 
+/* Where the client's place is known from. */
+static void place_print(const json_t *client, const json_t *database)
+{
+	time_t built = (time_t)json_number(database, "built");
+	char date[32];
+	struct tm tm;
+
+	strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&built, &tm));
+	if (json_number(client, "network"))
+		printf("told by %s (%s of %s) of the network of %" PRId64 " bits that it is in\n", json_text(database, "file"),
+		       json_text(database, "type"), date, json_number(client, "network"));
+	else
+		printf("%s (%s of %s) does not know it\n", json_text(database, "file"), json_text(database, "type"), date);
+}
+
 static void explain_print(const json_t *answer)
 {
-	const json_t *client = json_object_get(answer, "client");
+	const json_t *client = json_object_get(answer, "client"), *database = json_object_get(client, "database");
 	json_t *family, *step;
 	size_t i, k;
 
 	printf("%s by SteeringPolicy %s, for a client at %s (continent %s, country %s)\n", json_text(answer, "host"),
 	       json_text(answer, "policy"), json_text(client, "address"), *json_text(client, "continent") ? json_text(client, "continent") : "not known",
 	       *json_text(client, "country") ? json_text(client, "country") : "not known");
+	if (database)
+		place_print(client, database);
 	json_array_foreach(json_object_get(answer, "answers"), i, family) {
 		_cleanup_(freep) char *addresses = json_join(json_object_get(family, "addresses"));
 

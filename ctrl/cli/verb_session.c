@@ -316,14 +316,14 @@ static json_t *backends_json(const char *text)
 	return list;
 }
 
-/* The file's one line; NULL: the error is told. */
-static char *password_read(const char *path)
+/* The file's first line; NULL: the error is told. */
+static char *secret_read(const char *what, const char *path)
 {
 	char line[1024] = "";
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
 
 	if (!file || (!fgets(line, sizeof(line), file) && ferror(file))) {
-		cli_fail("session add: reading the password from %s: %s", path, strerror(errno));
+		cli_fail("session add: reading the %s from %s: %s", what, path, strerror(errno));
 		if (file && file != stdin)
 			fclose(file);
 		return NULL;
@@ -334,9 +334,18 @@ static char *password_read(const char *path)
 	return strdup(line);
 }
 
+/* "PROFILE BASE64", as it is to be sent. */
+static json_t *srtp_json(char *line)
+{
+	char *key = strchr(line, ' ');
+
+	*key++ = '\0';
+	return json_pack("{s:s, s:s}", "profile", line, "key", key + strspn(key, " "));
+}
+
 int verb_session_add(const struct cli *cli, int argument_count, char **arguments)
 {
-	_cleanup_(freep) char *path = NULL, *password = NULL;
+	_cleanup_(freep) char *path = NULL, *password = NULL, *key = NULL;
 	int64_t seconds = cli->expiry ? expiry_seconds(cli->expiry) : -1;
 	json_t *body, *answer;
 
@@ -346,8 +355,12 @@ int verb_session_add(const struct cli *cli, int argument_count, char **arguments
 		return cli_misuse("session add: say --service NAME, --ufrag UFRAG and --backend IP:PORT");
 	if (cli->expiry && seconds < 0)
 		return cli_misuse("session add: --expiry takes 90s, 30m, 12h, 7d or never, not \"%s\"", cli->expiry);
-	if (cli->password_file && !(password = password_read(cli->password_file)))
+	if (cli->password_file && !(password = secret_read("password", cli->password_file)))
 		return EXIT_FAILURE;
+	if (cli->srtp_key_file && !(key = secret_read("SRTP key", cli->srtp_key_file)))
+		return EXIT_FAILURE;
+	if (key && (!strchr(key, ' ') || strchr(key, ' ') == key))
+		return cli_fail("session add: %s must have a line \"PROFILE BASE64\", like SRTP_AES128_CM_HMAC_SHA1_80 and 40 characters", cli->srtp_key_file);
 	path = sessions_path(cli, cli->service, cli->ufrag);
 	body = json_pack("{s:o}", "backends", backends_json(cli->backend));
 	if (seconds >= 0)
@@ -356,6 +369,8 @@ int verb_session_add(const struct cli *cli, int argument_count, char **arguments
 		json_object_set_new(body, "restarts", json_string(cli->restarts));
 	if (password)
 		json_object_set_new(body, "password", json_string(password));
+	if (key)
+		json_object_set_new(body, "srtp", srtp_json(key));
 	answer = cli_request(cli, "session add", "PUT", path, body);
 	json_decref(body);
 	if (!answer)

@@ -256,6 +256,14 @@ static const struct session_place_agent *place_agent(const struct session_place 
 	return NULL;
 }
 
+/* What its packets are verified with. */
+static int keys_apply(struct session_book *book, const struct session_record *record, uint32_t row)
+{
+	int status = rtc_program_password(book->program, row, record->ufrag, record->password);
+
+	return status < 0 ? status : rtc_program_srtp(book->program, row, record->ufrag, record->srtp.profile ? &record->srtp : NULL);
+}
+
 /* At one place, for the agent that is a backend there. */
 static int apply_at(struct session_book *book, struct book_entry *entry, const struct session_place *place,
 		    const struct session_agent *wanted, const struct session_place_agent *agent, uint32_t now_ms, struct error *error)
@@ -270,14 +278,14 @@ static int apply_at(struct session_book *book, struct book_entry *entry, const s
 			status = rtc_program_restart(book->program, old, record->ufrag, error);
 			if (status == 0)
 				row_note(book, entry, old);
-			return status < 0 ? status : rtc_program_password(book->program, old, record->ufrag, record->password);
+			return status < 0 ? status : keys_apply(book, record, old);
 		}
 	}
 	status = rtc_program_add(book->program, place->row, record->ufrag, agent->row, agent->port ? 0 : wanted->port, now_ms, &row,
 				 error);
 	if (status == 0)
 		row_note(book, entry, row);
-	return status < 0 ? status : rtc_program_password(book->program, row, record->ufrag, record->password);
+	return status < 0 ? status : keys_apply(book, record, row);
 }
 
 int session_book_apply(struct session_book *book, struct session_entry *session, uint32_t now_ms, struct error *error)
@@ -363,12 +371,19 @@ static bool agents_equal(const struct session_record *a, const struct session_re
 	return true;
 }
 
+static bool keys_equal(const struct session_record *a, const struct session_record *b)
+{
+	return strcmp(a->password ? a->password : "", b->password ? b->password : "") == 0 && memcmp(&a->srtp, &b->srtp, sizeof(a->srtp)) == 0;
+}
+
 struct session_entry *session_book_put(struct session_book *book, struct session_record *record)
 {
 	struct session_entry *present = session_book_find(book, record->service, record->ufrag);
 	struct book_entry *entry = present ? entry_of(present) : NULL;
 
 	if (entry && agents_equal(&present->record, record)) {
+		if (!keys_equal(&present->record, record))
+			wait_begin(book, entry);
 		session_record_done(&present->record);
 		present->record = *record;
 		*record = (struct session_record){0};

@@ -48,7 +48,7 @@ void session_book_places_set(struct session_book *book, const struct session_pla
 /* Borrowed until they are set anew. */
 const struct session_place *session_book_places(const struct session_book *book, size_t *ret_count);
 
-/* Takes `record` over. A fragment that is registered for the same agents only gets its new expiry. */
+/* Takes `record` over. A fragment that is registered for the same agents only gets its new expiry, password and key. */
 struct session_entry *session_book_put(struct session_book *book, struct session_record *record);
 /* Registers it in the tables now. 0, -ENOENT: no agent; -ENOSPC. */
 must_check int session_book_apply(struct session_book *book, struct session_entry *entry, uint32_t now_ms, struct error *error);

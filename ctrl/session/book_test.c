@@ -94,6 +94,38 @@ static void passwords_go_with_their_fragments(void **state)
 	free(program);
 }
 
+/* It is told after the call's handshake, on whichever node; the store's watch tells the others. */
+static void keys_go_with_their_fragments(void **state)
+{
+	static const char text[] = "4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm";
+	struct rtc_program *program = fake_program();
+	struct session_book *book = session_book_new(program);
+	struct session_record record = record_of("abcd", "10.0.0.21:7000", NULL, 0);
+	struct error error;
+
+	session_book_places_set(book, places, 3);
+	session_book_put(book, &record);
+	assert_false(session_book_step(book, 0, 10));
+	assert_string_equal(program->srtp, "abcd none");
+	record = record_of("abcd", "10.0.0.21:7000", NULL, 0);
+	assert_int_equal(srtp_key_parse("SRTP_AES128_CM_HMAC_SHA1_80", text, &record.srtp, &error), 0);
+	session_book_put(book, &record);
+	assert_false(session_book_settled(book));
+	assert_false(session_book_step(book, 0, 10));
+	assert_string_equal(program->srtp, "abcd 4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm");
+	/* the same again, as the daemon's own watch says it */
+	record = record_of("abcd", "10.0.0.21:7000", NULL, 0);
+	assert_int_equal(srtp_key_parse("SRTP_AES128_CM_HMAC_SHA1_80", text, &record.srtp, &error), 0);
+	session_book_put(book, &record);
+	assert_true(session_book_settled(book));
+	record = record_of("abcd", "10.0.0.21:7000", NULL, 0);
+	session_book_put(book, &record);
+	assert_false(session_book_step(book, 0, 10));
+	assert_string_equal(program->srtp, "abcd none");
+	session_book_free(book);
+	free(program);
+}
+
 static void a_backend_of_any_port_takes_the_registered_one(void **state)
 {
 	struct rtc_program *program = fake_program();
@@ -312,6 +344,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_is_registered_wherever_its_service_is),
 		cmocka_unit_test(passwords_go_with_their_fragments),
+		cmocka_unit_test(keys_go_with_their_fragments),
 		cmocka_unit_test(a_backend_of_any_port_takes_the_registered_one),
 		cmocka_unit_test(without_an_agent_it_waits_for_one),
 		cmocka_unit_test(full_tables_are_said),

@@ -129,9 +129,22 @@ static int password_read(const json_t *body, struct session_record *record, stru
 	return 0;
 }
 
+static int srtp_read(const json_t *body, struct session_record *record, struct error *error)
+{
+	const json_t *srtp = json_object_get(body, "srtp"), *profile = json_object_get(srtp, "profile"), *key = json_object_get(srtp, "key");
+
+	if (!srtp)
+		return 0;
+	if (!json_is_string(profile) || !json_is_string(key) || json_object_size(srtp) != 2)
+		return error_set(error, EINVAL, "\"srtp\" must be {\"profile\": NAME, \"key\": BASE64}, of what the client sends");
+	if (srtp_key_parse(json_string_value(profile), json_string_value(key), &record->srtp, error) < 0)
+		return error_prefix(error, EINVAL, "\"srtp\"");
+	return 0;
+}
+
 static int keys_check(const json_t *body, struct error *error)
 {
-	static const char *const known[] = {"backend", "backends", "expiresInSeconds", "restarts", "password"};
+	static const char *const known[] = {"backend", "backends", "expiresInSeconds", "restarts", "password", "srtp"};
 	const char *key;
 	json_t *value;
 
@@ -143,7 +156,7 @@ static int keys_check(const json_t *body, struct error *error)
 		for (size_t i = 0; i < array_length(known); i++)
 			found |= strcmp(key, known[i]) == 0;
 		if (!found)
-			return error_set(error, EINVAL, "\"%.60s\" is not known; a session has backend, backends, expiresInSeconds, restarts and password", key);
+			return error_set(error, EINVAL, "\"%.60s\" is not known; a session has backend, backends, expiresInSeconds, restarts, password and srtp", key);
 	}
 	return 0;
 }
@@ -159,7 +172,8 @@ int session_record_parse(const char *service, const char *ufrag, const json_t *b
 	record.service = memory_or_end(strdup(service));
 	record.ufrag = memory_or_end(strdup(ufrag));
 	if ((status = agents_read(body, &record, error)) < 0 || (status = expiry_read(body, now_unix_ms, &record, error)) < 0 ||
-	    (status = restarts_read(body, &record, error)) < 0 || (status = password_read(body, &record, error)) < 0)
+	    (status = restarts_read(body, &record, error)) < 0 || (status = password_read(body, &record, error)) < 0 ||
+	    (status = srtp_read(body, &record, error)) < 0)
 		return status;
 	*ret_record = record;
 	record = (struct session_record){0};
@@ -181,7 +195,7 @@ char *session_record_key(const char *service, const char *ufrag)
 char *session_record_value(const struct session_record *record)
 {
 	json_t *agents = json_array(), *json = json_object();
-	char *text, endpoint[ENDPOINT_TEXT_SIZE];
+	char *text, endpoint[ENDPOINT_TEXT_SIZE], key[SRTP_KEY_TEXT_SIZE];
 
 	for (size_t i = 0; i < record->agent_count; i++)
 		json_array_append_new(agents, json_string(endpoint_format(&record->agents[i].address, record->agents[i].port, endpoint)));
@@ -192,6 +206,9 @@ char *session_record_value(const struct session_record *record)
 		json_object_set_new(json, "restarts", json_string(record->restarts));
 	if (record->password)
 		json_object_set_new(json, "password", json_string(record->password));
+	if (record->srtp.profile)
+		json_object_set_new(json, "srtp", json_pack("{s:s, s:s}", "profile", srtp_profile_name(record->srtp.profile), "key",
+							    srtp_key_format(&record->srtp, key)));
 	text = memory_or_end(json_dumps(json, JSON_COMPACT));
 	json_decref(json);
 	return text;
@@ -224,6 +241,8 @@ int session_record_read(const char *key, const char *value, struct session_recor
 		status = restarts_read(json, &record, error);
 	if (status == 0)
 		status = password_read(json, &record, error);
+	if (status == 0)
+		status = srtp_read(json, &record, error);
 	if (status == 0) {
 		record.expires_ms = (uint64_t)json_integer_value(json_object_get(json, "expiresUnixMs"));
 		*ret_record = record;

@@ -9,6 +9,7 @@
 
 #include "base/lib/address_text.h"
 #include "base/lib/error.h"
+#include "rtc/srtp_key.h"
 
 #define SESSION_RECORDS "/selvage/sessions/" /* + NAMESPACE/SERVICE/UFRAG, in which "_" stands for "/" */
 
@@ -29,14 +30,15 @@ struct session_record {
 	size_t agent_count;
 	char *restarts;      /* the fragment of the session that goes on with this one (an ICE restart), or NULL */
 	char *password;      /* the agent's, that checks by the fragment are signed with, or NULL: not told */
+	struct srtp_key srtp; /* the client's, that its media are verified with when its address changes; profile 0: not told */
 	uint64_t expires_ms; /* Unix time; 0: never */
 };
 
 void session_record_done(struct session_record *record);
 
 /*
- * What a media server sends: {"backend": "10.0.0.21:7000", "expiresInSeconds": 600, "restarts": "OLD", "password": "..."}; "backends" takes
- * one of each family; expiry 0: never. `service` and `ufrag` come from the path. 0, or -EINVAL with what is wrong.
+ * What a media server sends: {"backend": "10.0.0.21:7000", "expiresInSeconds": 600, "restarts": "OLD", "password": "...",
+ * "srtp": {"profile": "SRTP_AES128_CM_HMAC_SHA1_80", "key": "..."}}; "backends" takes one of each family; expiry 0: never. `service` and `ufrag` come from the path. 0, or -EINVAL with what is wrong.
  */
 must_check int session_record_parse(const char *service, const char *ufrag, const json_t *body, uint64_t now_unix_ms,
 				    struct session_record *ret_record, struct error *error);

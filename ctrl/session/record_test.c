@@ -28,7 +28,8 @@ static void what_is_sent_is_kept(void **state)
 	char *key, *value;
 
 	assert_int_equal(parse("ab/c+d", "{\"backends\": [\"10.0.0.21:7000\", \"[2001:db8::21]:7001\"], \"expiresInSeconds\": 60, \"restarts\": \"old+\","
-				 "\"password\": \"passwordPASSWORD012345\"}",
+				 "\"password\": \"passwordPASSWORD012345\","
+				 "\"srtp\": {\"profile\": \"SRTP_AES128_CM_HMAC_SHA1_32\", \"key\": \"4fl6DT4Bi+DWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm\"}}",
 			       &record, &error), 0);
 	assert_int_equal(record.agent_count, 2);
 	assert_int_equal(record.expires_ms, 1060000);
@@ -40,6 +41,10 @@ static void what_is_sent_is_kept(void **state)
 	assert_string_equal(again.ufrag, "ab/c+d");
 	assert_string_equal(again.restarts, "old+");
 	assert_string_equal(again.password, "passwordPASSWORD012345");
+	assert_int_equal(again.srtp.profile, RTC_SRTP_AES128_CM_SHA1_32);
+	assert_memory_equal(&again.srtp, &record.srtp, sizeof(record.srtp));
+	assert_int_equal(again.srtp.key[0], 0xe1); /* RFC 3711 appendix B.3's */
+	assert_int_equal(again.srtp.salt[13], 0xe6);
 	assert_int_equal(again.agent_count, 2);
 	assert_int_equal(again.agents[1].port, 7001);
 	assert_memory_equal(&again.agents[0].address, &record.agents[0].address, 16);
@@ -81,10 +86,16 @@ static void what_is_wrong_is_said(void **state)
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"restarts\": \"a:cd\"}",
 		 "\"restarts\": user fragment: character 2 is none of A-Z, a-z, 0-9, + and /"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"backnd\": 1}",
-		 "\"backnd\" is not known; a session has backend, backends, expiresInSeconds, restarts and password"},
+		 "\"backnd\" is not known; a session has backend, backends, expiresInSeconds, restarts, password and srtp"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"password\": \"short\"}", "\"password\": password: 5 characters; it has 22 to 256"},
 		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"password\": 7}",
 		 "\"password\" must be the agent's ICE password (ice-pwd) for this fragment"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"srtp\": \"4fl6\"}",
+		 "\"srtp\" must be {\"profile\": NAME, \"key\": BASE64}, of what the client sends"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"srtp\": {\"profile\": \"SRTP_NULL_HMAC_SHA1_80\", \"key\": \"4fl6\"}}",
+		 "\"srtp\": profile \"SRTP_NULL_HMAC_SHA1_80\" is not known; it is SRTP_AES128_CM_HMAC_SHA1_80 or SRTP_AES128_CM_HMAC_SHA1_32"},
+		{"abcd", "{\"backend\": \"10.0.0.21:1\", \"srtp\": {\"profile\": \"SRTP_AES128_CM_HMAC_SHA1_80\", \"key\": \"4fl6\"}}",
+		 "\"srtp\": the key has 4 characters; SRTP_AES128_CM_HMAC_SHA1_80 has 40 of base64: a master key of 16 bytes and a salt of 14"},
 	};
 
 	for (size_t i = 0; i < array_length(cases); i++) {

@@ -19,6 +19,7 @@ struct rtc_program {
 	uint16_t agent_ports[64];
 	unsigned int adds, restarts, ends;
 	char password[600]; /* the last that was told: fragment, password */
+	char srtp[600];     /* likewise: fragment, key */
 	uint32_t rows; /* that may be taken; then -ENOSPC */
 };
 
@@ -93,6 +94,14 @@ int rtc_program_restart(struct rtc_program *program, uint32_t row, const char *u
 		}
 	}
 	return error_set(error, ENOSPC, "no room");
+}
+
+int rtc_program_srtp(struct rtc_program *program, uint32_t row, const char *ufrag, const struct srtp_key *key)
+{
+	char text[SRTP_KEY_TEXT_SIZE];
+
+	snprintf(program->srtp, sizeof(program->srtp), "%s %s", ufrag, key ? srtp_key_format(key, text) : "none");
+	return 0;
 }
 
 int rtc_program_password(struct rtc_program *program, uint32_t row, const char *ufrag, const char *password)

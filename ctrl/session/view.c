@@ -124,6 +124,7 @@ static void entry_fill(const struct session_view *view, json_t *json)
 	if (record->restarts)
 		set(json, "restarts", json_string(record->restarts));
 	set(json, "passwordKnown", json_boolean(record->password != NULL));
+	set(json, "srtpKnown", json_boolean(record->srtp.profile != RTC_SRTP_NONE));
 	if (record->expires_ms)
 		set(json, "expiresInSeconds",
 		    json_integer(record->expires_ms > view->now_unix_ms ? (json_int_t)((record->expires_ms - view->now_unix_ms) / 1000) : 0));

@@ -12,8 +12,11 @@
 #include "base/lib/verdict_text.h"
 #include "ctrl/replay/engine_open.h"
 #include "ctrl/replay/site.h"
+#include "rtc/rtc_state.h"
 #include "tests/packet/media_frames.h"
 
+#define FRAMES_BETWEEN_KEYS 500
+#define KEYED_ROWS 64u
 #define FRAMES_BETWEEN_TICKS 400u
 #define FRAMES_BETWEEN_CHANGES 20000u
 
@@ -30,7 +33,7 @@ struct diff {
 	struct frames frames;
 	uint64_t seed, now_ms;
 	bool media;
-	uint64_t count, calls, answers, errors, released, wrapped, unwrapped, hops, passed_on;
+	uint64_t count, calls, verified, answers, errors, released, wrapped, unwrapped, hops, passed_on;
 	uint64_t verdicts[VERDICT_PLACES];
 	uint64_t drops[DROP_COUNT];
 };
@@ -173,6 +176,7 @@ static int frame_compare(struct diff *diff, const uint8_t *frame, uint32_t lengt
 	diff->count++;
 	diff->verdicts[decision->verdict & (VERDICT_PLACES - 1)]++;
 	diff->drops[decision->reason < DROP_COUNT ? decision->reason : 0]++;
+	diff->verified += decision->heard & RTC_HEARD_VERIFIED ? 1 : 0;
 	diff->calls += decision->function == FUNCTION_RTC && decision->verdict != VERDICT_DROP;
 	diff->wrapped += decision->action == ACTION_ENCAPSULATE;
 	diff->hops += decision->action == ACTION_ENCAPSULATE_HOP;
@@ -299,6 +303,16 @@ static int tables_compare(const struct diff *diff, const struct side *side)
 	return different ? -1 : 0;
 }
 
+/* The same on all sides. */
+static void keys_tell(struct diff *diff)
+{
+	struct side *sides[] = {&diff->native, &diff->xdp, &diff->dpdk, &diff->plain};
+
+	for (size_t i = 0; i < array_length(sides); i++)
+		for (uint32_t row = 1; row < KEYED_ROWS; row++)
+			media_key_tell(sides[i]->engine->tables.rtc, sides[i]->engine->tables.sessions, row);
+}
+
 static int run(struct diff *diff, uint64_t count)
 {
 	uint64_t change_at = count / 2;
@@ -314,6 +328,8 @@ static int run(struct diff *diff, uint64_t count)
 			if (sites_use(diff, diff->media ? &calls[change++ % array_length(calls)] : &scenes[change++ % array_length(scenes)]) < 0)
 				return -1;
 		}
+		if (diff->media && i % FRAMES_BETWEEN_KEYS == 0)
+			keys_tell(diff);
 		if (i % FRAMES_BETWEEN_TICKS == 0) {
 			diff->now_ms += frames_random(&diff->frames, diff->media ? EDGE_EPOCH_MS / 8 : EDGE_EPOCH_MS);
 			site_set_time_ms(diff->native.site, diff->native.engine, diff->now_ms);
@@ -335,11 +351,11 @@ static void report(const struct diff *diff, double seconds)
 
 	for (int reason = 1; reason < DROP_COUNT; reason++)
 		reasons += diff->drops[reason] != 0;
-	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped, %llu with a second hop, %llu passed on), %llu pass, %llu of calls, %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
+	printf("engines_diff: %llu frames, seed %llu, equal: %llu tx, %llu redirect (%llu answers, %llu ICMP errors, %llu wrapped, %llu unwrapped, %llu with a second hop, %llu passed on), %llu pass, %llu of calls (%llu verified), %llu drop for %u reasons, %llu held and %llu of them released; %.0f s\n",
 	       (unsigned long long)diff->count, (unsigned long long)diff->seed, (unsigned long long)diff->verdicts[VERDICT_TX],
 	       (unsigned long long)diff->verdicts[VERDICT_REDIRECT], (unsigned long long)diff->answers, (unsigned long long)diff->errors, (unsigned long long)diff->wrapped, (unsigned long long)diff->unwrapped,
 	       (unsigned long long)diff->hops, (unsigned long long)diff->passed_on,
-	       (unsigned long long)diff->verdicts[VERDICT_PASS], (unsigned long long)diff->calls,
+	       (unsigned long long)diff->verdicts[VERDICT_PASS], (unsigned long long)diff->calls, (unsigned long long)diff->verified,
 	       (unsigned long long)diff->verdicts[VERDICT_DROP], reasons,
 	       (unsigned long long)diff->verdicts[VERDICT_HOLD], (unsigned long long)diff->released, seconds);
 	for (int reason = 1; getenv("SELVAGE_TEST_VERBOSE") && reason < DROP_COUNT; reason++)

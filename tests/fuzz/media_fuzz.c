@@ -3,8 +3,8 @@
  * What a call's client or agent sends, to STUN's parser alone and through the packet program, natively, on the tables of the
  * scenario tests/vectors/media. An input is a sequence of datagrams: a byte that chooses who sends (the low four bits), its
  * direction (0x80), and lets time pass (0x40, with 0x20 much of it: what ends calls looks at all the tables each 8 s), two bytes of
- * length (big endian, the low 11 bits), then the data. Sessions live on from input to input. Encoded fragments of the corpus lead
- * to agents, so that what lies behind is reached.
+ * length (big endian, the low 11 bits; with 0x8000 the key of the calls that there are is told), then the data. Sessions live on from
+ * input to input. Encoded fragments of the corpus lead to agents, so that what lies behind is reached.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -13,7 +13,10 @@
 #include "ctrl/replay/site.h"
 #include "rtc/rtc_integrity.h"
 #include "rtc/rtc_program.h"
+#include "rtc/rtc_srtp.h"
 #include "tests/packet/media_frames.h"
+
+#define KEYED_ROWS 32u
 
 static struct engine *engine;
 static struct site *site;
@@ -47,13 +50,20 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 static void parse(const uint8_t *data, uint32_t length)
 {
 	static const struct rtc_secret secret = {.inner = {1, 2, 3, 4, 5}, .outer = {6, 7, 8, 9, 10}};
+	static const struct rtc_srtp srtp = {.inner = {1, 2, 3, 4, 5}, .outer = {6, 7, 8, 9, 10}};
 	static struct rtc_scratch scratch;
 	struct stun_message *message = &scratch.message;
 	struct stun stun = {0};
 
+	message->length = length;
+	memcpy(message->bytes, data, length);
+	if (length >= sizeof(struct rtp_header) && length <= STUN_COPY_MAX) {
+		scratch.srtp.end = length;
+		rtc_srtp_begin(&srtp, &scratch);
+		rtc_srtp_holds(&srtp, &scratch, length);
+	}
 	if (length > STUN_BYTES_MAX)
 		return;
-	message->length = length;
 	memcpy(message->bytes, data, length);
 	stun_read(message, &stun);
 	if (stun.fault)
@@ -91,6 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	while (size >= 3) {
 		uint32_t who = data[0], length = (uint32_t)(data[1] << 8 | data[2]) & 0x7ff;
+		bool keys = data[1] & 0x80;
 
 		data += 3;
 		size -= 3;
@@ -102,6 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			site_set_time_ms(site, engine, now_ms += who & 0x20 ? 7000 : 70);
 		parse(data, length);
 		send(who & 15, who & 0x80, data, length);
+		for (uint32_t row = 1; row < KEYED_ROWS && keys; row++)
+			media_key_tell(engine->tables.rtc, engine->tables.sessions, row);
 		data += length;
 		size -= length;
 	}

@@ -3,13 +3,17 @@
 
 Their sockets live in namespaces of the site; their threads in the test. Nothing is verified that a forwarder cannot see.
 """
+import base64
 import contextlib
+import hmac
 import os
 import socket
 import struct
 import threading
 import time
 import zlib
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 COOKIE = 0x2112A442
 REQUEST, SUCCESS = 0x0001, 0x0101
@@ -40,6 +44,23 @@ def answer(request, address):
         return stun(SUCCESS, request[8:20], attribute(XOR_MAPPED, struct.pack("!BBH", 0, 2, port) + ip))
     ip = struct.unpack("!I", socket.inet_aton(address[0]))[0] ^ COOKIE
     return stun(SUCCESS, request[8:20], attribute(XOR_MAPPED, struct.pack("!BBHI", 0, 1, port, ip)))
+
+
+class Srtp:
+    """A client's key of SRTP_AES128_CM_HMAC_SHA1_80 (RFC 3711 sections 4.2 and 4.3)."""
+
+    def __init__(self):
+        self.master = os.urandom(30)
+        salt = bytearray(self.master[16:] + bytes(2))
+        salt[7] ^= 1
+        self.authentication = Cipher(algorithms.AES(self.master[:16]), modes.CTR(bytes(salt))).encryptor().update(bytes(20))
+
+    def line(self):
+        """As `selvage session add --srtp-key-file` reads it."""
+        return f"SRTP_AES128_CM_HMAC_SHA1_80 {base64.b64encode(self.master).decode()}\n"
+
+    def protect(self, packet, counter=0):
+        return packet + hmac.digest(self.authentication, packet + struct.pack("!I", counter), "sha1")[:10]
 
 
 def is_stun(data):
@@ -103,12 +124,23 @@ class Caller(Peer):
         self.to, self.user = to, f"{ufrag}:clnt"
         self.media, self.skip = True, 0
         self.answered, self.received, self.sent, self.last_sent = 0, 0, 0, 0.0
-        self.last_received = 0.0
+        self.last_received = self.longest_gap = 0.0
+        self.srtp, self.sequence, self.ssrc, self.moved_to = None, 1000, os.urandom(4), None
+
+    def packet(self, sequence):
+        head = struct.pack("!BBHI", 0x80, 111, sequence & 0xffff, sequence * 960 & 0xffffffff) + self.ssrc
+        return self.srtp.protect(head + bytes(160)) if self.srtp else head + bytes(160)
+
+    def move(self, to):
+        """From now on it has this socket, and what comes to the other one is lost."""
+        self.moved_to = to
 
     def run(self):
         asked = sent = 0.0
-        sequence, ssrc = 1000, os.urandom(4)
         while not self.ended:
+            if self.moved_to:
+                self.socket.close()
+                self.socket, self.moved_to = self.moved_to, None
             now = time.monotonic()
             with contextlib.suppress(OSError):
                 if now - asked > (0.5 if self.answered else 0.05):
@@ -116,9 +148,9 @@ class Caller(Peer):
                     self.socket.sendto(check(self.user), self.to)
                 if self.answered and self.media and now - sent >= 0.02:
                     sent = sent + 0.02 if now - sent < 0.1 else now
-                    sequence += 1 + self.skip
+                    self.sequence += 1 + self.skip
                     self.skip = 0
-                    self.socket.sendto(struct.pack("!BBHI", 0x80, 111, sequence & 0xffff, sequence * 960 & 0xffffffff) + ssrc + bytes(160), self.to)
+                    self.socket.sendto(self.packet(self.sequence), self.to)
                     self.sent += 1
                     self.last_sent = time.monotonic()
             self.socket.settimeout(0.005)
@@ -127,6 +159,7 @@ class Caller(Peer):
                     data, source = self.socket.recvfrom(2048)
                     if not is_stun(data):
                         self.received += 1
+                        self.longest_gap = max(self.longest_gap, time.monotonic() - (self.last_received or time.monotonic()))
                         self.last_received = time.monotonic()
                     elif data[:2] == b"\1\1":
                         self.answered += 1

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """DNS on a node: names of services and steered names as selvaged tells them, search lists, answers of packets' cache, the command line."""
 import json
+import pathlib
 import random
 import re
+import shutil
 import socket
 import time
 
@@ -153,6 +155,45 @@ def test_steered_names(served):
     served.node.apply(json.dumps({**POLICY, "spec": {key: value for key, value in POLICY["spec"].items() if key != "healthCheck"},
                                   "status": {"sites": [{"name": "near", "healthy": False}]}}))
     wait_for(lambda: addresses(served.ask(name)) == ["10.53.0.11"], 5, lambda: f"the far site; {addresses(served.ask(name))}")
+
+
+def test_places_are_told_by_a_real_database(site, npm):
+    """Countries by a file of 1.3 million nodes, continents by countries; a file that is damaged is said to be, and changes nothing."""
+    real = npm / "@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb"
+    directory = pathlib.Path(site.directory)
+    database = directory / "places.mmdb"
+    shutil.copy(real, database)
+    places = {"ams": {"countries": ["NL"]}, "fra": {"continents": ["EU"]}, "nyc": {"countries": ["US"]}, "any": {"continents": ["*"]}}
+    policy = {**POLICY, "spec": {"host": "www.steered.example", "sites": [
+        {"name": name, "addresses": [f"192.0.2.{number}", f"2001:db8::{number}"], "geography": geography}
+        for number, (name, geography) in enumerate(places.items(), 1)]}}
+    clients = {"193.0.6.139": ("ams", "EU", "NL"), "2001:67c:2e8::1": ("ams", "EU", "NL"), "194.25.0.1": ("fra", "EU", "DE"), "8.8.8.8": ("nyc", "NA", "US"),
+               "41.0.0.1": ("any", "AF", "ZA"), "10.0.0.1": ("any", "not known", "not known")}
+    with serving(site, more=f"  geoDatabase: {database}\n") as served:
+        served.node.apply(json.dumps(policy))
+        name = "www.steered.example."
+        wait_for(lambda: served.ask(name).answer, 5, "the steered name")
+
+        def answered(client):
+            subnet = dns.edns.ECSOption(client, 64 if ":" in client else 32)
+            return addresses(served.ask(name, options=[subnet]))
+
+        def all_find_their_sites():
+            for client, (wanted, continent, country) in clients.items():
+                assert answered(client) == [f"192.0.2.{list(places).index(wanted) + 1}"], client
+                told = served.node.selvage("dns", "explain", name, "--from", client).stdout
+                assert f"(continent {continent}, country {country})" in told, told
+                knows = "does not know it" if country == "not known" else "of the network of"
+                assert f"{database} (country ipvAll of 20" in told and knows in told, told
+
+        all_find_their_sites()
+        assert "of the network of 20 bits" in served.node.selvage("dns", "explain", name, "--from", "193.0.6.139").stdout
+        whole = database.read_bytes()
+        for damaged, words in ((whole[:-3_000_000], "it may be truncated"), (whole[:300] + b"\xff" * 6000 + whole[6300:], "is damaged: node")):
+            database.write_bytes(damaged)  # over it, not in its place
+            wait_for(lambda: answered("8.8.8.8") and words in served.log(), 6, lambda: f"a warning: {served.log()[-500:]}", 0.2)
+            assert "the one before stays in use" in served.log()
+            all_find_their_sites()
 
 
 def test_packets_cache_answers_what_was_asked_before(served, measured):

@@ -176,6 +176,19 @@ def test_many_calls_at_once(inside, echo):
     assert sessions(inside)["sessions"] == 0
 
 
+def rebound_with_a_key(node, client, page):
+    """Clients whose port changes, and whose SRTP key the agent told when their handshake was over."""
+    run = client.start(BUILD / "rtc/selvage-media-check", "-c", "20", "-t", "2", "--ramp", "10", "--rebind", "1000", "--profile", "sha1", "-o", "json",
+                       page + "whip", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for("twenty keys", lambda: sum(each.get("srtpKnown", False) for each in node.get("/selvage/v1/services/calls/sessions")["items"]) == 20)
+    out, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, out + errors
+    result = json.loads(out)
+    print("--rebind with keys", {name: result[name] for name in ("connected", "sent", "returned", "longestGap")})
+    assert result["connected"] == 20 and result["lossPercent"] < 4 and result["longestGap"]["p50Ms"] < 70
+    assert node.drops()["rtc_srtp_tag"] == 0
+
+
 def test_calls_through_a_virtual_ip(site):
     """Nobody tells the node of the calls but the agent itself, by fragments that it was given or that it registers. Clients that restart ICE lose
     nothing, clients whose port changes little. And the health check makes calls too: an agent that hangs still has its ports open."""
@@ -204,6 +217,8 @@ def test_calls_through_a_virtual_ip(site):
         assert result["returned"] == result["sent"] if change == "--restart-ice" else result["lossPercent"] < 2
         assert result["longestGap"]["maxMs"] < 500  # a client whose address changed would wait for its check of every 5 s
         assert node.drops()["rtc_integrity"] == 0  # the registering agent says its password: real clients sign right
+        if how == "--ufrag-registered":
+            rebound_with_a_key(node, client, page)
         os.kill(echo.pid, signal.SIGSTOP)
         node.wait_backends("calls", up=0)
         assert "media: timeout after 900 ms: " in node.selvage("service", "backends", "calls", "-o", "json").stdout

@@ -10,7 +10,7 @@ import pytest
 
 import edge_site
 import manifests
-from call_peer import Agent, Caller
+from call_peer import Agent, Caller, Srtp
 from edge_site import wait_for
 
 VIP4, VIP6 = manifests.vips(220)
@@ -87,6 +87,59 @@ def test_checks_that_the_password_did_not_sign_are_refused(node, tmp_path):
         add(node, "signed", endpoint(node.hosts[0]))  # forgotten: they are taken
         talking(call)
     node.selvage("session", "remove", "--service", "media", "signed")
+
+
+def moved(node, call, times):
+    """The caller's socket becomes another; returns how long nothing came."""
+    call.longest_gap = 0
+    call.move(node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    talking(call)
+    assert one(node, "keyed")["moves"] == times
+    return 1000 * call.longest_gap
+
+
+def test_media_from_elsewhere_are_verified_by_the_key(node, tmp_path):
+    """A client whose key is known: who forges what fits gets nowhere and costs the call nothing; the way down follows the client itself
+    after two of its packets. Before and after the daemon is killed."""
+    path, client, backend = tmp_path / "key", Srtp(), endpoint(node.hosts[0])
+    for wrong, why in (("AES_CM_128_HMAC_SHA1_80 AAAA\n", "it is SRTP_AES128_CM_HMAC_SHA1_80 or"), (client.line()[:-5], "40 of base64: a master key of 16"), ("x\n", "PROFILE BASE64")):
+        path.write_text(wrong)
+        assert why in add(node, "keyed", backend, "--srtp-key-file", path, check=False).stderr
+    add(node, "keyed", backend)
+    path.write_text(client.line())
+    with caller(node, "keyed") as call:
+        call.srtp = client
+        talking(call)
+        assert not one(node, "keyed")["srtpKnown"]
+        without_ms = moved(node, call, 1)
+        add(node, "keyed", backend, "--srtp-key-file", path)
+        shown = node.get("/selvage/v1/services/media/sessions/keyed")
+        assert shown["items"][0]["srtpKnown"] and client.line().split()[1] not in json.dumps(shown) + node.log()
+        paths = len(shown["items"][0]["paths"])
+        dropped, call.longest_gap, sent, received = node.drops()["rtc_srtp_tag"], 0, call.sent, call.received
+        with contextlib.closing(node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)) as thief:
+            for _ in range(200):
+                for ahead in range(20):
+                    right = call.packet(call.sequence + ahead)
+                    thief.sendto(right[:-1] + bytes([right[-1] ^ 1]), (VIP4, PORT))
+                time.sleep(0.002)
+            thief.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                thief.recv(2048)
+        told, lost = one(node, "keyed"), call.sent - sent - (call.received - received)
+        print(f"beside 4000 forged packets: lost {lost}, longest gap {1000 * call.longest_gap:.0f} ms")
+        assert node.drops()["rtc_srtp_tag"] - dropped > 3500
+        assert told["moves"] == 1 and len(told["paths"]) == paths and lost <= 2 and call.longest_gap < 0.1
+        talking(call)  # tags are looked at again
+        with_ms = [moved(node, call, 2), moved(node, call, 3)]
+        node.kill_daemon()
+        node.start_daemon()
+        with_ms.append(moved(node, call, 4))
+        print(f"address changed: {without_ms:.0f} ms down without a key, " + ", ".join(f"{each:.0f}" for each in with_ms) + " ms with")
+        assert min(with_ms) < without_ms - 10 and max(with_ms) < 100
+        add(node, "keyed", backend)
+        assert not one(node, "keyed")["srtpKnown"]
+    node.selvage("session", "remove", "--service", "media", "keyed")
 
 
 def test_a_registered_call_is_carried_and_told_of(node):

@@ -6,7 +6,8 @@
 
 #include "base/lib/bytes.h"
 #include "base/packet/wire.h"
-#include "rtc/stun_wire.h"
+#include "rtc/rtc_index.h"
+#include "rtc/rtc_srtp.h"
 
 #define CALL_PORT 3478
 #define AGENT_PORT 7000
@@ -18,6 +19,39 @@ struct rtc_ufrag_secret media_frame_secret(void)
 	for (uint8_t i = 0; i < sizeof(secret.key); i++)
 		((uint8_t *)&secret.key)[i] = i;
 	return secret;
+}
+
+/* States of HMAC with some key; which one does not matter. */
+static struct rtc_srtp media_key(uint32_t row)
+{
+	return (struct rtc_srtp){.fragment = 1, .inner = {1, 2, 3, 4, 5}, .outer = {6, 7, 8, 9, 10}, .flags = row & 1 ? RTC_SRTP_FIRST : 0,
+				 .profile = RTC_SRTP_AES128_CM_SHA1_80};
+}
+
+void media_key_tell(struct rtc_tables *tables, struct rtc_sessions *sessions, uint32_t row)
+{
+	struct rtc_session *session = rtc_session_at(sessions, row);
+
+	if (row == 0 || session->state != RTC_SESSION_LIVE || session->flags & RTC_SESSION_KEYED)
+		return;
+	tables->srtp[row] = media_key(row);
+	session->flags |= RTC_SESSION_KEYED;
+}
+
+/* Puts the tag behind `length` bytes of media; returns how many there are then. */
+static uint32_t tag_write(uint8_t *data, uint32_t length, uint32_t counter)
+{
+	static struct rtc_scratch scratch;
+	struct rtc_srtp key = media_key(0);
+
+	memcpy(scratch.message.bytes, data, length);
+	scratch.srtp.end = length;
+	rtc_srtp_begin(&key, &scratch);
+	rtc_srtp_holds(&key, &scratch, counter);
+	bytes_put32(data + length, scratch.sha1.state[0]);
+	bytes_put32(data + length + 4, scratch.sha1.state[1]);
+	bytes_put16(data + length + 8, (uint16_t)(scratch.sha1.state[2] >> 16));
+	return length + 10;
 }
 
 static struct address v4(uint8_t c, uint8_t d)
@@ -178,14 +212,14 @@ static uint32_t random_rtp(struct frames *frames, uint32_t place, bool down, uin
 	frames->media_sequence += frames_random(frames, 4) == 0;
 	if (frames_random(frames, 30) == 0)
 		sequence += frames_random(frames, 65536);
-	memset(data, 0, 40);
+	memset(data, 0, MEDIA_DATA_MAX);
 	data[0] = 0x80;
 	data[1] = (uint8_t)(frames_random(frames, 20) ? 111 : frames_random(frames, 256));
 	bytes_put16(data + 2, sequence);
 	bytes_put16(data + 4, sequence * 960 >> 16);
 	bytes_put16(data + 6, sequence * 960);
 	data[11] = (uint8_t)ssrc;
-	return 12 + frames_random(frames, 28);
+	return tag_write(data, 12 + frames_random(frames, frames_random(frames, 8) ? 28 : MEDIA_DATA_MAX - 24), frames_random(frames, 8) == 0);
 }
 
 uint32_t media_frame_next(struct frames *frames, uint8_t frame[static FRAMES_LENGTH_MAX])

@@ -20,6 +20,8 @@ import struct
 import sys
 import zlib
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, UDPerror, fragment  # noqa: E402,F401
@@ -1847,6 +1849,35 @@ def rtp(sequence, timestamp=None, ssrc=0x11223344, kind=111):
     return struct.pack("!BBHII", 0x80, kind, sequence & 0xffff, (sequence * 960 if timestamp is None else timestamp) & 0xffffffff, ssrc) + bytes(40)
 
 
+SHA1_80, SHA1_32 = "SRTP_AES128_CM_HMAC_SHA1_80", "SRTP_AES128_CM_HMAC_SHA1_32"
+
+
+class Srtp:
+    """What one key of SRTP's says of packets (RFC 3711 sections 4.2 and 4.3). They are opaque to whom they pass, so nothing is encrypted."""
+
+    def __init__(self, number, profile=SHA1_80, master=None):
+        self.master = master or hashlib.sha256(b"selvage srtp %d" % number).digest()[:30]
+        self.profile = profile
+        salt = bytearray(self.master[16:] + bytes(2))
+        salt[7] ^= 1
+        cipher = Cipher(algorithms.AES(self.master[:16]), modes.CTR(bytes(salt))).encryptor()
+        self.authentication = cipher.update(bytes(20))
+
+    def told(self):
+        return {"profile": self.profile, "key": base64.b64encode(self.master).decode()}
+
+    def tag(self, packet, counter):
+        return hmac.digest(self.authentication, packet + struct.pack("!I", counter), "sha1")[:4 if self.profile == SHA1_32 else 10]
+
+    def rtp(self, sequence, ssrc, counter=0, payload=bytes(40)):
+        packet = rtp(sequence, ssrc=ssrc)[:12] + payload
+        return packet + self.tag(packet, counter)
+
+
+def changed(packet, at):
+    return bytes(byte ^ (place == at % len(packet)) for place, byte in enumerate(packet))
+
+
 RTCP = struct.pack("!BBHI", 0x80, 200, 6, 0x11223344) + bytes(20)
 DTLS = bytes([22, 254, 253]) + bytes(8) + struct.pack("!H", 20) + bytes(20)
 
@@ -2260,6 +2291,112 @@ def media_healing():
          *[moved.up(rtp(903 + i, ssrc=0x29), at_ms=110 + 20 * i) for i in range(3)], moved.down(rtp(1), at_ms=160), moved.down(RTCP, at_ms=160))
 
 
+def media_verified():
+    """Calls whose agent told the key of the client's SRTP when their handshake was over."""
+    def begin(call, name, number, key):
+        return [call.up(check(f"{name}:cl", number), **registered(name)), call.down(answer_to(number)),
+                call.up(DTLS, **registered(name, srtp=key.told()))]
+
+    def talk(call, key, first, count, ssrc, at_ms=0, counter=0):
+        return [call.up(key.rtp(first + i, ssrc, counter), at_ms=at_ms + 20 * i) for i in range(count)]
+
+    call, key = Call(5800), Srtp(1)
+    moved, ssrc = call.at(FAR4, 6800, ROUTER), 0x60
+    case("client's address changes, and its SRTP is verified", "the way down follows the second packet that is newer than all others, while the "
+         "old path is silent; the next check proves it", *begin(call, "key1", 200, key), *talk(call, key, 100, 5, ssrc), call.down(rtp(1), at_ms=80),
+         moved.up(key.rtp(105, ssrc), at_ms=100), moved.up(RTCP, at_ms=110), call.down(rtp(2), at_ms=110),
+         moved.up(key.rtp(106, ssrc), at_ms=120), moved.down(rtp(3), at_ms=120), moved.up(key.rtp(107, ssrc), at_ms=140), moved.down(RTCP, at_ms=150),
+         moved.up(check("key1:cl", 201, True), at_ms=2000), moved.down(answer_to(201), at_ms=2000), moved.down(rtp(5), at_ms=14000))
+    call, key = Call(5801), Srtp(2)
+    thief, ssrc = call.at(FAR4, 6801, ROUTER), 0x61
+    right = key.rtp(302, ssrc)
+    case("somebody sends media that fit, and has no key", "their tags are wrong: no path is opened, and nothing moves though the client is silent",
+         *begin(call, "key2", 202, key), *talk(call, key, 300, 2, ssrc),
+         *[thief.up_dropped(changed(right, at), "rtc_srtp_tag", at_ms=200 + 20 * i) for i, at in enumerate((1, 7, 12, 51, 52, -1))],
+         thief.up_dropped(Srtp(3).rtp(302, ssrc), "rtc_srtp_tag", at_ms=400), thief.up_dropped(key.rtp(302, ssrc, 1), "rtc_srtp_tag", at_ms=400),
+         thief.up_dropped(rtp(302, ssrc=ssrc), "rtc_srtp_tag", at_ms=400), thief.up_dropped(rtp(302, ssrc=ssrc)[:12], "rtc_srtp_tag", at_ms=400),
+         thief.up_dropped(rtp(302, ssrc=ssrc)[:12] + bytes(9), "rtc_srtp_tag", at_ms=400), thief.up_dropped(RTCP, "rtc_path_unknown", at_ms=420),
+         call.down(rtp(1), at_ms=420), thief.up(right, at_ms=440))
+    call, key = Call(5802), Srtp(4)
+    thief, ssrc = call.at(FAR4, 6802, ROUTER), 0x62
+    case("somebody copies what the client sends", "late copies open no path; those that come first go up, and the way down stays, for the client talks",
+         *begin(call, "key3", 203, key), *talk(call, key, 400, 3, ssrc), thief.up_dropped(key.rtp(402, ssrc), "rtc_path_unknown", at_ms=50),
+         thief.up_dropped(key.rtp(390, ssrc), "rtc_path_unknown", at_ms=50),
+         *[each for i in range(4) for each in (thief.up(key.rtp(403 + i, ssrc), at_ms=55 + 20 * i), call.up(key.rtp(403 + i, ssrc), at_ms=60 + 20 * i),
+                                               call.down(rtp(1 + i), at_ms=60 + 20 * i))],
+         thief.up(key.rtp(406, ssrc), at_ms=300), thief.up(key.rtp(405, ssrc), at_ms=340), call.down(rtp(9), at_ms=360))
+    call, key = Call(5803), Srtp(5)
+    thief, ssrc = call.at(FAR4, 6803, ROUTER), 0x63
+    case("somebody's copies come first while the client's own are held up", "the way down comes back with the first of them; nobody else takes it back",
+         *begin(call, "key4", 204, key), *talk(call, key, 500, 3, ssrc), thief.up(key.rtp(503, ssrc), at_ms=60), thief.up(key.rtp(504, ssrc), at_ms=65),
+         call.down(rtp(1), at_ms=65), thief.up(key.rtp(505, ssrc), at_ms=70), thief.down(rtp(2), at_ms=72), call.up(RTCP, at_ms=74),
+         call.up_dropped(changed(key.rtp(506, ssrc), -1), "rtc_srtp_tag", at_ms=76), thief.down(rtp(3), at_ms=78),
+         call.up(key.rtp(503, ssrc), at_ms=80), call.down(rtp(4), at_ms=80))
+    call, key = Call(5804), Srtp(6)
+    moved, ssrc = call.at(FAR4, 6804, ROUTER), 0x64
+    case("sequence numbers begin anew", "the rollover counter is in the tag, and not in the packet; a late packet has the one before",
+         *begin(call, "key5", 205, key), *talk(call, key, 65534, 2, ssrc), *talk(call, key, 0, 2, ssrc, 40, 1),
+         moved.up_dropped(key.rtp(2, ssrc), "rtc_srtp_tag", at_ms=80), moved.up(key.rtp(2, ssrc, 1), at_ms=80), moved.up(key.rtp(65535, ssrc), at_ms=90),
+         moved.up(key.rtp(3, ssrc, 1), at_ms=100), moved.down(rtp(1), at_ms=100))
+    for port, number, counter, why in ((5805, 7, 2, "one of the first four is found"), (5806, 8, 9, "it is as if none had been told")):
+        call, key, name = Call(port), Srtp(number), f"key{number}"
+        moved, ssrc = call.at(FAR4, port + 1000, ROUTER), 0x60 + number
+        late = [call.down(rtp(1), at_ms=90)] if counter == 9 else [moved.down(rtp(1), at_ms=80)]
+        case(f"rollover counter of {counter} that is not known", f"the key was told before the client came by here: {why}",
+             call.up(check(f"{name}:cl", number), **registered(name, srtp=key.told())), call.down(answer_to(number)), *talk(call, key, 600, 3, ssrc, 0, counter),
+             moved.up(key.rtp(603, ssrc, counter), at_ms=60), moved.up(key.rtp(604, ssrc, counter), at_ms=80), *late,
+             moved.up(key.rtp(605, ssrc, counter), at_ms=100), moved.down(rtp(2), at_ms=100))
+    call, key, other = Call(5807), Srtp(9), Srtp(10)
+    moved, ssrc = call.at(FAR4, 6807, ROUTER), 0x6a
+    case("key that changes, or is forgotten", "the last registration counts; another handshake begins with a counter of 0",
+         *begin(call, "key9", 206, key), *talk(call, key, 65535, 1, ssrc), *talk(call, key, 0, 2, ssrc, 20, 1),
+         call.up(other.rtp(2, ssrc), at_ms=60, **registered("key9", srtp=other.told())), moved.up_dropped(key.rtp(3, ssrc, 1), "rtc_srtp_tag", at_ms=80),
+         moved.up(other.rtp(3, ssrc), at_ms=80), call.up(other.rtp(4, ssrc), at_ms=100), call.up(other.rtp(5, ssrc), at_ms=120, **registered("key9")),
+         moved.up(rtp(6, ssrc=ssrc), at_ms=140))
+    call, key = Call(5808), Srtp(11, SHA1_32)
+    moved, ssrc = call.at(FAR4, 6808, ROUTER), 0x6b
+    case("tag of 32 bits", "SRTP_AES128_CM_HMAC_SHA1_32", *begin(call, "key11", 207, key), *talk(call, key, 700, 2, ssrc),
+         moved.up_dropped(changed(key.rtp(702, ssrc), -1), "rtc_srtp_tag", at_ms=40), moved.up_dropped(Srtp(11).rtp(702, ssrc), "rtc_srtp_tag", at_ms=40),
+         moved.up(key.rtp(702, ssrc), at_ms=40), moved.up(key.rtp(703, ssrc), at_ms=60), moved.down(rtp(1), at_ms=60))
+    call, key = Call(5809, client=CLIENT6, vip=CALL6, agent=AGENT6), Srtp(12)
+    moved, ssrc = call.at("2001:db8:ffff::9", 6809, ROUTER), 0x6c
+    room = registered("key12", f"[{AGENT6}]:{AGENT_PORT}", CALL6)
+    told = registered("key12", f"[{AGENT6}]:{AGENT_PORT}", CALL6, srtp=key.told())
+    lengths = list(range(0, 130, 9)) + [1000, 1130, 1400]
+    case("IPv6, and packets of all lengths", "up to what a network carries",
+         call.up(check("key12:cl", 208), **room), call.down(answer_to(208)), call.up(DTLS, **told), call.up(key.rtp(800, ssrc)),
+         moved.up_dropped(changed(key.rtp(900, ssrc, payload=bytes(1400)), 1380), "rtc_srtp_tag", at_ms=20),
+         *[moved.up(key.rtp(801 + i, ssrc, payload=(bytes(range(256)) * 6)[:length]), at_ms=20 + i)
+           for i, length in enumerate(lengths)],
+         moved.down(rtp(1), at_ms=60))
+    call, key = Call(5810), Srtp(13)
+    moved, ssrc = call.at(FAR4, 6810, ROUTER), 0x6d
+    case("longest media that are verified", "1536 bytes, more than the networks of calls carry",
+         *begin(call, "key13", 209, key), call.up(key.rtp(900, ssrc)),
+         moved.up_dropped(key.rtp(901, ssrc, payload=bytes(1536 - 21)), "rtc_srtp_tag", at_ms=20), moved.up(key.rtp(901, ssrc, payload=bytes(1400)), at_ms=20))
+    call, key = Call(5811), Srtp(14)
+    flood, moved, ssrc = call.at(FAR4, 6811, ROUTER), call.at(FAR4, 6911, ROUTER), 0x6e
+    case("flood of media that fit", "32 wrong tags in 128 ms are looked at; then none is, and the call goes on",
+         *begin(call, "key14", 210, key), *talk(call, key, 1000, 2, ssrc),
+         *[flood.up_dropped(rtp(1002 + i, ssrc=ssrc), "rtc_srtp_tag", at_ms=40) for i in range(40)], moved.up_dropped(key.rtp(1002, ssrc), "rtc_srtp_tag", at_ms=40),
+         call.up(key.rtp(1002, ssrc), at_ms=40), call.down(rtp(1), at_ms=40), moved.up(key.rtp(1003, ssrc), at_ms=200), moved.up(key.rtp(1004, ssrc), at_ms=220),
+         moved.down(rtp(2), at_ms=220))
+    call, key = Call(5812), Srtp(15)
+    moved, ssrc = call.at(FAR4, 6812, ROUTER), 0x6f
+    again = {"restart": [{"service": f"{CALL4}:{CALL_PORT}", "ufrag": "key15", "new": "key16", "srtp": key.told()}]}
+    case("ICE restart of a call with a key", "its keys stay: the counter goes on, whichever fragment they are told for",
+         *begin(call, "key15", 211, key), *talk(call, key, 65535, 1, ssrc), *talk(call, key, 0, 1, ssrc, 20, 1),
+         call.up(check("key16:cl", 212), at_ms=30, **again), call.down(answer_to(212), at_ms=30), call.up(DTLS, at_ms=30, **registered("key15")),
+         moved.up_dropped(key.rtp(1, ssrc), "rtc_srtp_tag", at_ms=40), moved.up(key.rtp(1, ssrc, 1), at_ms=40), moved.up(key.rtp(2, ssrc, 1), at_ms=60),
+         moved.down(rtp(1), at_ms=60))
+    call, key = Call(5813), Srtp(16)
+    other, ssrc = call.at(FAR4, 6813, ROUTER), 0x70
+    case("two proven paths, and SRTP that is verified", "the way down follows the client's packets from one to the other, and nobody else's",
+         *begin(call, "key17", 213, key), *talk(call, key, 1100, 3, ssrc), other.up(check("key17:cl", 214), at_ms=50), other.down(answer_to(214), at_ms=50),
+         other.up_dropped(rtp(1103, ssrc=ssrc), "rtc_srtp_tag", at_ms=55), other.up(key.rtp(1103, ssrc), at_ms=60), call.down(rtp(1), at_ms=60),
+         other.up(key.rtp(1104, ssrc), at_ms=80), other.down(rtp(2), at_ms=80))
+
+
 def media_life():
     call, ufrag = Call(5500), encoded("call", AGENT4, random=30)
     case("consent", "30 s after the last check that was answered the call is over (RFC 7675), until another is",
@@ -2353,6 +2490,7 @@ def scenario_media():
     media_kinds()
     media_checks()
     media_healing()
+    media_verified()
     media_life()
     media_limits()
     write("media", "Calls: WebRTC by sessions.", ["node.yaml", "services.yaml", "agents.yaml"])
@@ -2393,7 +2531,8 @@ def write_media_corpus():
                 load = bytes(packet[UDP].payload)[:1400]
                 down = 0x80 if packet[UDP].sport != CALL_PORT and packet[UDP].dport != CALL_PORT else 0
                 six = 12 if IPv6 in packet else 0
-                data += bytes([down | six | place & 3 | passes]) + len(load).to_bytes(2, "big") + load
+                keys = 0x8000 if load[:1] == DTLS[:1] else 0  # told when the handshake is over
+                data += bytes([down | six | place & 3 | passes]) + (keys | len(load)).to_bytes(2, "big") + load
         with open(os.path.join(directory, f"vectors-{start // 8:02}"), "wb") as file:
             file.write(data)
 

@@ -217,6 +217,17 @@ static uint16_t backend_row(const struct run *run, uint16_t service, const char 
 	return 0;
 }
 
+static int srtp_told(struct rtc_program *media, uint32_t row, const char *ufrag, json_t *told, struct error *error)
+{
+	struct srtp_key key;
+	int result = 0;
+
+	if (told)
+		result = srtp_key_parse(json_string_value(json_object_get(told, "profile")), json_string_value(json_object_get(told, "key")), &key,
+					error);
+	return result < 0 ? result : rtc_program_srtp(media, row, ufrag, told ? &key : NULL);
+}
+
 static void session_told(struct run *run, const char *what, json_t *told)
 {
 	const char *ufrag = json_string_value(json_object_get(told, "ufrag"));
@@ -238,6 +249,8 @@ static void session_told(struct run *run, const char *what, json_t *told)
 		const char *of = strcmp(what, "restart") == 0 ? json_string_value(json_object_get(told, "new")) : ufrag;
 
 		result = rtc_program_password(media, row, of, json_string_value(json_object_get(told, "password")));
+		if (result >= 0)
+			result = srtp_told(media, row, of, json_object_get(told, "srtp"), &error);
 	}
 	if (result < 0)
 		fail(run, "%s %s: %s", what, ufrag, error.text);
