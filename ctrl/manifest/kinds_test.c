@@ -707,6 +707,29 @@ static void steering_policies(void **state)
 
 #define LABEL63 "sixty-three-characters-are-what-one-part-of-a-name-can-hold-678"
 
+static void steering_policies_warned_of(void **state)
+{
+	static const char *const warnings[] = {
+		"t.yaml:7:26: warning: spec.sites[0].addresses: is empty: nobody is sent to this site",
+		"t.yaml:7:55: warning: spec.sites[0].geography.continents: no client is in \"XX\": continents are AF, AN, AS, EU, NA, OC and SA",
+		"t.yaml:7:72: warning: spec.sites[0].geography.countries: no client is in \"DEU\": countries are two letters (ISO 3166-1), such "
+		"as DE",
+		"t.yaml:7:93: warning: spec.sites[0].geography.subdivisions: no client is in \"Bavaria\": subdivisions are those of ISO 3166-2, "
+		"such as DE-BY",
+		"t.yaml:8:18: warning: status.sites[0] has no effect: there is no site \"b\"",
+	};
+	_cleanup_(loaded_done) struct loaded odd =
+		load(STEERING "  sites:\n  - {name: a, addresses: [], geography: {continents: [XX], countries: [DEU], subdivisions: [Bavaria]}}\n"
+			      "status: {sites: [{name: b}]}\n");
+	_cleanup_(loaded_done) struct loaded right =
+		load_clean(STEERING "  sites: [{name: a, addresses: [::1], geography: {continents: [SA, eu], countries: [de], subdivisions: [GB-ENG]}}]\n");
+
+	assert_int_equal(right.objects.count, 1);
+	assert_int_equal(odd.status, 0);
+	for (size_t i = 0; i < array_length(warnings); i++)
+		assert_true(loaded_says(&odd, warnings[i]));
+}
+
 static void steering_policies_refused(void **state)
 {
 	_cleanup_(loaded_done) struct loaded taken =
@@ -754,6 +777,7 @@ int main(void)
 		cmocka_unit_test(replay_nodes),
 		cmocka_unit_test(replay_nodes_refused),
 		cmocka_unit_test(steering_policies),
+		cmocka_unit_test(steering_policies_warned_of),
 		cmocka_unit_test(steering_policies_refused),
 	};
 

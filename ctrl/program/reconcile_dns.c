@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses that DNS is answered at, and the checks of steered names' sites. */
+#include "ctrl/program/dns_wanted.h"
 #include "ctrl/program/reconcile_parts.h"
 
 #define UDP_IDLE_MS 60000 /* means nothing for DNS: there are no flows, but every row of UDP has one */
@@ -93,11 +94,15 @@ static void policy_checks_add(struct reconcile_work *work, const struct object *
 	}
 }
 
-/* Of several policies of one host the first one counts (policy_of() of dns/steer.c). */
+/* A host of the Services' zone is not steered; of several policies of one host the first one counts (policy_of() of dns/steer.c). */
 static void policy_hosts_check(struct reconcile_work *work, size_t number)
 {
 	const struct object *object = work->input->objects[number];
 
+	if (work->input->dns_zone && !dns_host_is_steerable(work->input->dns_zone, object->steering_policy.host))
+		work_alarm(work, work_text(work, RECONCILE_STEERING_KEY "%s/%s", object->meta.namespace_name, object->meta.name),
+			   "%s is not steered: the names of Services are in %s, and a steered name takes all names below it along. Give it another host.",
+			   object->steering_policy.host, work->input->dns_zone);
 	for (size_t i = 0; i < number; i++) {
 		const struct object *other = work->input->objects[i];
 

@@ -55,6 +55,11 @@ def test_services_have_the_names_that_kubernetes_gives_them(served):
     assert served.ask("10-7-8-9.nowhere.pod.cluster.local.").rcode() == dns.rcode.NXDOMAIN
     away = served.ask("away.default.svc.cluster.local.")
     assert addresses(away) == ["203.0.113.1"] and str(away.answer[0][0]) == "www.example.com."
+    # what the Internet leads to it is found here, whatever the Internet says of it
+    served.aliases["shop.example.com."] = "web.default.svc.cluster.local."
+    for name in ("shop.example.com.", "shop.example.com.default.svc.cluster.local."):
+        answer = served.ask(name)
+        assert answer.rcode() == 0 and addresses(answer) == ["10.96.0.10"] and not answer.flags & dns.flags.AA, answer
     assert str(served.ask("dns-version.cluster.local.", "TXT").answer[0][0]) == '"1.1.0"'
     nothing = served.ask("web.default.svc.cluster.local.", "MX")
     assert nothing.rcode() == 0 and not nothing.answer and records(nothing.authority)[0].startswith("cluster.local. SOA ns.dns.cluster.local.")
@@ -297,6 +302,9 @@ def test_the_command_line_and_the_metrics(served):
     assert selvage("dns", "flush", "example.com").stdout == "1 answers forgotten\n"
     assert selvage("dns", "dump", "example.com").stdout == ""
     assert "is not steered" in selvage("dns", "explain", "www.example.com", "--from", "192.0.2.7", check=False).stderr
+    site = {"name": "a", "addresses": ["192.0.2.1"], "load": {"low": 0.7, "high": 0.9}}
+    served.node.apply(json.dumps({**POLICY, "spec": {"host": "www.steered.example", "sites": [site]}}))
+    assert "low: 0.7\n" in selvage("get", "steeringpolicy", "www", "-o", "yaml").stdout
     tap = served.node.directory / "queries.fstrm"
     assert "logged to" in selvage("dns", "tap", tap).stdout
     served.ask("logged.example.com.")
