@@ -52,7 +52,7 @@ static void objects_handle(struct api *api, struct http_exchange *exchange, cons
 			return;
 		}
 	}
-	reply_failure(exchange, 405, NULL, "the method %.20s is not known here", request->method);
+	objects_refuse(exchange, path);
 }
 
 static void control_handle(void *context, struct http_exchange *exchange)
