@@ -198,6 +198,7 @@ static void an_agent_is_drained_when_its_calls_are_over(void **state)
 {
 	struct edge_fixture *fixture = *state;
 	struct rtc_session *session;
+	struct rtc_session_info info;
 	struct edge_backend_status status;
 	struct edge_service_status totals;
 	struct error error = {0};
@@ -223,6 +224,17 @@ static void an_agent_is_drained_when_its_calls_are_over(void **state)
 	assert_true(status.flows == 1 && !status.drained);
 	assert_true(edge_program_service_status(fixture->program, &small.service, &totals));
 	assert_int_equal(totals.flows, 1);
+	/* the time of its beginning is no consent; an answer's is */
+	session->begun_ms = session->consent_ms = 1000;
+	assert_true(rtc_program_read(edge_program_rtc(fixture->program), row, 3000, &info));
+	assert_int_equal(info.consent_ms, UINT32_MAX);
+	session->rtt_agent_ms = 0;
+	assert_true(rtc_program_read(edge_program_rtc(fixture->program), row, 3000, &info));
+	assert_int_equal(info.consent_ms, 2000);
+	session->rtt_agent_ms = UINT16_MAX;
+	session->consent_ms = 2500;
+	assert_true(rtc_program_read(edge_program_rtc(fixture->program), row, 3000, &info));
+	assert_int_equal(info.consent_ms, 500);
 	rtc_program_end(edge_program_rtc(fixture->program), row, 0);
 	sweep_pass(fixture);
 	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));

@@ -531,6 +531,16 @@ static void paths_read(struct rtc_session *session, uint32_t now_ms, struct rtc_
 	}
 }
 
+/* A session begins with the time of its first check as that of its consent: what is later, or came with an answer, is one. */
+static uint32_t consent_age(const struct rtc_session *session, const struct rtc_session_info *info, uint32_t now_ms)
+{
+	bool given = session->consent_ms != session->begun_ms || session->rtt_agent_ms != UINT16_MAX;
+
+	for (uint32_t i = 0; i < info->path_count; i++)
+		given |= info->paths[i].flags & RTC_PATH_PROVEN;
+	return given ? age_of(session->consent_ms, now_ms) : UINT32_MAX;
+}
+
 bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t now_ms, struct rtc_session_info *ret_info)
 {
 	struct rtc_session *session = session_of(program, row);
@@ -548,7 +558,6 @@ bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t 
 		.agent_port = be16_get(session->agent_port),
 		.fragments = {session->fragments[0], session->fragments[1]},
 		.age_ms = age_of(session->begun_ms, now_ms),
-		.consent_ms = age_of(session->consent_ms, now_ms),
 		.rtt_client_ms = session->rtt_client_ms,
 		.rtt_agent_ms = session->rtt_agent_ms,
 		.moves = session->moves,
@@ -561,6 +570,7 @@ bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t 
 		info.upstream_port = be16_get(session->upstream_port);
 	}
 	paths_read(session, now_ms, &info);
+	info.consent_ms = consent_age(session, &info, now_ms);
 	*ret_info = info;
 	return true;
 }

@@ -105,7 +105,7 @@ struct rtc_session_info {
 	uint16_t agent_port, upstream_port;
 	uint64_t fragments[RTC_FRAGMENTS]; /* their hashes: rtc_program_fragment() */
 	uint32_t age_ms;       /* since it began or was registered */
-	uint32_t consent_ms;   /* since the last check was answered */
+	uint32_t consent_ms;   /* since the last check was answered; UINT32_MAX: none was yet */
 	uint16_t rtt_client_ms, rtt_agent_ms; /* 65535: not known */
 	uint16_t moves, healed;
 	struct rtc_path_info paths[RTC_PATHS];
