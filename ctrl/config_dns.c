@@ -81,6 +81,8 @@ static void endpoints_read(struct yaml_reader *reader, const struct yaml_node *v
 {
 	if (!yaml_is_sequence(reader, value, key))
 		return;
+	if (!value->count)
+		yaml_problem_at(reader, value, "%s must hold an address at least: nobody is answered otherwise", key);
 	*target = memory_or_end(calloc(value->count + 1, sizeof(**target)));
 	for (size_t i = 0; i < value->count; i++) {
 		const char *text;

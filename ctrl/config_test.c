@@ -205,6 +205,7 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"dns: {listen: 127.0.0.1}\n", "1:15", "listen must be a list"},
 		{"dns: {upstreams: [10.0.0.1]}\n", "1:6", "listen"},
 		{"dns: {listen: [here]}\n", "1:16", "is not an address"},
+		{"dns: {listen: []}\n", "1:15", "listen must hold an address"},
 		{"dns: {listen: [127.0.0.1], upstreams: [\"tcp://10.0.0.1#name\"]}\n", "1:40", "is not a server"},
 		{"dns: {listen: [127.0.0.1], limit: {prefix: \"24,56\"}}\n", "1:35", "queries"},
 		{"dns: {listen: [127.0.0.1], cache: {packetNames: 10}}\n", "1:49", "packetNames must be a whole number from 64 to 4000000"},
