@@ -54,10 +54,10 @@ static int context_configure(struct resolver *resolver, struct ub_ctx *context, 
 	for (size_t i = 0; i < config->forward_count; i++)
 		if (validate && !config->forwards[i].validate)
 			fprintf(text, "  domain-insecure: \"%s\"\n", config->forwards[i].zone);
-	/* a zone that is forwarded is none of those that libunbound would answer itself (RFC 6761, RFC 6303) */
+	/* a zone that is forwarded is none of those that libunbound would answer itself, nor lies in one (RFC 6761, RFC 6303, RFC 8375) */
 	for (size_t i = 0; i < config->forward_count; i++)
 		if (strcmp(config->forwards[i].zone, ".") != 0)
-			fprintf(text, "  local-zone: \"%s\" nodefault\n", config->forwards[i].zone);
+			fprintf(text, "  local-zone: \"%s\" transparent\n", config->forwards[i].zone);
 	for (size_t i = 0; i < config->forward_count; i++)
 		if (config->forwards[i].upstream_count)
 			zone_print(text, config, &config->forwards[i], upstreams_port(resolver->upstreams[i]));

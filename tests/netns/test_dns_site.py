@@ -283,6 +283,17 @@ def test_what_gave_way_in_packets_cache_comes_back(served):
     assert served.stats()["fastPath"]["again"] - again <= 1.5 * len(names), "each comes back whenever it is asked for"
 
 
+@pytest.mark.parametrize("served", [{"more": '  zones: [{name: home.arpa, upstreams: ["10.53.0.11"]}, {name: corp.test, upstreams: ["10.53.0.11"]}]\n'}], indirect=True)
+def test_names_for_local_use_are_forwarded_where_their_zone_is_named(served):
+    """RFC 6761, RFC 8375: such names are nobody's on the Internet, so the servers for everything are not asked for them."""
+    names = ("box.home.arpa.", "host.corp.test.", "host.other.test.", "localhost.")
+    served.existing.update((name, "203.0.113.9") for name in names)
+    assert addresses(served.ask("box.home.arpa.")) == ["203.0.113.9"]
+    assert addresses(served.ask("host.corp.test.")) == ["203.0.113.9"]
+    assert served.ask("host.other.test.").rcode() == dns.rcode.NXDOMAIN
+    assert addresses(served.ask("localhost.")) == ["127.0.0.1"]
+
+
 def test_the_command_line_and_the_metrics(served):
     served.ask("www.example.com.")
     selvage = served.node.selvage
@@ -290,6 +301,10 @@ def test_the_command_line_and_the_metrics(served):
     assert "answered by packets' cache" in selvage("status").stdout
     assert "www.example.com A: NOERROR" in selvage("dns", "dump", "example.com").stdout
     assert json.loads(selvage("dns", "dump", "-o", "json").stdout)["items"][0]["name"] == "www.example.com"
+    wrong = selvage("dns", "lookup", "www.example.com", "FOO", check=False)
+    assert wrong.returncode == 1 and "type is not known" in wrong.stderr
+    for body in ({"limit": 0}, {"limit": "x"}, {"limit": 1001}, {"name": 5}, {"after": "x"}):
+        assert served.node.api("POST", "/selvage/v1/dns/dump", body)[0] == 422, body
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
     served.ask("nothing.example.com.")
     assert re.search(r"SOA ns host 1 1 1 1 30\n", selvage("dns", "dump", "nothing.example.com").stdout)
