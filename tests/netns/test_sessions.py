@@ -354,6 +354,10 @@ def test_what_is_asked_wrongly_is_refused(node):
     node.selvage("apply", "--dry-run", "-f", edge_site.ROOT / "docs/examples/webrtc.yaml")
     for words, text in ((["session", "add"], "say --service"), (["session", "add", "--service", "media", "--ufrag", "abcd", "--backend",
                                                                  endpoint(node.hosts[0]), "--expiry", "soon"], "--expiry takes"),
+                        (["session", "add", "--service", "media", "--ufrag", "", "--backend", "10.0.0.1:1"], "no user fragment"),
+                        (["session", "add", "--service", "media", "--ufrag", "abcd", "--backend", "10.0.0.1:1", "--expiry", "31d"], "30d is the longest"),
+                        (["session", "add", "--service", "", "--ufrag", "abcd", "--backend", "10.0.0.1:1"], "no service"),
+                        (["session", "ufrag", "--backend", "10.0.0.1:1", "-c", "20001"], "20000 at a time"), (["session", "show", ""], "no user fragment"),
                         (["session", "show"], "say which"), (["session", "remove"], "say which"), (["session", "ufrag"], "--backend")):
         done = node.selvage(*words, check=False)
         assert done.returncode == 2 and text in done.stderr, done
