@@ -422,6 +422,20 @@ static json_t *error_json(const char *text)
 	return json_pack("{s:s}", "error", text);
 }
 
+/* Texts, where there are any, must be texts: what is wrong is not the same as what is not said. NULL: they are. */
+static json_t *texts_check(const json_t *message)
+{
+	static const char *const keys[] = {"name", "type", "from", "path"};
+
+	for (size_t i = 0; i < array_length(keys); i++) {
+		const json_t *value = json_object_get(message, keys[i]);
+
+		if (value && !json_is_string(value))
+			return json_pack("{s:o}", "error", json_sprintf("\"%s\" must be a text", keys[i]));
+	}
+	return NULL;
+}
+
 /* A count from `least` up, if it is there. */
 static bool number_get(const json_t *message, const char *key, json_int_t least, json_int_t *ret_number)
 {
@@ -596,6 +610,7 @@ static json_t *steering_handle(struct control *control, const json_t *message)
 json_t *control_handle(struct control *control, const json_t *message)
 {
 	const char *op = json_string_value(json_object_get(message, "op"));
+	json_t *wrong;
 
 	if (!op)
 		return error_json("\"op\" is missing");
@@ -605,6 +620,10 @@ json_t *control_handle(struct control *control, const json_t *message)
 		return steering_handle(control, message);
 	if (strcmp(op, "stats") == 0)
 		return json_pack("{s:o}", "result", stats_handle(control));
+	/* from here on what people ask, whose "from" is an address and not selvaged's version */
+	wrong = texts_check(message);
+	if (wrong)
+		return wrong;
 	if (strcmp(op, "dump") == 0)
 		return dump_handle(control, message);
 	if (strcmp(op, "flush") == 0)
@@ -680,13 +699,19 @@ static void lookup_start(struct peer *peer, json_t *message)
 	const char *from = json_string_value(json_object_get(message, "from"));
 	struct lookup *lookup = memory_or_end(calloc(1, sizeof(*lookup)));
 	struct dns_request *request = &lookup->request;
+	json_t *wrong;
+	const char *why;
 
 	request->query = (struct dns_query){.flags = DNS_FLAG_RD | DNS_FLAG_AD, .class = DNS_IN, .type = DNS_A, .udp_size = 512};
 	request->client = address_from_ipv4(0x0100007f);
-	if (!name_get(message, "name", &request->query.name) ||
-	    (type_text && dns_type_parse(type_text, &request->query.type) < 0) || (from && address_parse(from, &request->client) < 0)) {
+	wrong = texts_check(message);
+	why = !name_get(message, "name", &request->query.name) ? "a name is missing, or is none" :
+	      type_text && dns_type_parse(type_text, &request->query.type) < 0 ?
+		      "this type is not known; write A, AAAA, TXT and so on, or TYPE and its number (RFC 3597)" :
+	      from && address_parse(from, &request->client) < 0 ? "\"from\" must be an address" : NULL;
+	if (wrong || why) {
 		free(lookup);
-		peer_send(peer, error_json("a name is wanted, and perhaps a type and an address"), message);
+		peer_send(peer, wrong ? wrong : error_json(why), message);
 		return;
 	}
 	request->query.question_length = (uint16_t)(request->query.name.length + 4);

@@ -7,9 +7,9 @@
 #include "ctrl/cli/cli.h"
 #include "ctrl/cli/table.h"
 
-/* NULL after a message. */
 #define DUMP_MAX 1000 /* answers that are given at a time */
 
+/* NULL after a message. */
 static json_t *dns_ask(const struct cli *cli, const char *operation, json_t *message)
 {
 	char what[32], path[64];

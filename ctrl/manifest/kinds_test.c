@@ -684,7 +684,7 @@ static void steering_policies(void **state)
 	_cleanup_(loaded_done) struct loaded loaded = load_clean(
 		STEERING "  ttl: 30\n  minHealthyPercent: 40\n  nameServers: [ns1.example.com]\n  contact: ops.example.com\n"
 			 "  healthCheck: {type: http, port: 80, path: /up, intervalSeconds: 5, timeoutSeconds: 2}\n  sites:\n"
-			 "  - {name: fra, addresses: [192.0.2.1, \"2001:db8::1\"], weight: 3, order: 1, geography: {continents: [EU], countries: [DE]}}\n"
+			 "  - {name: fra, addresses: [192.0.2.1, \"2001:db8::1\"], weight: 3, order: 1, geography: {continents: [EU, \"*\"], countries: [DE]}}\n"
 			 "  - {name: lab, addresses: [192.0.2.2], prefixes: [10.0.0.0/8], load: {low: 0.5, high: 1}}\n"
 			 "status: {sites: [{name: fra, healthy: false, load: 0.7}]}\n");
 	const struct steering_policy *policy = &loaded.objects.items[0]->steering_policy;

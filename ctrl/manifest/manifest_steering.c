@@ -115,7 +115,7 @@ static void check_read(struct decoder *decoder, const struct yaml_node *node, vo
 	fields_read(decoder, node, check_fields, array_length(check_fields), target);
 }
 
-/* What is in no database of places matches no client. */
+/* "*" is every place. What is in no database of places matches no client. */
 static bool continent_is_one(const char *text)
 {
 	static const char *const words[] = {"AF", "AN", "AS", "EU", "NA", "OC", "SA"};
@@ -137,7 +137,7 @@ static void continents_read(struct decoder *decoder, const struct yaml_node *nod
 
 	field_text_list(decoder, node, target);
 	for (size_t i = 0; i < list->count; i++)
-		if (!continent_is_one(list->items[i]))
+		if (strcmp(list->items[i], "*") != 0 && !continent_is_one(list->items[i]))
 			decoder_warning(decoder, node->items[i], "no client is in \"%.80s\": continents are AF, AN, AS, EU, NA, OC and SA",
 					list->items[i]);
 }
@@ -148,7 +148,7 @@ static void countries_read(struct decoder *decoder, const struct yaml_node *node
 
 	field_text_list(decoder, node, target);
 	for (size_t i = 0; i < list->count; i++)
-		if (!country_is_one(list->items[i], strlen(list->items[i])))
+		if (strcmp(list->items[i], "*") != 0 && !country_is_one(list->items[i], strlen(list->items[i])))
 			decoder_warning(decoder, node->items[i], "no client is in \"%.80s\": countries are two letters (ISO 3166-1), such as DE",
 					list->items[i]);
 }
@@ -161,6 +161,8 @@ static void subdivisions_read(struct decoder *decoder, const struct yaml_node *n
 	for (size_t i = 0; i < list->count; i++) {
 		size_t length = strcspn(list->items[i], "-"), rest = strlen(list->items[i]) - length;
 
+		if (strcmp(list->items[i], "*") == 0)
+			continue;
 		if (!country_is_one(list->items[i], length) || rest < 2 || rest > 4)
 			decoder_warning(decoder, node->items[i], "no client is in \"%.80s\": subdivisions are those of ISO 3166-2, such as DE-BY",
 					list->items[i]);

@@ -303,8 +303,9 @@ def test_the_command_line_and_the_metrics(served):
     assert json.loads(selvage("dns", "dump", "-o", "json").stdout)["items"][0]["name"] == "www.example.com"
     wrong = selvage("dns", "lookup", "www.example.com", "FOO", check=False)
     assert wrong.returncode == 1 and "type is not known" in wrong.stderr
-    for body in ({"limit": 0}, {"limit": "x"}, {"limit": 1001}, {"name": 5}, {"after": "x"}):
-        assert served.node.api("POST", "/selvage/v1/dns/dump", body)[0] == 422, body
+    for operation, body in (("lookup", {"name": "www.example.com", "type": 5}), ("explain", {"name": "www.example.com", "from": 5}), ("tap", {"path": 5})):
+        status, answer = served.node.api("POST", f"/selvage/v1/dns/{operation}", body)[:2]
+        assert status == 422 and "must be a text" in str(answer), answer
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
     served.ask("nothing.example.com.")
     assert re.search(r"SOA ns host 1 1 1 1 30\n", selvage("dns", "dump", "nothing.example.com").stdout)
