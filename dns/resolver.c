@@ -102,7 +102,7 @@ void request_fail(struct resolver *resolver, struct dns_request *request, int ed
 /* Whether the answer depends on this name's own records alone, whose changes are told: then it lasts until one. */
 static bool own_lasts(const struct resolver *resolver, const struct dns_request *request, enum zone_result found)
 {
-	return (found == ZONE_FOUND || found == ZONE_NO_DATA) && request->query.type != DNS_SRV &&
+	return (found == ZONE_FOUND || found == ZONE_NO_DATA) && request->query.type != DNS_SRV && request->query.type != DNS_NS &&
 	       zone_set_has_name(resolver->zones, &request->asked) &&
 	       zone_set_look(resolver->zones, &request->asked, DNS_CNAME) != ZONE_FOUND;
 }
@@ -173,9 +173,17 @@ static void steered_finish(struct resolver *resolver, struct dns_request *reques
 	request_finish(resolver, request, &outcome);
 }
 
+/* Until the cluster's names are known, nobody else is asked for them, who would say that they do not exist. */
+static bool names_awaited(const struct resolver *resolver, const struct dns_name *name)
+{
+	return !resolver->cluster_forwarded && dns_name_within(name, &resolver->cluster) && !zone_set_zone(resolver->zones, name);
+}
+
 void request_resolve(struct resolver *resolver, struct dns_request *request)
 {
-	if (steering_knows(resolver->steering, &request->asked))
+	if (names_awaited(resolver, &request->asked))
+		request_fail(resolver, request, DNS_EDE_NOT_READY, "the cluster's names are not known yet");
+	else if (steering_knows(resolver->steering, &request->asked))
 		steered_finish(resolver, request);
 	else if (zone_set_look(resolver->zones, &request->asked, request->query.type) != ZONE_ELSEWHERE)
 		own_finish(resolver, request, RESULT_CLUSTER);
@@ -219,6 +227,7 @@ void resolver_take(struct resolver *resolver, struct dns_request *request, enum 
 	request->asked = request->query.name;
 	request->candidate = 0;
 	request->prefix_length = 0;
+	request->names_seen = zone_set_changes(resolver->zones);
 	request->wire = NULL;
 	if (resolver->observer.seen && request->bytes) {
 		request->wire = memcpy(memory_or_end(malloc(request->length + 1)), request->bytes, request->length);
@@ -315,6 +324,8 @@ static void names_make(struct resolver *resolver)
 	    dns_name_join(&svc, 1, &resolver->cluster, &resolver->services) < 0)
 		return;
 	resolver->autopath = config->autopath;
+	for (size_t i = 0; i < config->forward_count; i++)
+		resolver->cluster_forwarded |= strcmp(config->forwards[i].zone, config->cluster_domain) == 0;
 	resolver->search = memory_or_end(calloc(config->search_count + 1, sizeof(*resolver->search)));
 	for (size_t i = 0; i < config->search_count; i++)
 		if (dns_name_parse(config->search[i], &resolver->search[resolver->search_count]) == 0)
@@ -328,7 +339,7 @@ static bool kept_feed(const struct answer *answer, void *context)
 	uint64_t now = now_ms();
 
 	if (now < answer->expires_ms && answer->rcode != DNS_SERVFAIL)
-		feed_answer(resolver->feed, answer, now, false);
+		answer_feed(resolver, answer, now, false);
 	return true;
 }
 

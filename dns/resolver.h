@@ -59,6 +59,7 @@ struct dns_request {
 	unsigned int candidate; /* of autopath; 0: none */
 	uint8_t prefix[1200];	/* CNAME records that led to `asked`: a message as dns_writer makes it */
 	size_t prefix_length;
+	uint64_t names_seen; /* zone_set_changes() when it came */
 	uint8_t *wire;		/* the query's copy for the query log */
 	size_t wire_length;
 	struct dns_request *next;

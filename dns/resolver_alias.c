@@ -68,7 +68,11 @@ void autopath_fail(struct resolver *resolver, struct dns_request *request)
 	request->asked = request->query.name;
 	request->candidate = CANDIDATES_MAX + 1;
 	request->prefix_length = 0;
-	own_finish(resolver, request, RESULT_CLUSTER);
+	/* of a zone that others know, too, their denial is kept */
+	if (zone_set_look(resolver->zones, &request->asked, request->query.type) == ZONE_ELSEWHERE)
+		request_resolve_elsewhere(resolver, request);
+	else
+		own_finish(resolver, request, RESULT_CLUSTER);
 }
 
 /* --- answers that begin with CNAME records of our own ------------------------------------------------------------------------------ */
@@ -117,6 +121,9 @@ void led_feed(struct resolver *resolver, const struct dns_request *request, cons
 	struct dns_record record;
 	struct dns_walk walk;
 
+	/* names that came meanwhile may be what the list leads to now: what packets said was forgotten when they came */
+	if (request->names_seen != zone_set_changes(resolver->zones))
+		return;
 	memcpy(copy, message, length);
 	if (dns_walk_start(&walk, copy, length) < 0)
 		return;

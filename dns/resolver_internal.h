@@ -50,6 +50,7 @@ struct resolver {
 	struct resolver_observer observer;
 	struct cookie_secret cookie_secret;
 	struct dns_name cluster, services; /* "cluster.local", "svc.cluster.local" */
+	bool cluster_forwarded; /* the configuration says where its names are asked for */
 	bool autopath;
 	struct dns_name *search;
 	size_t search_count;
@@ -105,6 +106,8 @@ void led_feed(struct resolver *resolver, const struct dns_request *request, cons
 
 /* --- what is kept, and asked for: resolver_ask.c --- */
 
+/* For packets' cache, if they may tell it by themselves. */
+void answer_feed(struct resolver *resolver, const struct answer *answer, uint64_t now, bool stale);
 /* `asked` is looked up in what is kept, or asked for. */
 void request_resolve_elsewhere(struct resolver *resolver, struct dns_request *request);
 /* Drops all that waits. After libunbound is gone, which calls nobody back then. */
