@@ -301,12 +301,12 @@ void feed_flush(struct feed *feed, const struct dns_name *below)
 
 /* --- own names ------------------------------------------------------------------------------------------------------------------- */
 
-/* "svc." before the zone: what is whole. What is below "pod." is made up as it is asked for. */
+/* "svc." before the zone: all of it is known, if the zone is not shared. What is below "pod." is made up as it is asked for. */
 static bool services_of(const struct zone_config *zone, struct dns_name *ret_services)
 {
 	static const struct dns_name svc = {5, "\3svc"};
 
-	return !zone->partial && dns_name_join(&svc, 1, &zone->name, ret_services) == 0;
+	return dns_name_join(&svc, 1, &zone->name, ret_services) == 0;
 }
 
 /* The name and those above it, as far as they are the zone's: there or not, as the zone knows them now. */
@@ -342,7 +342,7 @@ void feed_name(struct feed *feed, const struct dns_name *name, bool fresh)
 	/* what a search list was led to may be another name from now on */
 	if (fresh)
 		dns_cache_flush(feed->cache, services.bytes, services.length, cache_now(feed));
-	if (feed->absent_names_known)
+	if (feed->absent_names_known && !zone->partial)
 		name_set(feed, name, &services);
 }
 
@@ -373,7 +373,8 @@ static void zone_note(const struct zone_config *zone, void *context)
 		dns_cache_flush(feed->cache, zone->name.bytes, zone->name.length, cache_now(feed));
 	if (!services_of(zone, &services))
 		return;
-	if (!feed->absent_names_known) {
+	/* shared it may be since the last start */
+	if (zone->partial || !feed->absent_names_known) {
 		dns_zone_remove(feed->cache, services.bytes, services.length);
 		return;
 	}

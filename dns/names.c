@@ -206,11 +206,12 @@ void names_make(const struct names_input *input, struct names_result *ret_result
 	size_t kept = 0;
 
 	*result = (struct names_result){.arena = arena_new()};
-	zone_add(&maker, input->zone, false);
+	zone_add(&maker, input->zone, input->shared);
 	zone_add(&maker, "in-addr.arpa", true);
 	zone_add(&maker, "ip6.arpa", true);
-	apex_add(&maker, input);
-	for (size_t i = 0; i < input->namespace_count; i++)
+	if (!input->shared)
+		apex_add(&maker, input);
+	for (size_t i = 0; !input->shared && i < input->namespace_count; i++)
 		namespace_add(&maker, input->namespaces[i]);
 	for (size_t i = 0; i < input->service_count; i++)
 		service_add(&maker, &input->services[i]);

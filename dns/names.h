@@ -48,6 +48,7 @@ struct names_service {
 
 struct names_input {
 	const char *zone; /* "cluster.local" */
+	bool shared;	  /* its other names are known elsewhere: those that are not made here are not denied */
 	const struct names_service *services;
 	size_t service_count;
 	const char *const *namespaces; /* exist without services, too */

@@ -106,10 +106,11 @@ void request_fail(struct resolver *resolver, struct dns_request *request, int ed
 static uint32_t own_life(const struct resolver *resolver, const struct dns_request *request, enum zone_result found, uint32_t ttl)
 {
 	uint16_t type = request->query.type;
+	bool with_others = type == DNS_SRV || type == DNS_NS; /* addresses of their targets go along */
 
 	if (zone_set_look(resolver->zones, &request->asked, DNS_CNAME) == ZONE_FOUND && type != DNS_CNAME)
 		return 0;
-	if ((found == ZONE_FOUND || found == ZONE_NO_DATA) && type != DNS_SRV && zone_set_has_name(resolver->zones, &request->asked))
+	if ((found == ZONE_FOUND || found == ZONE_NO_DATA) && !with_others && zone_set_has_name(resolver->zones, &request->asked))
 		return UINT32_MAX;
 	return ttl;
 }
@@ -132,8 +133,8 @@ void own_finish(struct resolver *resolver, struct dns_request *request, enum res
 		if (!request->candidate && !request->prefix_length && autopath_labels(resolver, &query->name) &&
 		    autopath_next(resolver, request))
 			return;
-		/* a candidate that others' aliases led here: not there, as if they had said so */
-		if (request->candidate && request->prefix_length) {
+		/* a candidate that others' aliases led here is not there, as if they had said so; or there is none */
+		if (request_is_candidate(request)) {
 			if (!autopath_next(resolver, request))
 				autopath_fail(resolver, request);
 			return;
@@ -148,11 +149,11 @@ void own_finish(struct resolver *resolver, struct dns_request *request, enum res
 		request_fail(resolver, request, DNS_EDE_OTHER, "aliases that lead in a circle");
 		return;
 	}
-	if ((request->candidate && request->candidate <= CANDIDATES_MAX) || request->prefix_length) {
+	if (request_is_candidate(request) || request->prefix_length) {
 		outcome.length = message_compose(request, bytes, outcome.length, 0, composed, sizeof(composed));
 		outcome.message = composed;
 		outcome.flags = request->candidate || request->prefix_foreign ? 0 : DNS_FLAG_AA;
-		if (request->candidate) {
+		if (request_is_candidate(request)) {
 			outcome.result = RESULT_AUTOPATH;
 			resolver->autopath_saved += request->candidate;
 		}
@@ -177,7 +178,7 @@ static void steered_finish(struct resolver *resolver, struct dns_request *reques
 	dns_writer_start(&writer, bytes, sizeof(bytes), 0, 0, &query.name, query.type, DNS_IN);
 	outcome.rcode = steering_answer(resolver->steering, &query, &request->client, &writer, &outcome.scope);
 	outcome.length = dns_writer_end(&writer);
-	if (request->candidate || request->prefix_length) {
+	if (request_is_candidate(request) || request->prefix_length) {
 		static uint8_t composed[8192];
 
 		outcome.length = message_compose(request, bytes, outcome.length, 0, composed, sizeof(composed));
@@ -188,9 +189,16 @@ static void steered_finish(struct resolver *resolver, struct dns_request *reques
 	request_finish(resolver, request, &outcome);
 }
 
+bool name_is_awaited(const struct resolver *resolver, const struct dns_name *name)
+{
+	return !resolver->cluster_forwarded && dns_name_within(name, &resolver->cluster) && !zone_set_zone(resolver->zones, name);
+}
+
 void request_resolve(struct resolver *resolver, struct dns_request *request)
 {
-	if (steering_knows(resolver->steering, &request->asked))
+	if (name_is_awaited(resolver, &request->asked))
+		request_fail(resolver, request, DNS_EDE_NOT_READY, "the cluster's names are not known yet");
+	else if (steering_knows(resolver->steering, &request->asked))
 		steered_finish(resolver, request);
 	else if (zone_set_look(resolver->zones, &request->asked, request->query.type) != ZONE_ELSEWHERE)
 		own_finish(resolver, request, RESULT_CLUSTER);
@@ -236,6 +244,7 @@ void resolver_take(struct resolver *resolver, struct dns_request *request, enum 
 	request->prefix_length = 0;
 	request->turns = 0;
 	request->prefix_foreign = false;
+	request->names_seen = zone_set_changes(resolver->zones);
 	request->wire = NULL;
 	if (resolver->observer.seen && request->bytes) {
 		request->wire = memcpy(memory_or_end(malloc(request->length + 1)), request->bytes, request->length);
@@ -332,6 +341,8 @@ static void names_make(struct resolver *resolver)
 	    dns_name_join(&svc, 1, &resolver->cluster, &resolver->services) < 0)
 		return;
 	resolver->autopath = config->autopath;
+	for (size_t i = 0; i < config->forward_count; i++)
+		resolver->cluster_forwarded |= strcmp(config->forwards[i].zone, config->cluster_domain) == 0;
 	resolver->search = memory_or_end(calloc(config->search_count + 1, sizeof(*resolver->search)));
 	for (size_t i = 0; i < config->search_count; i++)
 		if (dns_name_parse(config->search[i], &resolver->search[resolver->search_count]) == 0)
@@ -343,6 +354,9 @@ static bool answer_is_others(void *context, const struct answer *answer)
 {
 	const struct resolver *resolver = context;
 
+	/* a denial that only begins the walk through a search list: packets know of no lists */
+	if (answer->rcode == DNS_NXDOMAIN && autopath_labels(resolver, &answer->key.name))
+		return false;
 	return !steering_knows(resolver->steering, &answer->key.name) &&
 	       zone_set_look(resolver->zones, &answer->key.name, answer->key.type) == ZONE_ELSEWHERE && !answer_leads_here(resolver, answer);
 }
@@ -353,8 +367,8 @@ static bool kept_feed(const struct answer *answer, void *context)
 	struct resolver *resolver = context;
 	uint64_t now = now_ms();
 
-	if (now < answer->expires_ms)
-		feed_answer(resolver->feed, answer, now, false);
+	if (now < answer->expires_ms && answer->rcode != DNS_SERVFAIL)
+		answer_feed(resolver, answer, now, false);
 	return feed_has_room(resolver->feed);
 }
 

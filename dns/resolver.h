@@ -61,6 +61,7 @@ struct dns_request {
 	size_t prefix_length;
 	unsigned int turns;	/* how often they led from own names to others', or back */
 	bool prefix_foreign;	/* others' are among them */
+	uint64_t names_seen;	/* zone_set_changes() when it came */
 	uint8_t *wire;		/* the query's copy for the query log */
 	size_t wire_length;
 	struct dns_request *next;

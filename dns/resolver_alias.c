@@ -80,7 +80,11 @@ void autopath_fail(struct resolver *resolver, struct dns_request *request)
 	request->asked = request->query.name;
 	request->candidate = CANDIDATES_MAX + 1;
 	prefix_clear(request);
-	own_finish(resolver, request, RESULT_CLUSTER);
+	/* of a zone that others know, too, their denial is kept */
+	if (zone_set_look(resolver->zones, &request->asked, request->query.type) == ZONE_ELSEWHERE)
+		request_resolve_elsewhere(resolver, request);
+	else
+		own_finish(resolver, request, RESULT_CLUSTER);
 }
 
 /* --- answers that begin with CNAME records of our own ------------------------------------------------------------------------------ */
@@ -140,7 +144,7 @@ static void prefix_write(const struct dns_request *request, uint32_t alias_ttl, 
 	dns_writer_start(writer, writer->bytes, writer->size, 0, 0, &query->name, query->type, query->class);
 	if (request->prefix_length)
 		records_copy(request->prefix, request->prefix_length, &whole, writer);
-	else if (request->candidate && request->candidate <= CANDIDATES_MAX)
+	else if (request_is_candidate(request))
 		dns_writer_add(writer, DNS_ANSWER, &query->name, DNS_CNAME, DNS_IN, alias_ttl, request->asked.bytes,
 			       request->asked.length);
 }
@@ -191,7 +195,8 @@ void request_lead(struct resolver *resolver, struct dns_request *request, const 
 
 static bool name_is_here(const struct resolver *resolver, const struct dns_name *name, uint16_t type)
 {
-	return steering_knows(resolver->steering, name) || zone_set_look(resolver->zones, name, type) != ZONE_ELSEWHERE;
+	return steering_knows(resolver->steering, name) || name_is_awaited(resolver, name) ||
+	       zone_set_look(resolver->zones, name, type) != ZONE_ELSEWHERE;
 }
 
 /* The target of the name's CNAME record in the message's answer. */

@@ -33,6 +33,18 @@ struct job {
 
 /* --- what is kept ------------------------------------------------------------------------------------------------------------------ */
 
+/* A denial that only begins the walk through a search list is not told by packets, which know of no lists. */
+static bool answer_for_packets(const struct resolver *resolver, const struct answer *answer)
+{
+	return answer->rcode != DNS_NXDOMAIN || !autopath_labels(resolver, &answer->key.name);
+}
+
+void answer_feed(struct resolver *resolver, const struct answer *answer, uint64_t now, bool stale)
+{
+	if (answer_for_packets(resolver, answer))
+		feed_answer(resolver->feed, answer, now, stale);
+}
+
 /* AD where the client can read it and the answer was validated (RFC 6840 section 5.8). */
 static uint16_t authentic_flag(const struct dns_query *query, bool secure)
 {
@@ -60,21 +72,27 @@ static void request_finish_answer(struct resolver *resolver, struct dns_request 
 
 	if (request_lead_here(resolver, request, outcome.message, outcome.length, outcome.age, stale ? STALE_TTL_S : UINT32_MAX))
 		return;
-	if (request->candidate && request->candidate <= CANDIDATES_MAX && answer->rcode == DNS_NXDOMAIN) {
+	/* the cluster's names may be another server's, whose denial says as much as one of our own */
+	if (!request->candidate && !request->prefix_length && answer->rcode == DNS_NXDOMAIN && autopath_labels(resolver, &query->name) &&
+	    autopath_next(resolver, request))
+		return;
+	if (request_is_candidate(request) && answer->rcode == DNS_NXDOMAIN) {
 		if (!autopath_next(resolver, request))
 			autopath_fail(resolver, request);
 		return;
 	}
-	if ((request->candidate && request->candidate <= CANDIDATES_MAX) || request->prefix_length) {
+	if (request_is_candidate(request) || request->prefix_length) {
 		outcome.length = message_compose(request, outcome.message, outcome.length, outcome.age, composed, sizeof(composed));
 		outcome.message = composed;
 		outcome.age = 0;
 		outcome.flags = 0;
-		if (request->candidate) {
+		if (request_is_candidate(request)) {
 			resolver->autopath_saved += request->candidate;
 			outcome.result = stale ? RESULT_STALE : RESULT_AUTOPATH;
 			bytes_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
-			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL)
+			/* names that came meanwhile may be what the list leads to now: what packets said was forgotten when they came */
+			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL &&
+			    request->names_seen == zone_set_changes(resolver->zones))
 				feed_led(resolver->feed, composed, outcome.length, query->dnssec_ok);
 		}
 	}
@@ -194,7 +212,7 @@ static void job_fail(struct job *job, int ede, const char *why)
 		kept->renewing = false;
 		kept->failed_ms = now;
 		if (now >= kept->expires_ms)
-			feed_answer(resolver->feed, kept, now, true);
+			answer_feed(resolver, kept, now, true);
 		requests_finish(resolver, request, kept, RESULT_STALE, now >= kept->expires_ms);
 		return;
 	}
@@ -265,7 +283,7 @@ static void job_done(struct job *job, int rcode, const uint8_t *packet, size_t l
 	if (answer.ttl) {
 		/* a copy: what requests do next may put it out again */
 		answers_put(resolver->answers, &answer);
-		feed_answer(resolver->feed, &answer, answer.stored_ms, false);
+		answer_feed(resolver, &answer, answer.stored_ms, false);
 	} else {
 		answers_remove(resolver->answers, &job->key);
 		feed_remove(resolver->feed, &job->key);
@@ -292,7 +310,7 @@ static void stale_timer(evutil_socket_t fd, short what, void *context)
 	if (kept) {
 		/* nobody else waits until the job is over */
 		kept->failed_ms = now;
-		feed_answer(resolver->feed, kept, now, true);
+		answer_feed(resolver, kept, now, true);
 		requests_finish(resolver, request, kept, RESULT_STALE, now >= kept->expires_ms);
 		return;
 	}
@@ -443,7 +461,7 @@ void request_resolve_elsewhere(struct resolver *resolver, struct dns_request *re
 			answer->renewing = true;
 			resolver_renew(resolver, &key);
 		}
-		if (request->transport == DNS_OVER_UDP)
+		if (request->transport == DNS_OVER_UDP && answer_for_packets(resolver, answer))
 			feed_again(resolver->feed, answer, request->query.dnssec_ok, now);
 		request_finish_answer(resolver, request, answer, RESULT_CACHED, false);
 		return;

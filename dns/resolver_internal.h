@@ -50,6 +50,7 @@ struct resolver {
 	struct resolver_observer observer;
 	struct cookie_secret cookie_secret;
 	struct dns_name cluster, services; /* "cluster.local", "svc.cluster.local" */
+	bool cluster_forwarded; /* the configuration says where its names are asked for */
 	bool autopath;
 	struct dns_name *search;
 	size_t search_count;
@@ -82,6 +83,8 @@ void request_finish(struct resolver *resolver, struct dns_request *request, cons
 void request_drop(struct resolver *resolver, struct dns_request *request);
 void request_fail(struct resolver *resolver, struct dns_request *request, int ede, const char *why);
 
+/* Until the cluster's names are known, nobody else is asked for them, who would say that they do not exist. */
+bool name_is_awaited(const struct resolver *resolver, const struct dns_name *name);
 /* Looks up what the request asks for now: steered, own, or elsewhere. */
 void request_resolve(struct resolver *resolver, struct dns_request *request);
 /* Ends a request for `asked`, which zones know, or leads it on to another name. */
@@ -94,6 +97,11 @@ void own_finish(struct resolver *resolver, struct dns_request *request, enum res
  * own are: one without may be a service that is not there yet, and somebody may rely on its not being there.
  */
 unsigned int autopath_labels(const struct resolver *resolver, const struct dns_name *name);
+/* Whether `asked` is a name that a search list may lead to. */
+static inline bool request_is_candidate(const struct dns_request *request)
+{
+	return request->candidate && request->candidate <= CANDIDATES_MAX;
+}
 /* The name asked for does not exist; tries the next. False: there is none, or this is no search list's. */
 bool autopath_next(struct resolver *resolver, struct dns_request *request);
 /* The search list led nowhere: what the client asked for first is not there. */
@@ -118,6 +126,8 @@ bool request_lead_here(struct resolver *resolver, struct dns_request *request, c
 
 /* --- what is kept, and asked for: resolver_ask.c --- */
 
+/* For packets' cache, if they may tell it by themselves. */
+void answer_feed(struct resolver *resolver, const struct answer *answer, uint64_t now, bool stale);
 /* `asked` is looked up in what is kept, or asked for. */
 void request_resolve_elsewhere(struct resolver *resolver, struct dns_request *request);
 /* Drops all that waits. After libunbound is gone, which calls nobody back then. */

@@ -361,6 +361,79 @@ static void packets_are_not_told_what_own_aliases_lead_to(void **state)
 	process_end(&process);
 }
 
+static void aliases_to_names_that_are_not_known_yet_are_failures(void **state)
+{
+	struct process process;
+
+	process_start(&process);
+	feed_open(process.feed);
+	KEPT(&process, 10, false, "shop.com", "web.default.svc.cluster.local");
+	assert_string_equal(ask(&process, "web.default.svc.cluster.local", DNS_A), "SERVFAIL");
+	assert_string_equal(ask(&process, "shop.com", DNS_A), "SERVFAIL");
+	assert_false(packets_know("shop.com"));
+	told(&process, NAMES_TOLD);
+	assert_string_equal(ask(&process, "shop.com", DNS_A),
+			    "NOERROR; shop.com CNAME 50 web.default.svc.cluster.local; web.default.svc.cluster.local A 5 10.96.0.10");
+	process_end(&process);
+}
+
+/* as NAMES_TOLD, where others know the rest of the zone */
+#define NAMES_SHARED(records)                                                                                                  \
+	"{\"op\":\"names\",\"version\":1,\"snapshot\":true,"                                                                    \
+	"\"zones\":[{\"name\":\"cluster.local\",\"partial\":true,\"pods\":true,\"negativeTtl\":5}],\"records\":[" records "]}"
+
+static void aliases_lead_here_from_a_shared_zone(void **state)
+{
+	struct process process;
+
+	process_start(&process);
+	told(&process, NAMES_SHARED("[\"web.default.svc.cluster.local\",\"A\",5,\"0a60000a\"]"));
+	feed_open(process.feed);
+	/* a denial of what an alias leads to does not begin a search list's walk when that is here */
+	KEPT(&process, 10, false, "my.alias.default.svc.cluster.local", "web.default.svc.cluster.local");
+	assert_string_equal(ask(&process, "my.alias.default.svc.cluster.local", DNS_A),
+			    "NOERROR; my.alias.default.svc.cluster.local CNAME 50 web.default.svc.cluster.local; "
+			    "web.default.svc.cluster.local A 5 10.96.0.10");
+	/* a walk that begins with others' denials, and ends with an alias to a name of ours */
+	KEPT(&process, 10, false, "shop.com.default.svc.cluster.local");
+	KEPT(&process, 10, false, "shop.com.svc.cluster.local");
+	KEPT(&process, 10, false, "shop.com.cluster.local");
+	KEPT(&process, 10, false, "shop.com", "web.default.svc.cluster.local");
+	assert_string_equal(ask(&process, "shop.com.default.svc.cluster.local", DNS_A),
+			    "NOERROR; shop.com.default.svc.cluster.local CNAME 50 shop.com; shop.com CNAME 50 web.default.svc.cluster.local; "
+			    "web.default.svc.cluster.local A 5 10.96.0.10");
+	/* and one that leads nowhere: the first denial, which packets do not tell */
+	KEPT(&process, 10, false, "no.such.default.svc.cluster.local");
+	KEPT(&process, 10, false, "no.such.svc.cluster.local");
+	KEPT(&process, 10, false, "no.such.cluster.local");
+	KEPT(&process, 10, false, "no.such");
+	assert_string_equal(ask(&process, "no.such.default.svc.cluster.local", DNS_A), "NXDOMAIN");
+	assert_false(packets_know("shop.com.default.svc.cluster.local") || packets_know("no.such.default.svc.cluster.local"));
+	process_end(&process);
+}
+
+static void lists_of_a_shared_zone_lead_to_names_that_come(void **state)
+{
+	struct process process;
+
+	process_start(&process);
+	told(&process, NAMES_SHARED("[\"web.default.svc.cluster.local\",\"A\",5,\"0a60000a\"]"));
+	feed_open(process.feed);
+	KEPT(&process, 10, false, "web.new.default.svc.cluster.local");
+	KEPT(&process, 10, false, "web.new.svc.cluster.local");
+	KEPT(&process, 10, false, "web.new.cluster.local");
+	KEPT(&process, 10, true, "web.new");
+	assert_string_equal(ask(&process, "web.new.default.svc.cluster.local", DNS_A),
+			    "NOERROR; web.new.default.svc.cluster.local CNAME 50 web.new; web.new A 50 192.0.2.66");
+	assert_true(packets_know("web.new.default.svc.cluster.local"));
+	told(&process, NAMES_SHARED("[\"web.default.svc.cluster.local\",\"A\",5,\"0a60000a\"],[\"web.new.svc.cluster.local\",\"A\",5,\"0a60000b\"]"));
+	assert_false(packets_know("web.new.default.svc.cluster.local"));
+	assert_string_equal(ask(&process, "web.new.default.svc.cluster.local", DNS_A),
+			    "NOERROR; web.new.default.svc.cluster.local CNAME 5 web.new.svc.cluster.local; "
+			    "web.new.svc.cluster.local A 5 10.96.0.11");
+	process_end(&process);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +443,9 @@ int main(void)
 		cmocka_unit_test(aliases_of_others_lead_to_steered_names),
 		cmocka_unit_test(circles_are_errors),
 		cmocka_unit_test(packets_are_not_told_what_own_aliases_lead_to),
+		cmocka_unit_test(aliases_to_names_that_are_not_known_yet_are_failures),
+		cmocka_unit_test(aliases_lead_here_from_a_shared_zone),
+		cmocka_unit_test(lists_of_a_shared_zone_lead_to_names_that_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,7 @@ struct zone_set {
 	size_t bucket_count, node_count, record_count;
 	struct zone_config *zones;
 	size_t zone_count;
+	uint64_t changes;
 };
 
 struct zone_set *zone_set_new(void)
@@ -85,6 +86,11 @@ void zone_set_zones(struct zone_set *set, const struct zone_config *zones, size_
 	if (count)
 		memcpy(set->zones, zones, count * sizeof(*zones));
 	set->zone_count = count;
+}
+
+uint64_t zone_set_changes(const struct zone_set *set)
+{
+	return set->changes;
 }
 
 size_t zone_set_count(const struct zone_set *set)
@@ -197,6 +203,7 @@ bool zone_set_add(struct zone_set *set, const struct zone_record *record, bool *
 	datum->data = memory_or_end(malloc(record->data_length + 1u));
 	memcpy(datum->data, record->data, record->data_length);
 	set->record_count++;
+	set->changes++;
 	return true;
 }
 
@@ -211,6 +218,7 @@ bool zone_set_remove(struct zone_set *set, const struct zone_record *record, boo
 	free(datum->data);
 	*datum = node->data[--node->count];
 	set->record_count--;
+	set->changes++;
 	*ret_name_gone = node->count == 0;
 	node_drop(set, node);
 	return true;
@@ -348,16 +356,15 @@ static const struct datum *node_alias(const struct node *node)
 	return NULL;
 }
 
-/* Targets of SRV records go along, with their addresses. */
-static void targets_add(const struct zone_set *set, const struct node *node, struct dns_writer *writer)
+/* Addresses of what SRV and NS records lead to go along. */
+static void targets_add(const struct zone_set *set, const struct node *node, uint16_t type, struct dns_writer *writer)
 {
 	for (size_t i = 0; i < node->count; i++) {
-		size_t offset = 6;
+		size_t offset = type == DNS_SRV ? 6 : 0;
 		struct dns_name target;
 		const struct node *other;
 
-		if (node->data[i].type != DNS_SRV ||
-		    dns_name_read(node->data[i].data, node->data[i].length, &offset, &target) < 0)
+		if (node->data[i].type != type || dns_name_read(node->data[i].data, node->data[i].length, &offset, &target) < 0)
 			continue;
 		other = node_find(set, &target);
 		for (size_t k = 0; other && k < other->count; k++)
@@ -409,8 +416,8 @@ static enum zone_result answer(const struct zone_set *set, const struct dns_name
 				soa_add(zone, DNS_AUTHORITY, writer);
 			return ZONE_NO_DATA;
 		}
-		if (writer && type == DNS_SRV)
-			targets_add(set, node, writer);
+		if (writer && (type == DNS_SRV || type == DNS_NS))
+			targets_add(set, node, type, writer);
 		return ZONE_FOUND;
 	}
 	return ZONE_LOOP;

@@ -44,6 +44,7 @@ bool zone_set_remove(struct zone_set *set, const struct zone_record *record, boo
 bool zone_set_contains(const struct zone_set *set, const struct zone_record *record);
 bool zone_set_has_name(const struct zone_set *set, const struct dns_name *name); /* with records of its own */
 size_t zone_set_count(const struct zone_set *set); /* of records */
+uint64_t zone_set_changes(const struct zone_set *set); /* counts additions and removals */
 
 enum zone_result {
 	ZONE_ELSEWHERE, /* not of these zones */

@@ -5,6 +5,10 @@
 #include "ebpf/edge_dns.h"
 #include "ebpf/edge_xdp.h"
 
+#define DNS_MOVE_MAX 256
+#define DNS_MOVE_PIECE 64u
+#define DNS_MOVE_PIECES 6u /* the longest query with its headers is shorter */
+
 PACKET_INLINE long edge_xdp_store(void *xdp, uint32_t offset, const void *bytes, uint32_t length)
 {
 	return bpf_xdp_store_bytes(xdp, offset, (void *)bytes, length);
@@ -65,20 +69,53 @@ PACKET_INLINE int edge_xdp_dns_tail(struct xdp_md *xdp, const struct dns_answer 
 	return edge_xdp_dns_long(xdp, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 }
 
+/*
+ * Linux copies a veth's packets into memory that they fill, but for the 256 bytes in front that XDP may ask for (veth_convert_skb_to_xdp_buff;
+ * 6.1 gave a page): what finds no room at the end grows there, and the query, of `length` bytes, moves by as many. `growth` below 0: moves
+ * it back. 0: done. verifier: apart, for the stack; in pieces that fit it
+ */
+__attribute__((noinline)) int edge_xdp_dns_move(struct xdp_md *xdp, uint32_t length, int growth)
+{
+	uint8_t piece[DNS_MOVE_PIECE];
+	uint32_t from = growth > 0 ? (uint32_t)growth : 0, to = growth > 0 ? 0 : (uint32_t)-growth;
+
+	if (growth > DNS_MOVE_MAX || growth < -DNS_MOVE_MAX || (growth > 0 && bpf_xdp_adjust_head(xdp, -growth) < 0))
+		return -1;
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < DNS_MOVE_PIECES; i++) {
+		/* forth: from the front; back: from the end, so that nothing is written over before it was read */
+		uint32_t at = (growth > 0 ? i : DNS_MOVE_PIECES - 1 - i) * sizeof(piece), size = sizeof(piece);
+
+		if (at >= length)
+			continue;
+		if (length - at < size)
+			size = length - at;
+		value_opaque(size);
+		if (size < 1 || size > sizeof(piece) || bpf_xdp_load_bytes(xdp, from + at, piece, size) < 0 ||
+		    bpf_xdp_store_bytes(xdp, to + at, piece, size) < 0)
+			return -1;
+	}
+	return growth < 0 ? bpf_xdp_adjust_head(xdp, -growth) : 0;
+}
+
 PACKET_INLINE bool edge_xdp_dns_answer(struct xdp_md *xdp, struct dns_scratch *scratch, const struct dns_answer *answer,
 				       uint32_t length)
 {
 	int growth = (int)(answer->frame_length - length);
+	bool moved = growth && bpf_xdp_adjust_tail(xdp, growth) < 0;
 	struct dns_exchange exchange;
 	struct packet packet;
 
-	if (growth && bpf_xdp_adjust_tail(xdp, growth) < 0) {
+	if (moved && (growth < 0 || length > DNS_MOVE_PIECES * DNS_MOVE_PIECE || edge_xdp_dns_move(xdp, length, growth) < 0)) {
 		scratch->result = DNS_RESULT_NO_ROOM;
 		return false;
 	}
 	if (edge_xdp_dns_tail(xdp, answer) < 0 || !dns_answer_whole(answer)) {
 		scratch->result = DNS_RESULT_TORN;
-		bpf_xdp_adjust_tail(xdp, -growth);
+		if (moved)
+			edge_xdp_dns_move(xdp, length, -growth);
+		else
+			bpf_xdp_adjust_tail(xdp, -growth);
 		packet = edge_xdp_view(xdp);
 		dns_undo(&packet, scratch);
 		return false;

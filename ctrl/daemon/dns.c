@@ -314,6 +314,8 @@ void dns_link_set(struct dns_link *link, const struct dns_wanted_input *input)
 	if (!link)
 		return;
 	own.zone = link->config->dns.cluster_domain;
+	for (size_t i = 0; i < link->config->dns.forward_count; i++)
+		own.zone_shared |= strcmp(link->config->dns.forwards[i].zone, own.zone) == 0;
 	own.servers = servers;
 	for (size_t i = 0; i < link->config->dns.listen_count && own.server_count < array_length(servers); i++)
 		servers[own.server_count++] = link->config->dns.listen[i].address;

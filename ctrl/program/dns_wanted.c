@@ -126,7 +126,7 @@ void dns_names_wanted(const struct dns_wanted_input *input, struct names_result 
 {
 	struct arena *arena = arena_new();
 	struct collector collector = {.input = input, .arena = arena};
-	struct names_input names = {.zone = input->zone, .servers = input->servers, .server_count = input->server_count};
+	struct names_input names = {.zone = input->zone, .shared = input->zone_shared, .servers = input->servers, .server_count = input->server_count};
 
 	for (size_t i = 0; i < input->object_count; i++) {
 		if (input->objects[i]->kind == OBJECT_SERVICE)

@@ -15,6 +15,7 @@ struct dns_wanted_input {
 	const struct health_report *health; /* as health_snapshot() orders them */
 	size_t health_count;
 	const char *zone; /* "cluster.local" */
+	bool zone_shared; /* other names in it are asked for elsewhere */
 	const struct address *servers;
 	size_t server_count;
 };

@@ -394,6 +394,16 @@ def test_an_answer_in_use_is_renewed_before_it_ends(place):
     assert len(seen) >= 2 and place.stats()["renewals"] >= 1
 
 
+def test_names_of_the_cluster_are_not_asked_for_elsewhere(place):
+    """Before selvaged has told them, nobody knows them: another server would deny them, and clients remember that."""
+    other = upstream(place, 0, good())
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    answer = place.ask("web.default.svc.cluster.local.")
+    assert answer.rcode() == dns.rcode.SERVFAIL and errors(answer) == [14] and other.asked == 0
+    assert addresses(place.ask("www.lab.")) == ["203.0.113.1"]
+
+
 def test_one_question_that_many_ask_is_asked_once(place):
     slow = upstream(place, 0, lambda query, send, tcp: later(0.3, send, address_answer(query)))
     place.configure(UPSTREAMS[:1])

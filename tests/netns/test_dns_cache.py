@@ -121,18 +121,18 @@ def answer_of(name, kind, *lines, ttl=300):
 def test_answers_over_sockets(site):
     short = answer_of("www.example.com.", "A", "192.0.2.1")
     long = answer_of("long.example.com.", "TXT", *[f'"{"z" * 100}{i}"' for i in range(8)])
-    site.put(short, long)
+    longest = ".".join(["n" * 63] * 3 + ["m" * 55]) + ".org."
+    site.put(short, long, answer_of(longest, "A", "192.0.2.2", "192.0.2.3"))
     for server in ("169.254.20.10", "fd00::10"):
         query = dns_message.make_query("wWw.ExAmple.com.", "A", use_edns=0, payload=1232)
         answer = site.ask(query, server)
-        if site.mode != "tc" and answer is None:
-            assert site.results()["no_room"] > 0  # XDP on a veth has next to no room at a frame's end: the process' to answer
-            continue
         assert answer is not None, site.results()
         assert query.is_response(answer) and answer.edns == 0 and answer.question == query.question
         assert str(answer.question[0].name) == "wWw.ExAmple.com."
         assert {str(item) for item in answer.answer[0]} == {"192.0.2.1"} and 290 <= answer.answer[0].ttl <= 300
         assert not answer.flags & dns.flags.AA and answer.flags & dns.flags.RA
+        answer = site.ask(dns_message.make_query(longest, "A", use_edns=0, payload=1232), server)
+        assert str(answer.question[0].name) == longest and {str(item) for item in answer.answer[0]} == {"192.0.2.2", "192.0.2.3"}
         answer = site.ask(dns_message.make_query("long.example.com.", "TXT", use_edns=0, payload=1232), server)
         if answer is not None:
             assert len(answer.answer[0]) == 8 and {len(item.strings[0]) for item in answer.answer[0]} == {101}
@@ -142,8 +142,8 @@ def test_answers_over_sockets(site):
         assert answer.flags & dns.flags.TC and not answer.answer
     results = site.results()
     assert results["truncated"] == 2 and results["torn"] == 0
-    if site.mode == "tc":
-        assert results["answer"] == 4 and results["no_room"] == 0
+    # XDP on a veth has next to no room at a frame's end, and some 200 bytes in front: the long answer is the process' then
+    assert results["answer"] + results["no_room"] == 6 and results["no_room"] <= (0 if site.mode == "tc" else 2)
 
 
 def test_misses_reach_the_host(site):
