@@ -732,7 +732,7 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 	}
 	current = rtc_index_path(low) == session->current;
 	if (unlikely(!current)) {
-		uint32_t fits = rtc_media_fits(view, session, head);
+		uint32_t fits = !(decision->heard & RTC_HEARD_WRONG) && rtc_media_fits(view, session, head);
 
 		if (!(decision->heard & RTC_HEARD_VERIFIED))
 			current = rtc_path_speaks(view->sessions, row, rtc_index_path(low) | fits << 8, view->lb.now_ms);
