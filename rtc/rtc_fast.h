@@ -723,7 +723,8 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 		decision->action = ACTION_MEDIA_HEAL;
 		decision->flags |= DECISION_MORE;
 		decision->session = row;
-		decision->heard = (uint8_t)rtc_index_path(low);
+		decision->heard = (uint8_t)(rtc_index_path(low) |
+					    (rtc_session_path(session, rtc_index_path(low))->flags & RTC_PATH_PROVEN ? RTC_HEARD_PROVEN : 0));
 		return;
 	}
 	if (rtc_limit_refuses(view, &view->rtc->buckets.up[row & (RTC_SESSION_ROWS - 1)], session->service)) {

@@ -572,9 +572,7 @@ PACKET_INLINE void rtc_heal_decide(const struct rtc_view *view, const struct pac
 	if (row && session->flags & RTC_SESSION_KEYED)
 		verdict = rtc_srtp_judge(view->sessions, &view->rtc->srtp[row & (RTC_SESSION_ROWS - 1)], scratch, row);
 	/* A key that was told wrong ends no call: whoever is at a proven path had an answer. */
-	if (verdict == RTC_SRTP_WRONG && known && rtc_session_path(session, number)->flags & RTC_PATH_PROVEN) {
-		decision->heard = RTC_HEARD_WRONG;
-	} else if (verdict == RTC_SRTP_WRONG) {
+	if (verdict == RTC_SRTP_WRONG && !(decision->heard & RTC_HEARD_PROVEN)) {
 		decision->session = row;
 		rtc_drop(decision, DROP_rtc_srtp_tag);
 		return;
@@ -585,7 +583,9 @@ PACKET_INLINE void rtc_heal_decide(const struct rtc_view *view, const struct pac
 		rtc_drop(decision, DROP_rtc_path_unknown);
 		return;
 	}
-	if (verdict == RTC_SRTP_OLD || verdict == RTC_SRTP_NEWER) {
+	if (verdict == RTC_SRTP_WRONG) {
+		decision->heard = RTC_HEARD_WRONG;
+	} else if (verdict != RTC_SRTP_UNKNOWN) {
 		rtc_path_verified(view->sessions, row, number | (verdict == RTC_SRTP_NEWER ? 0x100 : 0), view->lb.now_ms);
 		decision->heard = RTC_HEARD_VERIFIED;
 	}
