@@ -11,6 +11,10 @@
 #define PORT_PLAIN 53
 #define PORT_TLS 853
 #define UPSTREAMS_MAX 16u
+/* Of dns/dns_state.h, which bounds them itself. */
+#define PACKET_NAMES_DEFAULT 32768
+#define PACKET_NAMES_LEAST 64
+#define PACKET_NAMES_MAX 4000000
 #define TRUST_ANCHOR_DEFAULT "/usr/share/dns/root.key"
 
 static void text_replace(char **target, const char *text)
@@ -77,6 +81,8 @@ static void endpoints_read(struct yaml_reader *reader, const struct yaml_node *v
 {
 	if (!yaml_is_sequence(reader, value, key))
 		return;
+	if (!value->count)
+		yaml_problem_at(reader, value, "%s must hold an address at least: nobody is answered otherwise", key);
 	*target = memory_or_end(calloc(value->count + 1, sizeof(**target)));
 	for (size_t i = 0; i < value->count; i++) {
 		const char *text;
@@ -166,8 +172,12 @@ static struct dns_forward *forward_add(struct dns_config *config)
 
 static void upstreams_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
 {
-	struct dns_forward *forward = forward_add(target);
+	struct dns_forward *forward;
 
+	/* an empty list says the same as none: by oneself */
+	if (value->kind == YAML_SEQUENCE && !value->count)
+		return;
+	forward = forward_add(target);
 	forward->zone = memory_or_end(strdup("."));
 	forward_upstreams_read(reader, value, key, forward);
 }
@@ -251,6 +261,14 @@ static void cache_size_read(struct yaml_reader *reader, const struct yaml_node *
 		((struct dns_config *)target)->cache_bytes = (uint64_t)size << 20;
 }
 
+static void cache_packet_names_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
+{
+	int64_t names;
+
+	if (yaml_get_integer(reader, value, key, PACKET_NAMES_LEAST, PACKET_NAMES_MAX, &names))
+		((struct dns_config *)target)->packet_names = (uint32_t)names;
+}
+
 static void cache_ttl_read(struct yaml_reader *reader, const struct yaml_node *value, const char *key, void *target)
 {
 	seconds_read(reader, value, key, &((struct dns_config *)target)->ttl_max_seconds);
@@ -273,6 +291,7 @@ static void cache_stale_wait_read(struct yaml_reader *reader, const struct yaml_
 
 static const struct yaml_field cache_fields[] = {
 	{"sizeMiB", cache_size_read},
+	{"packetNames", cache_packet_names_read},
 	{"maxTtl", cache_ttl_read},
 	{"maxNegativeTtl", cache_negative_ttl_read},
 	{"staleFor", cache_stale_read},
@@ -416,6 +435,7 @@ void config_dns_init(struct dns_config *config)
 {
 	*config = (struct dns_config){
 		.cache_bytes = 64ull << 20,
+		.packet_names = PACKET_NAMES_DEFAULT,
 		.ttl_max_seconds = 86400,
 		.negative_ttl_max_seconds = 900,
 		.stale_seconds = 86400,

@@ -205,8 +205,10 @@ static void each_mistake_has_its_place_and_its_words(void **state)
 		{"dns: {listen: 127.0.0.1}\n", "1:15", "listen must be a list"},
 		{"dns: {upstreams: [10.0.0.1]}\n", "1:6", "listen"},
 		{"dns: {listen: [here]}\n", "1:16", "is not an address"},
+		{"dns: {listen: []}\n", "1:15", "listen must hold an address"},
 		{"dns: {listen: [127.0.0.1], upstreams: [\"tcp://10.0.0.1#name\"]}\n", "1:40", "is not a server"},
 		{"dns: {listen: [127.0.0.1], limit: {prefix: \"24,56\"}}\n", "1:35", "queries"},
+		{"dns: {listen: [127.0.0.1], cache: {packetNames: 10}}\n", "1:49", "packetNames must be a whole number from 64 to 4000000"},
 		{"dns: {listen: [127.0.0.1], limit: {queries: 100}}\n", "1:45", "queries: must be as 100/s"},
 		{"dns: {listen: [127.0.0.1], limit: {queries: 1/s burst 1000}}\n", "1:45", "queries: the burst of this rate must be from 1"},
 		{"dns: {listen: [127.0.0.1], limit: {queries: 1/s, prefix: 24}}\n", "1:58", "prefix: must be two lengths"},
@@ -407,6 +409,7 @@ static void the_packaged_file_holds_the_defaults(void **state)
 	assert_true(config.dns.enabled && config.dns.autopath);
 	assert_string_equal(config.dns.cluster_domain, "cluster.local");
 	assert_int_equal(config.dns.cache_bytes, 64 << 20);
+	assert_int_equal(config.dns.packet_names, 32768);
 	assert_int_equal(config.dns.ttl_max_seconds, 86400);
 	assert_int_equal(config.dns.negative_ttl_max_seconds, 900);
 	assert_int_equal(config.dns.stale_seconds, 86400);
@@ -425,6 +428,7 @@ static void the_packaged_file_holds_the_defaults(void **state)
 static void dnssec_is_on_without_upstreams(void **state)
 {
 	static const char recursion[] = "dns: {listen: [127.0.0.1]}\n";
+	static const char no_server[] = "dns: {listen: [127.0.0.1], upstreams: []}\n";
 	static const char forwarding[] = "dns: {listen: [127.0.0.1], upstreams: [10.0.0.1]}\n";
 	struct yaml_problems problems;
 	struct config config;
@@ -435,6 +439,9 @@ static void dnssec_is_on_without_upstreams(void **state)
 	config_done(&config);
 	assert_int_equal(config_parse("t.yaml", forwarding, strlen(forwarding), &config, &problems), 0);
 	assert_false(config.dns.validate);
+	config_done(&config);
+	assert_int_equal(config_parse("t.yaml", no_server, strlen(no_server), &config, &problems), 0);
+	assert_true(config.dns.validate && config.dns.forward_count == 0);
 	config_done(&config);
 }
 

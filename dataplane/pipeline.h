@@ -171,64 +171,151 @@ static __rte_always_inline void pipeline_run(const struct edge_tables *tables, c
 	edge_count(tables->counters, decision, length);
 }
 
-#define PIPELINE_AHEAD 4u /* packets whose first line is asked for while another is handled */
-
-#define PIPELINE_TABLES_AHEAD 2u /* packets whose places in the tables are */
+/* --- looking ahead ------------------------------------------------------------------------------------------------------- */
 
 /*
- * Asks for the lines of the filter and of the flow table that a packet will need, if it is a client's and a plain one; what it
- * guesses wrongly costs two lines. Packets that begin flows go to random places of two tables that no cache holds, and where those
- * are is known from their headers alone; for others it would be a waste (pipeline_floods()).
+ * How many packets before a packet's turn something is asked for on its behalf: its first line, its places in the tables of flows;
+ * and of a call's, the set of its shortcut, and when that is here, the lines of the session that it leads to.
  */
-static __rte_always_inline void pipeline_prefetch_flow(const struct edge_tables *tables, const struct rte_mbuf *mbuf)
+#define PIPELINE_AHEAD 4u
+#define PIPELINE_AHEAD_FLOWS 2u
+#define PIPELINE_AHEAD_SETS 12u
+#define PIPELINE_AHEAD_SESSIONS 6u
+#define PIPELINE_HASHES 16u /* a power of two */
+_Static_assert(PIPELINE_HASHES > PIPELINE_AHEAD_SETS, "a hash is there until it is asked for the session");
+
+/*
+ * What a worker expects of its next burst, from what the last one was like, and remembers while it goes through one. Zero to begin
+ * with.
+ */
+struct pipeline_ahead {
+	bool floods; /* packets that begin flows: these go to random places of two tables that no cache holds */
+	bool calls;  /* packets of calls: these go to a session, which is one of very many perhaps */
+	uint16_t new_flows; /* of this burst so far */
+	uint16_t call_packets;
+	uint32_t hashes[PIPELINE_HASHES]; /* rtc_shortcut_hash() of the packets to come, by their number in the burst; 0: of none */
+};
+
+/* Notes what became of a packet. */
+static __rte_always_inline void pipeline_note(struct pipeline_ahead *ahead, const struct decision *decision)
+{
+	ahead->new_flows += (decision->flags & DECISION_NEW_FLOW) != 0;
+	ahead->call_packets += decision->function == FUNCTION_RTC;
+}
+
+/* A burst of `count` is over: the next one is worth a look into tables if every fourth packet of this one was. */
+static __rte_always_inline void pipeline_expect(struct pipeline_ahead *ahead, uint16_t count)
+{
+	ahead->floods = ahead->new_flows * 4 > count;
+	ahead->calls = ahead->call_packets * 4 > count;
+	ahead->new_flows = ahead->call_packets = 0;
+}
+
+/*
+ * What a plain packet's headers say of where its places in the tables are; false: it is none. This is a guess: whether they are as
+ * they should be is looked at in the packet's turn.
+ */
+static __rte_always_inline bool pipeline_peek(const struct rte_mbuf *mbuf, struct flow *ret_flow)
 {
 	const struct ethernet_header *ethernet = rte_pktmbuf_mtod(mbuf, const struct ethernet_header *);
 	const struct ipv4_header *ipv4 = (const struct ipv4_header *)(ethernet + 1);
 	const struct ipv6_header *ipv6 = (const struct ipv6_header *)(ethernet + 1);
-	struct address source, destination;
 	const struct be16 *ports;
-	uint8_t protocol;
-	uint64_t hash;
-	bool is_ipv6;
 
-	if (unlikely(mbuf->data_len < sizeof(*ethernet) + sizeof(*ipv6) + 4))
-		return; /* IPv4 without data, too: it can wait */
-	is_ipv6 = ethernet->ethertype.raw == BE16(ETHERTYPE_IPV6);
-	if (is_ipv6) {
-		protocol = ipv6->next_header;
-		source = address_from_wire6(ipv6->source);
-		destination = address_from_wire6(ipv6->destination);
+	if (unlikely(mbuf->data_len <= sizeof(*ethernet) + sizeof(*ipv6) + sizeof(struct udp_header)))
+		return false; /* IPv4 with next to no data, too: it can wait */
+	if (ethernet->ethertype.raw == BE16(ETHERTYPE_IPV6)) {
+		ret_flow->network = FLOW_IPV6;
+		ret_flow->protocol = ipv6->next_header;
+		ret_flow->source = address_from_wire6(ipv6->source);
+		ret_flow->destination = address_from_wire6(ipv6->destination);
 		ports = (const struct be16 *)(ipv6 + 1);
 	} else {
 		if (ethernet->ethertype.raw != BE16(ETHERTYPE_IPV4) || ipv4->version_ihl != 0x45)
-			return;
-		protocol = ipv4->protocol;
-		source = address_from_ipv4(ipv4->source.raw);
-		destination = address_from_ipv4(ipv4->destination.raw);
+			return false;
+		ret_flow->network = FLOW_IPV4;
+		ret_flow->protocol = ipv4->protocol;
+		ret_flow->source = address_from_ipv4(ipv4->source.raw);
+		ret_flow->destination = address_from_ipv4(ipv4->destination.raw);
 		ports = (const struct be16 *)(ipv4 + 1);
 	}
-	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
+	ret_flow->source_port = ports[0];
+	ret_flow->destination_port = ports[1];
+	ret_flow->l4_offset = (uint16_t)((const uint8_t *)ports - (const uint8_t *)ethernet);
+	return true;
+}
+
+/* Asks for the lines of the filter and of the flow table that a client's packet will need. */
+static __rte_always_inline void pipeline_prefetch_flow(const struct edge_tables *tables, const struct rte_mbuf *mbuf)
+{
+	struct flow flow;
+	uint64_t hash;
+
+	if (!pipeline_peek(mbuf, &flow) || (flow.protocol != PROTOCOL_UDP && flow.protocol != PROTOCOL_TCP))
 		return;
-	hash = lb_flow_hash(tables->lb->hash_seed, &source, ports[0], &destination, ports[1], protocol, is_ipv6);
+	hash = lb_flow_hash(tables->lb->hash_seed, &flow.source, flow.source_port, &flow.destination, flow.destination_port,
+			    flow.protocol, flow.network == FLOW_IPV6);
 	rte_prefetch0(tables->filter->sets[lb_filter_set(hash)]);
 	rte_prefetch0(lb_flow_bucket(tables->flows, hash));
 }
 
-/* Whether so many of a burst began flows that the next one is worth a look ahead into the tables. */
-static __rte_always_inline bool pipeline_floods(uint32_t new_flows, uint16_t count)
+/* Asks for the set of shortcuts of what looks like a call's packet. Its hash, 0: it does not. */
+static __rte_always_inline uint32_t pipeline_prefetch_set(const struct edge_tables *tables, const struct rte_mbuf *mbuf,
+							  uint32_t calls)
 {
-	return new_flows * 4 > count;
+	struct flow flow;
+	uint32_t hash;
+
+	if (!pipeline_peek(mbuf, &flow) || flow.protocol != PROTOCOL_UDP ||
+	    *rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, flow.l4_offset + sizeof(struct udp_header)) >> 6 != 2)
+		return 0;
+	hash = rtc_shortcut_hash(tables->lb->hash_seed, calls, &flow);
+	rte_prefetch0(rtc_shortcut_set(tables->index, hash));
+	return hash;
 }
 
-/*
- * Asks for what the packets of a burst that come next will need, before packet `next` is handled: their first bytes, and when
- * those are here, their places in the tables (`tables` NULL: not these).
- */
-static __rte_always_inline void pipeline_prefetch(const struct edge_tables *tables, struct rte_mbuf **packets, uint16_t count,
-						  uint16_t next)
+/* Asks for the lines of the session that a shortcut leads to: its own, and its direction's. */
+static __rte_always_inline void pipeline_prefetch_session(const struct edge_tables *tables, uint32_t hash)
 {
-	for (uint32_t i = next ? next + PIPELINE_AHEAD : 0; i <= next + PIPELINE_AHEAD && i < count; i++)
+	uint32_t word = hash ? rtc_shortcut_look(tables->index, hash) : 0;
+	const struct rtc_session *session = rtc_session_at(tables->sessions, word & RTC_INDEX_ROW_MASK);
+
+	if (word == 0)
+		return;
+	rte_prefetch0(session);
+	rte_prefetch0((word >> RTC_SHORTCUT_PATH_SHIFT & 3) == RTC_PATHS ? &session->down : &session->up);
+}
+
+/* Which packets of a burst are so many ahead of `next` for the first time: all up to there before the first one. */
+#define PIPELINE_EACH_AHEAD(i, next, ahead, count) \
+	for (uint32_t i = (next) ? (next) + (ahead) : 0; i <= (next) + (ahead) && i < (count); i++)
+
+/* Asks for the first lines of the packets of a burst that come next, before packet `next` is handled. */
+static __rte_always_inline void pipeline_prefetch_frames(struct rte_mbuf **packets, uint16_t count, uint16_t next)
+{
+	PIPELINE_EACH_AHEAD(i, next, PIPELINE_AHEAD, count)
 		rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
-	for (uint32_t i = next ? next + PIPELINE_TABLES_AHEAD : 0; tables && i <= next + PIPELINE_TABLES_AHEAD && i < count; i++)
-		pipeline_prefetch_flow(tables, packets[i]);
+}
+
+/* The same, and for what they will need of the tables, as far as that is expected to be worth it. */
+static __rte_always_inline void pipeline_prefetch(struct pipeline_ahead *ahead, const struct edge_tables *tables,
+						  struct rte_mbuf **packets, uint16_t count, uint16_t next)
+{
+	uint32_t calls;
+
+	if (likely(!ahead->calls)) {
+		pipeline_prefetch_frames(packets, count, next);
+	} else {
+		calls = load_once(tables->config->calls);
+		PIPELINE_EACH_AHEAD(i, next, PIPELINE_AHEAD_SETS + PIPELINE_AHEAD, count)
+			rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
+		PIPELINE_EACH_AHEAD(i, next, PIPELINE_AHEAD_SETS, count)
+			ahead->hashes[i & (PIPELINE_HASHES - 1)] = pipeline_prefetch_set(tables, packets[i], calls);
+		PIPELINE_EACH_AHEAD(i, next, PIPELINE_AHEAD_SESSIONS, count)
+			pipeline_prefetch_session(tables, ahead->hashes[i & (PIPELINE_HASHES - 1)]);
+	}
+	if (unlikely(ahead->floods)) {
+		PIPELINE_EACH_AHEAD(i, next, PIPELINE_AHEAD_FLOWS, count)
+			pipeline_prefetch_flow(tables, packets[i]);
+	}
 }

@@ -36,7 +36,7 @@ struct worker {
 	struct rte_mbuf *workload[DPDK_BURST];
 	uint32_t workload_ifindex[DPDK_BURST];
 	unsigned int workload_count;
-	bool floods; /* the last burst began many flows */
+	struct pipeline_ahead ahead;
 	int wait_fd; /* an epoll of all queues of this worker; -1: not every driver has something to wait on */
 	bool woken;  /* and no packet came since: what woke it goes on doing so */
 };
@@ -183,18 +183,16 @@ static void burst_handle(struct worker *worker, uint32_t place, struct rte_mbuf 
 {
 	const struct port *port = &worker->runtime->ports[place];
 	struct edge_ingress ingress = edge_ingress(worker->tables.config, port->ifindex, worker->clock);
-	const struct edge_tables *ahead = worker->floods ? &worker->tables : NULL;
-	uint32_t new_flows = 0;
 
 	for (uint16_t i = 0; i < count; i++) {
 		struct decision decision = {0};
 
-		pipeline_prefetch(ahead, packets, count, i);
+		pipeline_prefetch(&worker->ahead, &worker->tables, packets, count, i);
 		pipeline_run(&worker->tables, &ingress, packets[i], report_send, worker, &decision);
-		new_flows += decision.flags & DECISION_NEW_FLOW;
+		pipeline_note(&worker->ahead, &decision);
 		packet_send(worker, place, &decision, packets[i]);
 	}
-	worker->floods = pipeline_floods(new_flows / DECISION_NEW_FLOW, count);
+	pipeline_expect(&worker->ahead, count);
 	burst_send(worker, place);
 }
 

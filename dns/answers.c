@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dns/answers.h"
+#include "dns/answers_internal.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -162,7 +162,7 @@ bool answers_remove(struct answers *answers, const struct answer_key *key)
 	return true;
 }
 
-size_t answers_flush(struct answers *answers, const struct dns_name *below)
+size_t answers_remove_where(struct answers *answers, answers_filter *filter, void *context)
 {
 	struct entry *entry = TAILQ_FIRST(&answers->used);
 	size_t count = 0;
@@ -170,13 +170,23 @@ size_t answers_flush(struct answers *answers, const struct dns_name *below)
 	while (entry) {
 		struct entry *next = TAILQ_NEXT(entry, used);
 
-		if (dns_name_within(&entry->answer.key.name, below)) {
+		if (filter(&entry->answer.key.name, context)) {
 			entry_remove(answers, entry_place(answers, &entry->answer.key));
 			count++;
 		}
 		entry = next;
 	}
 	return count;
+}
+
+static bool name_is_below(const struct dns_name *name, void *context)
+{
+	return dns_name_within(name, context);
+}
+
+size_t answers_flush(struct answers *answers, const struct dns_name *below)
+{
+	return answers_remove_where(answers, name_is_below, (void *)below);
 }
 
 void answers_each(const struct answers *answers, answers_visitor *visitor, void *context)
@@ -187,6 +197,18 @@ void answers_each(const struct answers *answers, answers_visitor *visitor, void 
 		if (!visitor(&entry->answer, context))
 			return;
 	}
+}
+
+size_t answers_each_part(const struct answers *answers, size_t from, answers_visitor *visitor, void *context)
+{
+	bool more = true;
+
+	/* the entries of a bucket stay together, or go on to one behind it when there are more buckets */
+	for (; more && from < answers->bucket_count; from++) {
+		for (const struct entry *entry = answers->buckets[from]; entry; entry = entry->next)
+			more &= visitor(&entry->answer, context);
+	}
+	return from < answers->bucket_count ? from : 0;
 }
 
 struct answers_statistics answers_measure(const struct answers *answers)
@@ -259,8 +281,9 @@ int answers_save(const struct answers *answers, const char *path, uint64_t now_m
 {
 	_cleanup_(freep) char *fresh = NULL;
 	_cleanup_(fclosep) FILE *file = NULL;
+	/* then the file must be on disk before what is noted beside it goes */
+	bool flushed = flushed_is_there(path), written;
 	struct entry *entry;
-	bool written;
 	size_t count = 0;
 
 	if (asprintf(&fresh, "%s.new", path) < 0)
@@ -276,12 +299,14 @@ int answers_save(const struct answers *answers, const char *path, uint64_t now_m
 		written = record_write(file, &entry->answer, now_ms, wall_ms);
 		count++;
 	}
-	if (!written || fflush(file) != 0 || rename(fresh, path) < 0) {
+	if (!written || fflush(file) != 0 || (flushed && fsync(fileno(file)) < 0) || rename(fresh, path) < 0) {
 		int code = errno;
 
 		unlink(fresh);
 		return error_set(error, code, "writing %s: %s", path, strerror(code));
 	}
+	if (flushed && directory_sync(path) == 0)
+		flushed_forget(path);
 	*ret_count = count;
 	return 0;
 }
@@ -359,8 +384,10 @@ int answers_load(struct answers *answers, const char *path, uint64_t now_ms, uin
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_(freep) uint8_t *bytes = NULL;
+	static const struct dns_name everything = {.length = 1};
 	struct stat status;
 	size_t used = 0;
+	int result;
 
 	*ret_count = 0;
 	if (fd < 0 && errno == ENOENT)
@@ -379,6 +406,10 @@ int answers_load(struct answers *answers, const char *path, uint64_t now_ms, uin
 			break;
 		used += (size_t)part;
 	}
-	*ret_count = answers_parse(answers, bytes, used, now_ms, wall_ms);
-	return 0;
+	answers_parse(answers, bytes, used, now_ms, wall_ms);
+	result = flushed_apply(answers, path, error);
+	if (result < 0)
+		answers_flush(answers, &everything);
+	*ret_count = answers->statistics.count;
+	return result;
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -153,12 +154,136 @@ static void damaged_files_are_read_as_far_as_they_are_whole(void **state)
 	answers_free(answers);
 }
 
+/* What a process that starts now finds in the file: "ab" for a.example.com and b.example.com. */
+static const char *loaded(const struct file *file)
+{
+	struct answers *answers = answers_new(1 << 20);
+	static char found[8];
+	struct error error;
+	size_t count, used = 0;
+
+	assert_int_equal(answers_load(answers, file->path, 0, 1700000000000, &count, &error), 0);
+	for (char letter = 'a'; letter <= 'c'; letter++) {
+		char name[] = "?.example.com";
+		struct answer_key key;
+
+		name[0] = letter;
+		key = key_of(name);
+		if (answers_find(answers, &key, 0))
+			found[used++] = letter;
+	}
+	found[used] = '\0';
+	assert_int_equal(count, used);
+	answers_free(answers);
+	return found;
+}
+
+static void note(const struct file *file, const char *text)
+{
+	struct dns_name name;
+	struct error error;
+
+	assert_int_equal(dns_name_parse(text, &name), 0);
+	assert_int_equal(answers_flush_note(file->path, &name, &error), 0);
+}
+
+static void what_was_flushed_stays_so_over_a_crash(void **state)
+{
+	struct answers *answers = answers_new(1 << 20);
+	static struct file file;
+	char flushed[80];
+	struct stat status;
+	int fd;
+
+	put(answers, "a.example.com", 0, 1000);
+	put(answers, "b.example.com", 0, 1000);
+	put(answers, "c.example.com", 0, 1000);
+	file_make(&file, answers, 0, 1700000000000);
+	snprintf(flushed, sizeof(flushed), "%s.flushed", file.path);
+	assert_string_equal(loaded(&file), "abc");
+	note(&file, "b.example.com");
+	assert_string_equal(loaded(&file), "ac");
+	/* half a record, as a crash leaves it, was not acknowledged; what comes after it is found */
+	fd = open(flushed, O_WRONLY | O_APPEND);
+	assert_int_equal(write(fd, "\17\1a\7exam", 9), 9);
+	close(fd);
+	assert_string_equal(loaded(&file), "ac");
+	note(&file, "C.example.com");
+	assert_string_equal(loaded(&file), "a");
+	note(&file, "ple.com");
+	assert_string_equal(loaded(&file), "a");
+	/* the file that is written anew has what came later */
+	file_make(&file, answers, 0, 1700000000000);
+	assert_string_equal(loaded(&file), "abc");
+	assert_int_equal(stat(flushed, &status), -1);
+	note(&file, ".");
+	assert_string_equal(loaded(&file), "");
+	unlink(flushed);
+	/* nobody knows what is in it */
+	assert_int_equal(mkdir(flushed, 0700), 0);
+	{
+		struct answers *later = answers_new(1 << 20);
+		struct error error;
+		size_t count;
+
+		assert_true(answers_load(later, file.path, 0, 1700000000000, &count, &error) < 0);
+		assert_int_equal(answers_measure(later).count, 0);
+		answers_free(later);
+	}
+	rmdir(flushed);
+	unlink(file.path);
+	answers_free(answers);
+}
+
+struct parts {
+	struct answers *answers;
+	unsigned int seen[3000], left;
+};
+
+static bool part_note(const struct answer *answer, void *context)
+{
+	struct parts *parts = context;
+
+	parts->seen[atoi((const char *)answer->key.name.bytes + 2)]++;
+	return --parts->left > 0;
+}
+
+static void parts_are_the_whole(void **state)
+{
+	static struct parts parts;
+	size_t at = 0, count = 0, asked = 0;
+	char name[64];
+
+	parts.answers = answers_new(64 << 20);
+	for (unsigned int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "n%u.example.com", i);
+		put(parts.answers, name, 0, 60);
+	}
+	do {
+		parts.left = 100;
+		at = answers_each_part(parts.answers, at, part_note, &parts);
+		/* the table grows meanwhile */
+		for (unsigned int i = 0; count < 2000 && i < 200; i++, count++) {
+			snprintf(name, sizeof(name), "n%zu.example.com", 1000 + count);
+			put(parts.answers, name, 0, 60);
+		}
+		asked++;
+	} while (at);
+	for (unsigned int i = 0; i < 1000; i++)
+		if (!parts.seen[i] || parts.seen[i] > 3)
+			fail_msg("n%u was seen %u times", i, parts.seen[i]);
+	assert_true(asked >= 10);
+	answers_free(parts.answers);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(found_until_they_are_stale),
 		cmocka_unit_test(the_least_recently_used_go_first),
 		cmocka_unit_test(a_restart_forgets_what_has_ended_meanwhile),
+		cmocka_unit_test(parts_are_the_whole),
+		cmocka_unit_test(what_was_flushed_stays_so_over_a_crash),
 		cmocka_unit_test(damaged_files_are_read_as_far_as_they_are_whole),
 	};
 

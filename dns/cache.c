@@ -345,9 +345,40 @@ static void times_put(struct dns_entry *entry, const struct parsed_answer *parse
 {
 	entry->made_ms = now_ms;
 	entry->life_ms = parsed->life_s == DNS_FOREVER ? DNS_FOREVER : parsed->life_s * 1000;
-	/* A stale one is being asked for again already. */
-	entry->due_ms = parsed->life_s == DNS_FOREVER || entry->flags & DNS_ENTRY_STALE ? DNS_FOREVER :
-											  entry->life_ms - entry->life_ms / 10;
+	entry->due_ms = entry->life_ms - entry->life_ms / 10;
+	if (parsed->life_s == DNS_FOREVER)
+		entry->due_ms = DNS_FOREVER;
+	else if (entry->flags & DNS_ENTRY_STALE)
+		entry->due_ms = entry->life_ms / 10; /* it was asked for in vain: again soon, for the better one may be there by now */
+}
+
+/* The tail's records are addresses of the name in question, as packets make them themselves. */
+static bool tail_is_set(const struct parsed_answer *parsed)
+{
+	const struct dns_entry *head = &parsed->head;
+	uint32_t stride = dns_set_stride(head->type), most = head->type == DNS_TYPE_A ? DNS_SET_MAX : 1;
+	const uint8_t begin[6] = {0xc0, sizeof(struct dns_header), 0, (uint8_t)head->type, 0, DNS_CLASS_IN};
+
+	if ((head->type != DNS_TYPE_A && head->type != DNS_TYPE_AAAA) || head->answers == 0 || head->answers > most ||
+	    head->tail_length != head->answers * stride || (head->answers > 1 && head->rotate_count != head->answers))
+		return false;
+	for (const uint8_t *record = parsed->tail; record < parsed->tail + head->tail_length; record += stride) {
+		if (memcmp(record, begin, sizeof(begin)) != 0 || memcmp(record + 6, parsed->tail + 6, 4) != 0 || record[10] != 0 ||
+		    record[11] != stride - 12)
+			return false;
+	}
+	return true;
+}
+
+static void set_put(struct dns_entry *entry, const uint8_t *tail)
+{
+	uint32_t stride = dns_set_stride(entry->type);
+
+	memcpy(&entry->set_ttl, tail + 6, sizeof(entry->set_ttl));
+	entry->set_ttl = __builtin_bswap32(entry->set_ttl);
+	for (uint32_t i = 0; i < entry->answers; i++)
+		memcpy((uint8_t *)entry->set + i * (stride - 12), tail + i * stride + 12, stride - 12);
+	entry->flags |= DNS_ENTRY_SET;
 }
 
 /* Writes the entry into blocks that nobody reads. */
@@ -357,6 +388,7 @@ static void entry_write(const struct dns_cache *cache, const struct parsed_answe
 	struct dns_block *head = &cache->memory.blocks[places[0]];
 	struct dns_block *more = count > 1 + next_count ? &cache->memory.blocks[places[1]] : NULL;
 	const uint32_t *next = places + count - next_count;
+	bool set = tail_is_set(parsed);
 
 	block_begin(head);
 	/* the version stays: not even for a moment is it another one */
@@ -368,12 +400,14 @@ static void entry_write(const struct dns_cache *cache, const struct parsed_answe
 	times_put(&head->entry, parsed, now_ms);
 	if (more)
 		block_begin(more);
-	for (uint32_t i = 0; i < parsed->head.ttls; i++) {
+	for (uint32_t i = 0; i < parsed->head.ttls && !set; i++) {
 		if (i < DNS_TTLS_HEAD)
 			head->entry.ttl_at[i] = parsed->ttl_at[i];
 		else
 			more->more.ttl_at[i - DNS_TTLS_HEAD] = parsed->ttl_at[i];
 	}
+	if (set)
+		set_put(&head->entry, parsed->tail);
 	tail_put(cache, head, parsed, next, next_count);
 	name_put(head, more, &parsed->name);
 	if (more)
@@ -548,13 +582,25 @@ static void ttl_age(uint8_t *place, uint32_t age_s)
 	write16(place + 2, ttl);
 }
 
+/* In the tail. */
+static uint32_t entry_ttl_at(const struct dns_cache *cache, const struct dns_entry *entry, uint32_t place)
+{
+	const struct dns_block *more = block_at(cache, entry->more);
+
+	if (entry->flags & DNS_ENTRY_SET)
+		return place * dns_set_stride(entry->type) + 6;
+	if (place < DNS_TTLS_HEAD)
+		return entry->ttl_at[place];
+	return more ? more->more.ttl_at[place - DNS_TTLS_HEAD] : 0;
+}
+
 /* The message as it would be sent now; returns its length. */
 static size_t entry_message(const struct dns_cache *cache, const struct dns_entry *entry, const struct dns_key *key,
 			    uint32_t now_ms, uint8_t wire[static DNS_SIZE_MAX + 512])
 {
 	uint32_t age_s = entry->flags & DNS_ENTRY_FIXED ? 0 : entry_age_ms(entry, now_ms) / 1000;
 	uint32_t room = dns_head_room(entry->name_length), left = entry->tail_length, length = left < room ? left : room;
-	const struct dns_block *next = block_at(cache, entry->next), *more = block_at(cache, entry->more);
+	const struct dns_block *next = block_at(cache, entry->next);
 	uint8_t *tail = wire + sizeof(struct dns_header) + key->name_length + DNS_QUESTION_BYTES, *at = tail;
 
 	memset(wire, 0, sizeof(struct dns_header));
@@ -572,11 +618,8 @@ static size_t entry_message(const struct dns_cache *cache, const struct dns_entr
 		memcpy(at, next->next.bytes, length);
 		next = block_at(cache, next->next.next);
 	}
-	for (uint32_t i = 0; i < entry->ttls; i++) {
-		uint16_t offset = i < DNS_TTLS_HEAD ? entry->ttl_at[i] : more ? more->more.ttl_at[i - DNS_TTLS_HEAD] : 0;
-
-		ttl_age(tail + offset, age_s);
-	}
+	for (uint32_t i = 0; i < entry->ttls; i++)
+		ttl_age(tail + entry_ttl_at(cache, entry, i), age_s);
 	return (size_t)(at - wire);
 }
 
@@ -614,7 +657,7 @@ void dns_cache_list(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visit
 	}
 }
 
-bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context)
+static const struct dns_entry *entry_find(const struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms)
 {
 	const struct dns_entry *entry;
 	struct name_words name;
@@ -622,16 +665,27 @@ bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t
 	uint64_t hash, *word;
 
 	if (!name_words_from(key->name, key->name_length, &name))
-		return false;
+		return NULL;
 	bucket = name_bucket(cache, &name, &hash);
 	word = word_find(bucket, hash, key->type, key_flags(key));
 	if (!word)
 		word = word_find(bucket, hash, 0, key_flags(key));
 	entry = word ? word_entry(cache, *word) : NULL;
-	if (!entry || entry_is_over(entry, now_ms) || !entry_has_name(cache, entry, &name))
-		return false;
-	entry_show(cache, entry, now_ms, visitor, context);
-	return true;
+	return entry && !entry_is_over(entry, now_ms) && entry_has_name(cache, entry, &name) ? entry : NULL;
+}
+
+bool dns_cache_has(const struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms)
+{
+	return entry_find(cache, key, now_ms) != NULL;
+}
+
+bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context)
+{
+	const struct dns_entry *entry = entry_find(cache, key, now_ms);
+
+	if (entry)
+		entry_show(cache, entry, now_ms, visitor, context);
+	return entry != NULL;
 }
 
 uint32_t dns_cache_due(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visitor, void *context)

@@ -104,12 +104,14 @@ struct dns_view {
 /* False ends the walk. The cache may be changed by the visitor for this entry alone. */
 typedef bool dns_visitor(const struct dns_view *view, void *context);
 void dns_cache_list(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visitor, void *context);
+/* Whether there is an entry for a question that would be answered now. */
+bool dns_cache_has(const struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms);
 /* The entry for a question; false: none that would be answered now. */
 bool dns_cache_find(struct dns_cache *cache, const struct dns_key *key, uint32_t now_ms, dns_visitor *visitor, void *context);
 
 /*
- * Calls `visitor` for entries that were asked for near their end since the last call: in the last tenth of their life. Ask upstream
- * and dns_cache_put(). Cheap when there are none: call it a few times a second.
+ * Calls `visitor` for entries that were asked for near their end since the last call: in the last tenth of their life, and stale ones
+ * in all but the first. Ask upstream and dns_cache_put(). Cheap when there are none: call it a few times a second.
  */
 uint32_t dns_cache_due(struct dns_cache *cache, uint32_t now_ms, dns_visitor *visitor, void *context);
 
@@ -129,11 +131,17 @@ void dns_cache_measure(const struct dns_cache *cache, struct dns_cache_size *ret
 
 /*
  * Zones all of whose names are known: first all names (dns_zone_name_add), then the zone, so that no name is missing when packets
- * look. Names between others ("svc.cluster.local") and the zone itself are names too. `soa`: the record's data in wire
- * form without compression; answers carry it with `ttl` (RFC 2308 section 3). A zone put again is replaced.
+ * look. Names between others ("svc.cluster.local") and the zone itself are names too. A zone put again is replaced.
  */
-must_check int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const uint8_t *soa, size_t soa_length,
-			    uint32_t ttl, struct error *error);
+struct dns_denial {
+	const uint8_t *soa; /* the record's data in wire form without compression */
+	size_t soa_length;
+	uint32_t ttl;        /* that answers carry it with (RFC 2308 section 3) */
+	size_t owner_length; /* of the record's owner, which the zone's name ends with: the zone it is a part of; 0: its own name */
+};
+
+must_check int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const struct dns_denial *denial,
+			    struct error *error);
 bool dns_zone_remove(struct dns_cache *cache, const uint8_t *zone, size_t length);
 /*
  * A name appears, or goes. Adding also takes negative entries of the name out of the cache. -ENOSPC: no place for it; the

@@ -29,18 +29,20 @@ static uint32_t chain_length(const struct dns_tables *tables, uint8_t length)
 }
 
 /* The SOA record behind its owner. */
-static void tail_write(struct dns_zone *zone, const uint8_t *soa, size_t length, uint32_t ttl)
+static void tail_write(struct dns_zone *zone, const struct dns_denial *denial)
 {
+	uint32_t ttl = denial->ttl;
+	size_t length = denial->soa_length;
 	const uint8_t head[DNS_RECORD_BYTES] = {0, DNS_TYPE_SOA, 0, DNS_CLASS_IN, (uint8_t)(ttl >> 24), (uint8_t)(ttl >> 16),
 						(uint8_t)(ttl >> 8), (uint8_t)ttl, (uint8_t)(length >> 8), (uint8_t)length};
 
 	memcpy(zone->tail, head, sizeof(head));
-	memcpy(zone->tail + sizeof(head), soa, length);
+	memcpy(zone->tail + sizeof(head), denial->soa, length);
 	zone->tail_length = (uint16_t)(sizeof(head) + length);
 	zone->tail_sum = bytes_sum(zone->tail, zone->tail_length, false);
 }
 
-static void zone_write(struct dns_zone *zone, const struct name_words *name, const uint8_t *soa, size_t length, uint32_t ttl)
+static void zone_write(struct dns_zone *zone, const struct name_words *name, const struct dns_denial *denial)
 {
 	uint32_t version = zone->version | 1;
 
@@ -49,12 +51,22 @@ static void zone_write(struct dns_zone *zone, const struct name_words *name, con
 	zone->name_length = name->length;
 	memcpy(zone->words, name->words, sizeof(zone->words));
 	zone->header_flags = DNS_FLAG_RESPONSE | DNS_FLAG_AUTHORITATIVE | DNS_FLAG_RECURSION_AVAILABLE | DNS_RCODE_NXDOMAIN;
-	tail_write(zone, soa, length, ttl);
+	zone->owner_at = (uint16_t)(denial->owner_length ? name->length - denial->owner_length : 0);
+	tail_write(zone, denial);
 	__atomic_store_n(&zone->version, version + 1, __ATOMIC_SEQ_CST);
 }
 
-int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const uint8_t *soa, size_t soa_length, uint32_t ttl,
-		 struct error *error)
+/* Whether the last `length` bytes of a name are a name: whole labels. */
+static bool name_ends_with(const uint8_t *name, size_t name_length, size_t length)
+{
+	size_t at = 0;
+
+	while (at < name_length && name_length - at > length)
+		at += name[at] + 1u;
+	return name_length - at == length;
+}
+
+int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, const struct dns_denial *denial, struct error *error)
 {
 	struct dns_tables *tables = cache->memory.tables;
 	struct dns_zone *row;
@@ -63,11 +75,13 @@ int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, co
 
 	if (!name_words_from(zone, length, &name) || name.length < 2)
 		return error_set(error, EINVAL, "a zone's name that is none, or the root");
-	if (soa_length < 22 || soa_length > DNS_ZONE_TAIL - DNS_RECORD_BYTES)
-		return error_set(error, EINVAL, "a SOA record of %zu bytes", soa_length);
+	if (denial->soa_length < 22 || denial->soa_length > DNS_ZONE_TAIL - DNS_RECORD_BYTES)
+		return error_set(error, EINVAL, "a SOA record of %zu bytes", denial->soa_length);
+	if (denial->owner_length && !name_ends_with(zone, length, denial->owner_length))
+		return error_set(error, EINVAL, "a SOA record whose owner is not above the zone");
 	row = zone_find(cache, &name);
 	if (row) {
-		zone_write(row, &name, soa, soa_length, ttl);
+		zone_write(row, &name, denial);
 		return 0;
 	}
 	while (place < DNS_ZONES && tables->zones[place].name_length)
@@ -78,7 +92,7 @@ int dns_zone_put(struct dns_cache *cache, const uint8_t *zone, size_t length, co
 		return error_set(error, E2BIG, "more than %u zones with names of one length", DNS_ZONE_CHAIN);
 	row = &tables->zones[place];
 	row->next = tables->zone_by_length[name.length];
-	zone_write(row, &name, soa, soa_length, ttl);
+	zone_write(row, &name, denial);
 	__atomic_store_n(&tables->zone_by_length[name.length], place, __ATOMIC_SEQ_CST);
 	return 0;
 }

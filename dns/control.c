@@ -20,7 +20,8 @@
 
 #define LINE_MAX_BYTES (256u << 20)
 #define PEERS_MAX 32u
-#define DUMP_MAX 100000
+#define DUMP_MAX 1000 /* answers at a time: nobody else is answered meanwhile */
+#define DUMP_PART 200 /* where there are many such times */
 #define SAVE_DELAY_S 1
 
 struct peer {
@@ -275,7 +276,6 @@ static void changed(struct control *control)
 {
 	struct timeval delay = {.tv_sec = SAVE_DELAY_S};
 
-	zone_set_serial(control->parts.zones, (uint32_t)time(NULL));
 	control->changes++;
 	control->names_there = true;
 	if (!evtimer_pending(control->save_event, NULL))
@@ -296,10 +296,49 @@ struct dump {
 	uint64_t now_ms;
 };
 
-/* The records of an answer as text: address, name, or digits. */
+/* RFC 1035 section 3.3.13: two names, five numbers; false when it is none. */
+static bool soa_format(const uint8_t *data, size_t length, char *text, size_t size)
+{
+	char server[DNS_NAME_TEXT_SIZE], contact[DNS_NAME_TEXT_SIZE];
+	struct dns_name name;
+	size_t at = 0;
+
+	if (dns_name_read(data, length, &at, &name) < 0)
+		return false;
+	dns_name_format(&name, server);
+	if (dns_name_read(data, length, &at, &name) < 0 || length - at != 20)
+		return false;
+	dns_name_format(&name, contact);
+	snprintf(text, size, "%s %s %u %u %u %u %u", server, contact, bytes_get32(data + at), bytes_get32(data + at + 4),
+		 bytes_get32(data + at + 8), bytes_get32(data + at + 12), bytes_get32(data + at + 16));
+	return true;
+}
+
+/* Strings in quotes (RFC 1035 section 5.1); false when it is none, or there is no room. */
+static bool strings_format(const uint8_t *data, size_t length, char *text, size_t size)
+{
+	size_t used = 0;
+
+	*text = '\0';
+	for (size_t at = 0; at < length; at += 1 + (size_t)data[at]) {
+		if (data[at] >= length - at || used + 4 * (size_t)data[at] + 4 > size)
+			return false;
+		used += (size_t)sprintf(text + used, "%s\"", used ? " " : "");
+		for (size_t i = 1; i <= data[at]; i++) {
+			uint8_t byte = data[at + i];
+			bool plain = byte >= ' ' && byte < 0x7f;
+
+			used += (size_t)sprintf(text + used, !plain ? "\\%03u" : byte == '"' || byte == '\\' ? "\\%c" : "%c", byte);
+		}
+		used += (size_t)sprintf(text + used, "\"");
+	}
+	return length > 0;
+}
+
+/* The records of an answer as text: addresses, names, numbers, strings, or digits. */
 static json_t *data_json(uint16_t type, const uint8_t *data, size_t length)
 {
-	char text[DNS_NAME_TEXT_SIZE + 64], name[DNS_NAME_TEXT_SIZE];
+	char text[2 * DNS_NAME_TEXT_SIZE + 64], name[DNS_NAME_TEXT_SIZE];
 	struct dns_name target;
 	struct address address = address_from_ipv4(0);
 	size_t offset = type == DNS_SRV ? 6 : type == DNS_MX ? 2 : 0;
@@ -319,6 +358,10 @@ static json_t *data_json(uint16_t type, const uint8_t *data, size_t length)
 			snprintf(text, sizeof(text), "%s", name);
 		return json_string(text);
 	}
+	if (type == DNS_SOA && soa_format(data, length, text, sizeof(text)))
+		return json_string(text);
+	if ((type == DNS_TXT || type == DNS_HINFO) && strings_format(data, length, text, sizeof(text)))
+		return json_string(text);
 	/* RFC 3597 section 5 */
 	offset = (size_t)snprintf(text, sizeof(text), "\\# %zu ", length);
 	for (size_t i = 0; i < length && offset + 3 < sizeof(text); i++)
@@ -358,15 +401,13 @@ static bool dump_answer(const struct answer *answer, void *context)
 
 	if (dump->below && !dns_name_within(&answer->key.name, dump->below))
 		return true;
-	if (dump->left-- <= 0)
-		return false;
 	json_array_append_new(dump->items,
 			      json_pack("{s:s, s:s, s:b, s:s, s:b, s:I, s:i, s:i, s:o}", "name", dns_name_format(&answer->key.name, name),
 					"type", dns_type_format(answer->key.type, type), "checkingDisabled", answer->key.checking_disabled,
 					"code", dns_rcode_name(answer->rcode), "secure", answer->secure, "leftMs", left_ms, "ttl",
 					(int)answer->ttl, "hits", (int)answer->hits, "records",
 					records_json(answer->plain, answer->plain_length)));
-	return true;
+	return --dump->left > 0;
 }
 
 static bool name_get(const json_t *message, const char *key, struct dns_name *ret_name)
@@ -376,17 +417,48 @@ static bool name_get(const json_t *message, const char *key, struct dns_name *re
 	return text && dns_name_parse(text, ret_name) == 0;
 }
 
+static json_t *error_json(const char *text)
+{
+	return json_pack("{s:s}", "error", text);
+}
+
+/* A count from `least` up, if it is there. */
+static bool number_get(const json_t *message, const char *key, json_int_t least, json_int_t *ret_number)
+{
+	const json_t *value = json_object_get(message, key);
+
+	if (!value)
+		return true;
+	*ret_number = json_integer_value(value);
+	return json_is_integer(value) && *ret_number >= least;
+}
+
 static json_t *dump_handle(struct control *control, const json_t *message)
 {
+	struct dump dump = {.left = DUMP_MAX, .now_ms = now_ms()};
+	json_int_t part = 0, next = 0, most;
 	struct dns_name below;
-	struct dump dump = {.items = json_array(), .left = DUMP_MAX, .now_ms = now_ms()};
+	json_t *result;
 
-	if (name_get(message, "name", &below))
+	if (json_object_get(message, "name")) {
+		if (!name_get(message, "name", &below))
+			return error_json("this is no name; without one all answers are listed");
 		dump.below = &below;
-	if (json_integer_value(json_object_get(message, "limit")) > 0)
-		dump.left = json_integer_value(json_object_get(message, "limit"));
-	answers_each(resolver_answers(control->parts.resolver), dump_answer, &dump);
-	return json_pack("{s:o}", "items", dump.items);
+	}
+	if (!number_get(message, "limit", 1, &dump.left) || !number_get(message, "part", 0, &part))
+		return error_json("\"limit\" must be a number from 1 up, \"part\" what the last one gave as \"next\", 0 at first");
+	most = json_object_get(message, "part") ? DUMP_PART : DUMP_MAX;
+	if (dump.left > most)
+		dump.left = most;
+	dump.items = json_array();
+	if (json_object_get(message, "part"))
+		next = (json_int_t)answers_each_part(resolver_answers(control->parts.resolver), (size_t)part, dump_answer, &dump);
+	else
+		answers_each(resolver_answers(control->parts.resolver), dump_answer, &dump);
+	result = json_pack("{s:o}", "items", dump.items);
+	if (next)
+		json_object_set_new(result, "next", json_integer(next));
+	return json_pack("{s:o}", "result", result);
 }
 
 static json_t *stats_handle(struct control *control)
@@ -402,11 +474,6 @@ static json_t *stats_handle(struct control *control)
 	json_object_set_new(stats, "steeredNames", json_integer((json_int_t)steering_count(control->parts.steering)));
 	json_object_set_new(stats, "tap", tap_json(control->parts.tap));
 	return stats;
-}
-
-static json_t *error_json(const char *text)
-{
-	return json_pack("{s:s}", "error", text);
 }
 
 static json_t *explain_handle(struct control *control, const json_t *message)
@@ -442,13 +509,23 @@ static json_t *tap_handle(struct control *control, const json_t *message)
 	return json_pack("{s:o}", "result", tap_json(control->parts.tap));
 }
 
+/* What is acknowledged holds after a crash, too. */
 static json_t *flush_handle(struct control *control, const json_t *message)
 {
+	const char *file = control->parts.answers_file;
+	struct error error = {0};
+	char text[sizeof(error.text) + 128];
 	struct dns_name below;
+	size_t removed;
 
 	if (!name_get(message, "name", &below))
 		return error_json("a name is missing, or is none; \".\" is everything");
-	return json_pack("{s:{s:I}}", "result", "removed", (json_int_t)resolver_flush(control->parts.resolver, &below));
+	removed = resolver_flush(control->parts.resolver, &below);
+	if (file && answers_flush_note(file, &below, &error) < 0) {
+		snprintf(text, sizeof(text), "%zu answers forgotten, but after a crash they may be there again: %s", removed, error.text);
+		return error_json(text);
+	}
+	return json_pack("{s:{s:I}}", "result", "removed", (json_int_t)removed);
 }
 
 static json_t *names_handle(struct control *control, const json_t *message)
@@ -464,6 +541,8 @@ static json_t *names_handle(struct control *control, const json_t *message)
 		return json_pack("{s:s, s:s}", "op", "names", "error", error.text);
 	}
 	control->version = json_integer_value(json_object_get(message, "version"));
+	if (snapshot)
+		resolver_names_came(control->parts.resolver);
 	changed(control);
 	return json_pack("{s:s, s:I}", "op", "names", "version", control->version);
 }
@@ -481,9 +560,24 @@ static void hosts_flush(struct control *control)
 	}
 }
 
+/* Whether a host among the policies is not steered yet. */
+static bool hosts_come(const struct control *control, const json_t *policies)
+{
+	struct dns_name host;
+	json_t *policy;
+	size_t i;
+
+	json_array_foreach(policies, i, policy) {
+		if (name_get(policy, "host", &host) && !steering_knows(control->parts.steering, &host))
+			return true;
+	}
+	return false;
+}
+
 static json_t *steering_handle(struct control *control, const json_t *message)
 {
 	json_t *policies = json_object_get(message, "policies");
+	bool come = hosts_come(control, policies);
 	struct error error = {0};
 
 	if (!json_is_array(policies) || steering_set(control->parts.steering, policies, &error) < 0) {
@@ -493,6 +587,8 @@ static json_t *steering_handle(struct control *control, const json_t *message)
 	json_decref(control->policies);
 	control->policies = json_incref(policies);
 	hosts_flush(control);
+	if (come)
+		resolver_names_came(control->parts.resolver);
 	changed(control);
 	return NULL;
 }
@@ -510,7 +606,7 @@ json_t *control_handle(struct control *control, const json_t *message)
 	if (strcmp(op, "stats") == 0)
 		return json_pack("{s:o}", "result", stats_handle(control));
 	if (strcmp(op, "dump") == 0)
-		return json_pack("{s:o}", "result", dump_handle(control, message));
+		return dump_handle(control, message);
 	if (strcmp(op, "flush") == 0)
 		return flush_handle(control, message);
 	if (strcmp(op, "explain") == 0)

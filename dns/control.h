@@ -32,6 +32,7 @@ struct control_parts {
 	struct tap *tap;
 	const char *run_directory;
 	const char *names_file; /* where names and policies are kept; NULL: nowhere */
+	const char *answers_file; /* where answers are, NULL: nowhere: what is flushed is noted beside it */
 };
 
 /* Reads what was kept, and opens the socket. The parts are borrowed. */

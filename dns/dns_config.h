@@ -46,6 +46,7 @@ struct dns_config {
 	char *trust_anchor; /* file in the form of zone files */
 	char *authorities;  /* of upstreams' TLS certificates; NULL: the system's */
 	uint64_t cache_bytes;
+	uint32_t packet_names; /* that packets' cache has room for; the packet program's, so selvaged's */
 	uint32_t ttl_max_seconds, negative_ttl_max_seconds;
 	uint32_t stale_seconds;	    /* how long after its end an answer may be given; 0: never */
 	uint32_t stale_wait_ms;	    /* how long a client waits before it gets one */

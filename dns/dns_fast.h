@@ -92,22 +92,23 @@ PACKET_INLINE bool dns_opt_read(const struct packet *packet, struct dns_scratch 
 PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratch *scratch)
 {
 	uint32_t l3 = scratch->l3_offset, l4 = scratch->l4_offset, start = l4 + (uint32_t)sizeof(struct udp_header);
-	const struct udp_header *udp = packet_header(packet, l4, sizeof(*udp));
-	const struct dns_header *header = packet_header(packet, start, sizeof(*header));
+	const struct udp_header *udp = packet_header(packet, l4, sizeof(*udp) + sizeof(struct dns_header));
+	const struct dns_header *header = (const void *)(udp + 1);
 	uint32_t payload, name_length, edns, flags;
 	const uint8_t *question; /* at any place: names have any length */
 	struct be16 type;
 
-	if (!udp || !header)
+	if (!udp)
 		return false;
 	/* no IPv4 options, no IPv6 extension headers: they are not for the answer */
 	if (l4 - l3 != (scratch->ipv6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header)))
 		return false;
 	if (scratch->ipv6 && udp->checksum == 0)
 		return false; /* RFC 8200 section 8.1 */
-	payload = be16_get(udp->length) - (uint32_t)sizeof(*udp);
-	flags = be16_get(header->flags);
-	edns = be16_get(header->additionals);
+	/* by `raw`: a struct that is passed on is loaded byte by byte in BPF */
+	payload = __builtin_bswap16(udp->length.raw) - (uint32_t)sizeof(*udp);
+	flags = __builtin_bswap16(header->flags.raw);
+	edns = __builtin_bswap16(header->additionals.raw);
 	if (flags & ~(DNS_FLAG_RECURSION_DESIRED | DNS_FLAG_CHECKING_DISABLED | DNS_FLAG_AUTHENTIC) ||
 	    header->questions.raw != BE16(1) || header->answers.raw | header->authorities.raw || edns > 1)
 		return false;
@@ -129,6 +130,7 @@ PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratc
 	scratch->type = be16_get(type);
 	if (edns && !dns_opt_read(packet, scratch, start + payload - (uint32_t)sizeof(struct dns_opt)))
 		return false;
+	scratch->id = header->id;
 	scratch->edns = (uint8_t)edns;
 	scratch->query_flags = (uint16_t)flags;
 	scratch->payload_length = (uint16_t)payload;
@@ -156,9 +158,14 @@ PACKET_INLINE uint64_t dns_name_read(const struct packet *packet, struct dns_scr
 		place = packet_header(packet, load_once(scratch->name_offset) + length - 8 * (i + 1), 8);
 		if (!place)
 			break;
-		word = dns_lower(unaligned(uint64_t, place));
-		if (length - 8 * i < 8) /* the header's last bytes, in front of the name's first */
+		word = unaligned(uint64_t, place);
+		if (dns_needs_lower(word)) /* most names have no capitals, or all of a client's have */
+			word = dns_lower(word);
+		value_opaque(word);
+		if (length - 8 * i < 8) { /* the header's last bytes, in front of the name's first */
 			word &= ~0ull << ((8 * i - length) * 8 & 63);
+			value_opaque(word); /* a branch: the mask is not made for all the other words */
+		}
 		scratch->words[i] = word;
 		hash = hash_word(hash, word);
 	}
@@ -213,15 +220,23 @@ PACKET_INLINE uint64_t dns_name_differs(const struct dns_scratch *scratch, const
 
 /*
  * The block that the bucket's hint leads to, if it is the first of an entry with this signature; NULL: look into the bucket. Only
- * whole entries have the key, and the version is read before it.
+ * whole entries have the key, and the version is read before it. Where hints are too many for the nearest caches, the block that
+ * most of them lead to is asked for before the hint is there.
  */
 PACKET_INLINE struct dns_block *dns_hint_follow(const struct dns_access *access, const struct dns_tables *tables,
 						struct dns_scratch *scratch, uint32_t bucket, uint64_t signature,
 						uint32_t *ret_version)
 {
 	struct dns_block *block = dns_block_at(access, bucket >> DNS_HINT_ROW_BITS);
-	uint32_t hint = block ? load_once(block->hints[bucket & 255]) : 0;
+	uint32_t hint;
 
+	if (tables->bucket_mask >= DNS_HINTS_FAR - 1) {
+		const struct dns_block *first = dns_block_at(access, dns_hint_place(tables, signature, DNS_HINT_FIRST));
+
+		if (first)
+			(void)load_once(first->version);
+	}
+	hint = block ? load_once(block->hints[bucket & 255]) : 0;
 	if (!hint)
 		return NULL;
 	scratch->block = dns_hint_place(tables, signature, hint);
@@ -348,15 +363,12 @@ PACKET_INLINE uint16_t dns_flags_copied(const struct dns_scratch *scratch)
 	return scratch->query_flags & (DNS_FLAG_RECURSION_DESIRED | DNS_FLAG_CHECKING_DISABLED);
 }
 
-PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct packet *packet, struct dns_scratch *scratch,
-				    struct dns_entry *entry, struct dns_answer *answer)
+PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, struct dns_scratch *scratch, struct dns_entry *entry,
+				    struct dns_answer *answer)
 {
 	uint32_t age_ms = dns_age_ms(scratch->now_ms, entry->made_ms), life_ms = entry->life_ms;
-	const struct dns_header *header = packet_header(packet, (uint32_t)scratch->l4_offset + 8u, sizeof(*header));
 	uint32_t flags = entry->flags, arbitrary;
 
-	if (!header)
-		return false;
 	if (life_ms != DNS_FOREVER && age_ms >= life_ms) {
 		scratch->result = DNS_RESULT_EXPIRED;
 		return false;
@@ -366,6 +378,9 @@ PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct pack
 		scratch->result = DNS_RESULT_UNUSUAL;
 		return false;
 	}
+	answer->entry = entry;
+	answer->zone = NULL;
+	answer->owner = 0;
 	answer->age_s = flags & DNS_ENTRY_FIXED ? 0 : dns_seconds(age_ms);
 	answer->flags = entry->header_flags | dns_flags_copied(scratch);
 	if (flags & DNS_ENTRY_AUTHENTIC &&
@@ -378,7 +393,7 @@ PACKET_INLINE bool dns_entry_answer(struct dns_tables *tables, const struct pack
 	answer->tail_sum = entry->tail_sum;
 	answer->extended_error = entry->extended_error;
 	/* Some clients' identifiers are always the same, and some ask by turns themselves: neither alone will do. */
-	arbitrary = (header->id + ++scratch->turns) * 0x9e3779b1u;
+	arbitrary = (scratch->id + ++scratch->turns) * 0x9e3779b1u;
 	answer->turn = (arbitrary >> 16) * entry->rotate_count >> 16;
 	if (flags & DNS_ENTRY_STALE)
 		scratch->result = DNS_RESULT_STALE;
@@ -480,10 +495,16 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 	if (answer->version & 1 || dns_zone_match(tables, scratch, load_once(scratch->zone_length)) != row ||
 	    dns_name_exists(&tables->names, hash))
 		return false;
+	answer->entry = NULL;
 	answer->zone = zone;
+	answer->age_s = 0;
+	answer->turn = 0;
+	answer->extended_error = 0;
 	answer->flags = zone->header_flags | dns_flags_copied(scratch);
+	answer->counts[0] = 0;
 	answer->counts[1] = 1;
-	answer->owner = (uint16_t)(0xc000u | (sizeof(struct dns_header) + scratch->name_length - zone->name_length));
+	answer->counts[2] = 0;
+	answer->owner = (uint16_t)(0xc000u | (sizeof(struct dns_header) + scratch->name_length - zone->name_length + zone->owner_at));
 	answer->tail_length = 2u + zone->tail_length;
 	sum = checksum_fold((uint64_t)__builtin_bswap16(answer->owner) + zone->tail_sum);
 	answer->tail_sum = scratch->name_length & 1 ? __builtin_bswap16((uint16_t)sum) : sum;
@@ -492,7 +513,10 @@ PACKET_INLINE bool dns_zone_answer(const struct dns_tables *tables, const struct
 	return true;
 }
 
-/* `answer` must be zero. False: the packet passes, scratch->result says why. */
+/*
+ * False: the packet passes, scratch->result says why, and nothing of `answer` may be read: what has no value yet costs nothing on the
+ * many ways out, where zeros would be written at each of them.
+ */
 PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables *tables, const struct packet *packet,
 			      struct dns_scratch *scratch, struct dns_answer *answer)
 {
@@ -507,9 +531,8 @@ PACKET_INLINE bool dns_decide(const struct dns_access *access, struct dns_tables
 	entry = dns_entry_find(access, tables, scratch, hash, &version);
 	if (!entry)
 		return dns_zone_answer(tables, packet, scratch, hash, answer);
-	answer->entry = entry;
 	answer->version = version;
-	return dns_entry_answer(tables, packet, scratch, entry, answer);
+	return dns_entry_answer(tables, scratch, entry, answer);
 }
 
 /* Whether what was copied is one answer, not the halves of two. */
@@ -646,6 +669,52 @@ PACKET_INLINE void dns_turn(const struct packet *packet, const struct dns_entry 
 		dns_rotate(packet, entry, tail_at, turn, 16);
 }
 
+/* A set's record up to the address, whose first four bytes are `first`: a pointer to the question's name, type, class, TTL, length. */
+PACKET_INLINE bool dns_set_record_write(const struct packet *packet, uint32_t offset, uint32_t type, uint32_t ttl, uint32_t first)
+{
+	uint32_t wire = __builtin_bswap32(ttl), length = type == DNS_TYPE_A ? 4 : 16;
+	uint8_t *place = dns_place(packet, offset, 16);
+
+	if (!place)
+		return false;
+	unaligned(uint64_t, place) = (uint64_t)wire << 48 | (uint64_t)DNS_CLASS_IN << 40 | type << 24 | 0x0cc0u;
+	unaligned(uint64_t, place + 8) = (uint64_t)first << 32 | length << 24 | wire >> 16;
+	return true;
+}
+
+/* The tail of a set (DNS_ENTRY_SET): made anew, record `turn` first, which costs less than to copy it, age it and turn it. */
+PACKET_INLINE bool dns_set_write(const struct packet *packet, const struct dns_entry *entry, uint32_t tail_at, uint32_t age_s,
+				 uint32_t turn)
+{
+	uint32_t ttl = entry->set_ttl - age_s, from = turn;
+	uint8_t *place;
+
+	if (entry->type != DNS_TYPE_A) {
+		place = dns_place(packet, tail_at, 28);
+		if (!place || !dns_set_record_write(packet, tail_at, DNS_TYPE_AAAA, ttl, entry->set[0]))
+			return false;
+		unaligned(uint64_t, place + 16) = unaligned(uint64_t, &entry->set[1]);
+		unaligned(uint32_t, place + 24) = entry->set[3];
+		return true;
+	}
+	PACKET_UNROLL
+	for (uint32_t i = 0; i < DNS_SET_MAX; i++) {
+		uint32_t count = load_once(entry->answers), wraps;
+
+		if (i >= count)
+			break;
+		if (!dns_set_record_write(packet, tail_at + 16 * i, DNS_TYPE_A, ttl, entry->set[from & (DNS_SET_MAX - 1)]))
+			return false;
+		from++;
+		/* behind the last one, the first: without a branch. verifier: whose ways would multiply */
+		wraps = (uint32_t)((int32_t)(count - 1 - from) >> 31);
+		value_opaque(wraps);
+		from &= ~wraps;
+		value_opaque(from);
+	}
+	return true;
+}
+
 /* Whether the tail is one block's: what dns_plain_write() writes. */
 PACKET_INLINE bool dns_entry_is_plain(const struct dns_entry *entry)
 {
@@ -729,12 +798,12 @@ PACKET_INLINE struct dns_exchange dns_message_write(const struct packet *packet,
 						    const struct dns_answer *answer)
 {
 	uint32_t l4 = scratch->l4_offset, opt_at = answer->tail_at + answer->tail_length;
-	struct udp_header *udp = packet_header(packet, l4, sizeof(*udp));
-	struct dns_header *header = packet_header(packet, l4 + (uint32_t)sizeof(*udp), sizeof(*header));
+	struct udp_header *udp = packet_header(packet, l4, sizeof(*udp) + sizeof(struct dns_header));
+	struct dns_header *header = (void *)(udp + 1);
 	struct dns_exchange exchange = {0};
 	struct be16 port;
 
-	if (!udp || !header)
+	if (!udp)
 		return exchange;
 	exchange.direct = dns_exchange16(&header->flags, answer->flags) + dns_exchange16(&header->answers, answer->counts[0]) +
 			  dns_exchange16(&header->authorities, answer->counts[1]) +
@@ -742,9 +811,9 @@ PACKET_INLINE struct dns_exchange dns_message_write(const struct packet *packet,
 	if (answer->age_s) {
 		const struct dns_entry *entry = answer->entry;
 		uint32_t odd = entry->ttls_odd, even = entry->ttls - odd;
+		const uint64_t nothing = 0xffffull << 32; /* a multiple of 65535, for what is taken away */
 
-		exchange.direct += dns_sum(0xffffu - checksum_fold((uint64_t)answer->age_s * even), 0) +
-				   dns_sum(0xffffu - checksum_fold((uint64_t)answer->age_s * odd), 1);
+		exchange.direct += dns_sum(nothing - (uint64_t)answer->age_s * even, 0) + nothing - (uint64_t)answer->age_s * odd;
 	}
 	if (scratch->edns) {
 		uint32_t place = scratch->name_length, code = answer->extended_error - 1u;

@@ -44,6 +44,7 @@ _Static_assert(sizeof(struct dns_bucket) == 64, "one cache line");
 #define DNS_ENTRY_FIXED 0x08       /* TTLs stay as they are: own zones, stale answers */
 #define DNS_ENTRY_STALE 0x10       /* counted apart (RFC 8767) */
 #define DNS_ENTRY_UNASKED 0x20     /* for queries without RD, too: own zones */
+#define DNS_ENTRY_SET 0x40         /* addresses of the name, no more: struct dns_entry.set is what is sent */
 
 #define DNS_FOREVER UINT32_MAX /* of life_ms and due_ms */
 
@@ -54,6 +55,7 @@ _Static_assert(sizeof(struct dns_bucket) == 64, "one cache line");
 #define DNS_WORDS 32u      /* of the longest name */
 #define DNS_BYTES_HEAD 128u
 #define DNS_BYTES_NEXT 236u
+#define DNS_SET_MAX 4u       /* A records of a set; or one AAAA record */
 #define DNS_ROTATE_MAX 16u   /* records of a set that rotates; constant bound: verifier */
 #define DNS_BLOCKS_NEXT 6u /* further blocks that an answer may have; constant bound: verifier */
 
@@ -62,6 +64,9 @@ _Static_assert(sizeof(struct dns_bucket) == 64, "one cache line");
  * so that their places do not depend on its length: six in `name`, in the block's first two lines, further ones from the
  * block's end on. Lower case; the word that holds its beginning has zeros in front. What the name leaves of `bytes` is the
  * beginning of the tail.
+ *
+ * DNS_ENTRY_SET: the tail is one to four A records of the name in question, or one AAAA record, with one TTL: `set` and `set_ttl` are all
+ * that is needed of it, so that what most names have is answered from the first two lines. The tail lies in `bytes` all the same.
  *
  * writer: dns/cache.c, but for `due`, `hits` (packets)
  */
@@ -85,15 +90,23 @@ struct dns_entry {
 	uint8_t ttls;
 	uint8_t ttls_odd; /* of those, at odd places of the packet's UDP payload */
 	uint16_t extended_error; /* 1 + the code of RFC 8914 that goes with it; 0: none */
-	uint16_t rotate_at;      /* in the tail: the first address of a set of A or AAAA records, as `type` says */
-	uint16_t rotate_length;  /* from one to the next; even */
-	uint8_t rotate_count;    /* 0: nothing to rotate */
+	union {
+		struct {
+			uint16_t rotate_at;     /* in the tail: the first address of a set of A or AAAA records, as `type` says */
+			uint16_t rotate_length; /* from one to the next; even */
+		};
+		uint32_t set_ttl; /* of all its records */
+	};
+	uint8_t rotate_count; /* 0: nothing to rotate */
 	uint8_t zero[3];
-	uint16_t ttl_at[DNS_TTLS_HEAD]; /* in the tail */
+	union {
+		uint16_t ttl_at[DNS_TTLS_HEAD]; /* in the tail */
+		uint32_t set[DNS_SET_MAX];      /* the addresses, as on the wire */
+	};
 	uint64_t name[DNS_WORDS_NEAR];
 	uint8_t bytes[DNS_BYTES_HEAD];
 };
-_Static_assert(sizeof(struct dns_entry) == 256 && offsetof(struct dns_entry, ttl_at) == 64 &&
+_Static_assert(sizeof(struct dns_entry) == 256 && offsetof(struct dns_entry, set) == 64 &&
 		       offsetof(struct dns_entry, bytes) == 128,
 	       "a block, whose first line are the fields, its second places and name");
 
@@ -105,6 +118,12 @@ PACKET_INLINE uint32_t dns_head_room(uint32_t name_length)
 	if (name <= 8 * DNS_WORDS_NEAR)
 		return DNS_BYTES_HEAD;
 	return name < 8 * DNS_WORDS_HEAD ? 8 * DNS_WORDS_HEAD - name : 0;
+}
+
+/* From the beginning of one record of a set to the next: a pointer to the question's name in front. */
+PACKET_INLINE uint32_t dns_set_stride(uint32_t type)
+{
+	return type == DNS_TYPE_A ? DNS_RECORD_BYTES + 2 + 4 : DNS_RECORD_BYTES + 2 + 16;
 }
 
 /* The tail's next part. */
@@ -154,6 +173,8 @@ _Static_assert(offsetof(struct dns_entry, due) == offsetof(struct dns_next, unus
  * builder found a hint that suits them. The first blocks hold them. writer: dns/cache_blocks.c
  */
 #define DNS_HINT_ROW_BITS 8u /* of how many buckets' hints a block holds */
+#define DNS_HINT_FIRST 1u    /* the one that the builder prefers, the more so the fuller the cache is */
+#define DNS_HINTS_FAR 131072u /* so many no longer lie in a processor's own caches, beside all else there */
 
 /* The first block that may be an answer's. */
 PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)
@@ -163,7 +184,7 @@ PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)
 
 /*
  * A zone that this node knows whole: a name below it that is not in dns_names does not exist, and `tail` (the SOA record
- * from its type on; its owner is the zone) says so. Also known by its length. writer: dns/cache.c
+ * from its type on; its owner is the zone or one above it) says so. Also known by its length. writer: dns/cache.c
  */
 #define DNS_ZONES 64u
 #define DNS_ZONE_LABELS 24u /* names of more labels are not looked into; constant bound: verifier */
@@ -172,7 +193,8 @@ PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)
 
 struct dns_zone {
 	uint32_t version; /* odd: being written; 0: never was */
-	uint32_t unused_version;
+	uint16_t owner_at; /* how many bytes of the name stand before the SOA record's owner */
+	uint16_t unused_owner;
 	uint8_t name_length;
 	uint8_t next; /* zone of the same length, 0: none */
 	uint16_t header_flags;
@@ -253,7 +275,7 @@ struct dns_scratch {
 	uint16_t client_size; /* as its OPT record has it */
 	uint16_t zone_length;
 	uint16_t service; /* row of the DNS address, for the host */
-	uint16_t unused_bytes;
+	uint16_t id;      /* of the query, as it came */
 	uint32_t block;   /* of the entry */
 	uint32_t turns;   /* answers ever: what is done by turns goes by it */
 	uint32_t unused[6];
@@ -308,6 +330,12 @@ PACKET_INLINE uint64_t dns_name_word(uint64_t name_hash)
 }
 
 #define LOWER_ONES 0x0101010101010101ull
+
+/* Whether a byte may be a capital: 0x40 to 0x5f, or no ASCII. */
+PACKET_INLINE bool dns_needs_lower(uint64_t word)
+{
+	return word & ~(word << 1) & 0x40 * LOWER_ONES;
+}
 
 /* Eight bytes in lower case: ASCII letters only, as RFC 4343 section 3 has it. Lengths of labels are below 'A'. */
 PACKET_INLINE uint64_t dns_lower(uint64_t word)

@@ -13,6 +13,9 @@
 #define TICK_MS 200
 #define TICKS_LOOK 5 /* of looking for tables, and of sweeping */
 #define STALE_TTL_S 30
+#define AGAIN_MS 1000u /* the first time; doubled up to 64 times */
+#define AGAIN_DOUBLED 6
+#define REFUSED_ROW_MAX 32 /* so many one after the other, and there is no room: long answers do not come in rows */
 
 struct feed {
 	struct event_base *base;
@@ -24,12 +27,16 @@ struct feed {
 	ino_t pin;		 /* of the tables' file: another one is another table */
 	struct event *tick;
 	unsigned int ticks;
+	bool zones_known;
 	bool own_cleared; /* since the tables were found, own zones' entries were taken out once */
 	feed_renew *renew;
 	void *renew_context;
 	feed_ready *ready;
 	void *ready_context;
-	uint64_t taken, refused;
+	feed_judge *judge;
+	void *judge_context;
+	uint64_t taken, refused, again;
+	uint32_t refused_row; /* since one was taken */
 };
 
 static uint32_t cache_now(const struct feed *feed)
@@ -77,6 +84,7 @@ static void feed_connect(struct feed *feed)
 	}
 	feed->pin = pin;
 	feed->own_cleared = false;
+	feed->refused_row = 0;
 	log_info("answers go to the packets' cache in %s", feed->directory);
 	if (feed->ready)
 		feed->ready(feed->ready_context);
@@ -119,23 +127,29 @@ static void tick(evutil_socket_t fd, short what, void *context)
 struct feed *feed_new(struct event_base *base, const char *directory, struct zone_set *zones, bool absent_names_known)
 {
 	struct feed *feed = memory_or_end(calloc(1, sizeof(*feed)));
-	struct timeval interval = {.tv_usec = TICK_MS * 1000};
 
 	feed->base = base;
 	feed->zones = zones;
 	feed->directory = memory_or_end(strdup(directory));
 	feed->absent_names_known = absent_names_known;
-	feed_connect(feed);
-	feed->tick = event_new(base, -1, EV_PERSIST, tick, feed);
-	event_add(feed->tick, &interval);
 	return feed;
+}
+
+void feed_open(struct feed *feed)
+{
+	struct timeval interval = {.tv_usec = TICK_MS * 1000};
+
+	feed_connect(feed);
+	feed->tick = event_new(feed->base, -1, EV_PERSIST, tick, feed);
+	event_add(feed->tick, &interval);
 }
 
 void feed_free(struct feed *feed)
 {
 	if (!feed)
 		return;
-	event_free(feed->tick);
+	if (feed->tick)
+		event_free(feed->tick);
 	feed_disconnect(feed);
 	free(feed->directory);
 	free(feed);
@@ -153,14 +167,23 @@ void feed_on_ready(struct feed *feed, feed_ready *ready, void *context)
 	feed->ready_context = context;
 }
 
+void feed_on_answer(struct feed *feed, feed_judge *judge, void *context)
+{
+	feed->judge = judge;
+	feed->judge_context = context;
+}
+
 /* --- answers --------------------------------------------------------------------------------------------------------------------- */
 
 static void message_put(struct feed *feed, const uint8_t *message, size_t length, const struct dns_put *how)
 {
-	if (dns_cache_put(feed->cache, message, length, how, cache_now(feed)) == DNS_TAKEN)
+	if (dns_cache_put(feed->cache, message, length, how, cache_now(feed)) == DNS_TAKEN) {
 		feed->taken++;
-	else
+		feed->refused_row = 0;
+	} else {
 		feed->refused++;
+		feed->refused_row++;
+	}
 }
 
 /* The message with TTLs as they are now, and the flags of an answer. */
@@ -197,10 +220,46 @@ void feed_answer(struct feed *feed, const struct answer *answer, uint64_t now_ms
 
 	if (!feed->cache || answer->rcode == DNS_SERVFAIL)
 		return;
+	if (feed->judge && !feed->judge(feed->judge_context, answer)) {
+		feed_remove(feed, &answer->key);
+		return;
+	}
 	answer_put(feed, answer, answer->plain, answer->plain_length, age_s, how);
 	how.dnssec_ok = true;
 	answer_put(feed, answer, answer->dnssec ? answer->dnssec : answer->plain,
 		   answer->dnssec ? answer->dnssec_length : answer->plain_length, age_s, how);
+}
+
+static void key_make(const struct answer_key *key, bool dnssec_ok, struct dns_key *ret_key)
+{
+	*ret_key = (struct dns_key){.name_length = key->name.length, .type = key->type, .dnssec_ok = dnssec_ok,
+				    .checking_disabled = key->checking_disabled};
+	memcpy(ret_key->name, key->name.bytes, key->name.length);
+}
+
+void feed_again(struct feed *feed, struct answer *answer, bool dnssec_ok, uint64_t now_ms)
+{
+	struct dns_put how = {.dnssec_ok = dnssec_ok, .checking_disabled = answer->key.checking_disabled, .authentic = answer->secure,
+			      .extended_error = -1};
+	bool other = dnssec_ok && answer->dnssec;
+	struct dns_key key;
+
+	if (!feed->cache || answer->rcode == DNS_SERVFAIL || now_ms < answer->fed_ms)
+		return;
+	answer->fed_ms = now_ms + AGAIN_MS;
+	key_make(&answer->key, dnssec_ok, &key);
+	if (dns_cache_has(feed->cache, &key, cache_now(feed)) || (feed->judge && !feed->judge(feed->judge_context, answer)))
+		return;
+	answer->fed_ms = now_ms + (AGAIN_MS << answer->fed);
+	answer->fed = answer->fed < AGAIN_DOUBLED ? answer->fed + 1 : AGAIN_DOUBLED;
+	feed->again++;
+	answer_put(feed, answer, other ? answer->dnssec : answer->plain, other ? answer->dnssec_length : answer->plain_length,
+		   (uint32_t)((now_ms - answer->stored_ms) / 1000), how);
+}
+
+bool feed_has_room(const struct feed *feed)
+{
+	return feed->refused_row < REFUSED_ROW_MAX;
 }
 
 void feed_own(struct feed *feed, const struct answer_key *key, const uint8_t *message, size_t length, uint32_t life_s)
@@ -224,11 +283,11 @@ void feed_led(struct feed *feed, const uint8_t *message, size_t length, bool dns
 
 void feed_remove(struct feed *feed, const struct answer_key *key)
 {
-	struct dns_key own = {.name_length = key->name.length, .type = key->type, .checking_disabled = key->checking_disabled};
+	struct dns_key own;
 
 	if (!feed->cache)
 		return;
-	memcpy(own.name, key->name.bytes, key->name.length);
+	key_make(key, false, &own);
 	dns_cache_remove(feed->cache, &own, cache_now(feed));
 	own.dnssec_ok = true;
 	dns_cache_remove(feed->cache, &own, cache_now(feed));
@@ -306,8 +365,10 @@ static void zone_note(const struct zone_config *zone, void *context)
 	uint8_t soa[2 * DNS_NAME_MAX + 20];
 	struct error error = {0};
 	struct dns_name services;
+	struct dns_denial denial = {.soa = soa, .ttl = zone->negative_ttl, .owner_length = zone->name.length};
 	struct zones_walk walk = {feed, &services};
 
+	feed->zones_known = true;
 	if (!feed->own_cleared)
 		dns_cache_flush(feed->cache, zone->name.bytes, zone->name.length, cache_now(feed));
 	if (!services_of(zone, &services))
@@ -317,8 +378,8 @@ static void zone_note(const struct zone_config *zone, void *context)
 		return;
 	}
 	zone_set_each_name(feed->zones, name_note, &walk);
-	if (feed->absent_names_known && dns_zone_put(feed->cache, services.bytes, services.length, soa, zone_soa(feed->zones, zone, soa),
-						     zone->negative_ttl, &error) < 0)
+	denial.soa_length = zone_soa(zone, soa);
+	if (feed->absent_names_known && dns_zone_put(feed->cache, services.bytes, services.length, &denial, &error) < 0)
 		log_warning("the packets' cache does not take the zone: %s", error.text);
 }
 
@@ -327,7 +388,7 @@ void feed_zones(struct feed *feed)
 	if (!feed->cache)
 		return;
 	zone_set_each_zone(feed->zones, zone_note, feed);
-	feed->own_cleared = true;
+	feed->own_cleared = feed->zones_known;
 }
 
 json_t *feed_json(const struct feed *feed)
@@ -337,7 +398,7 @@ json_t *feed_json(const struct feed *feed)
 	if (!feed->cache)
 		return json_pack("{s:b}", "connected", 0);
 	dns_cache_measure(feed->cache, &size);
-	return json_pack("{s:b, s:i, s:i, s:i, s:I, s:I, s:I}", "connected", 1, "entries", (int)size.entries, "blocksUsed",
+	return json_pack("{s:b, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "connected", 1, "entries", (int)size.entries, "blocksUsed",
 			 (int)size.blocks_used, "blocks", (int)size.blocks, "evicted", (json_int_t)size.evicted, "taken",
-			 (json_int_t)feed->taken, "refused", (json_int_t)feed->refused);
+			 (json_int_t)feed->taken, "refused", (json_int_t)feed->refused, "again", (json_int_t)feed->again);
 }

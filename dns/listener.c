@@ -23,7 +23,8 @@
 #define CONNECTIONS_CLIENT_MAX 256u /* of one address: others want some, too */
 #define PIPELINED_MAX 128u	    /* queries of a connection that wait for their answers; more are read later */
 #define IDLE_S 10		    /* RFC 7766 section 6.2.3 */
-#define OUTPUT_MAX (1u << 20)	    /* bytes that a client does not fetch */
+#define OUTPUT_MAX (1u << 20)	    /* bytes that a client has not fetched yet: no query of its is read above it, so 128 answers more at most */
+#define OUTPUT_ALL_MAX (256u << 20) /* of all connections: above it one is read from only when it has fetched everything */
 #define UDP_BATCH 64
 #define UDP_BUFFER (4 << 20)
 
@@ -54,6 +55,7 @@ struct listeners {
 	size_t socket_count;
 	SSL_CTX *tls;
 	LIST_HEAD(, connection) connections;
+	uint64_t output; /* bytes that connections have not fetched yet */
 	struct listener_statistics statistics;
 };
 
@@ -224,14 +226,22 @@ static void connection_free(struct connection *connection)
 
 static void connection_close(struct connection *connection)
 {
-	if (connection->events)
+	if (connection->events) {
+		connection->listeners->output -= evbuffer_get_length(bufferevent_get_output(connection->events));
 		bufferevent_free(connection->events);
+	}
 	connection->events = NULL;
 	if (!connection->waiting)
 		connection_free(connection);
 }
 
-static void connection_read(struct bufferevent *events, void *context);
+static void output_changed(struct evbuffer *output, const struct evbuffer_cb_info *change, void *context)
+{
+	struct listeners *listeners = context;
+
+	listeners->output += change->n_added;
+	listeners->output -= change->n_deleted;
+}
 
 static void stream_done(struct dns_request *request, const uint8_t *answer, size_t length)
 {
@@ -250,10 +260,6 @@ static void stream_done(struct dns_request *request, const uint8_t *answer, size
 		bytes_put16(head, (uint16_t)length);
 		bufferevent_write(connection->events, head, 2);
 		bufferevent_write(connection->events, answer, length);
-	}
-	if (evbuffer_get_length(bufferevent_get_output(connection->events)) > OUTPUT_MAX) {
-		connection_close(connection);
-		return;
 	}
 	/* more may have come while there was no room for it */
 	if (connection->waiting == PIPELINED_MAX - 1)
@@ -275,14 +281,24 @@ static void query_take(struct connection *connection, const uint8_t *bytes, size
 	request_take(connection->listeners, &stream->request, bytes, length);
 }
 
-static void connection_read(struct bufferevent *events, void *context)
+/* Whether a further query is taken: a client that does not fetch its answers waits (TCP makes it). */
+static bool connection_has_room(const struct connection *connection)
+{
+	const struct listeners *listeners = connection->listeners;
+
+	return connection->events && connection->waiting <= PIPELINED_MAX &&
+	       evbuffer_get_length(bufferevent_get_output(connection->events)) <= (listeners->output > OUTPUT_ALL_MAX ? 0 : OUTPUT_MAX);
+}
+
+/* Something came, or answers went out. */
+static void connection_turn(struct bufferevent *events, void *context)
 {
 	struct connection *connection = context;
 	struct evbuffer *input = bufferevent_get_input(events);
 
 	/* held, so that an answer at once cannot free it */
 	connection->waiting++;
-	while (connection->events && connection->waiting <= PIPELINED_MAX) {
+	while (connection_has_room(connection)) {
 		uint8_t head[2], *bytes;
 		size_t length;
 
@@ -304,17 +320,9 @@ static void connection_read(struct bufferevent *events, void *context)
 	connection->waiting--;
 	if (!connection->events && !connection->waiting)
 		connection_free(connection);
+	/* the last answer is out: a client that sends no more has all that it asked for */
 	else if (connection->events && connection->ended && !connection->waiting &&
 		 !evbuffer_get_length(bufferevent_get_output(events)))
-		connection_close(connection);
-}
-
-/* The last answer is out: a client that sends no more has all that it asked for. */
-static void connection_written(struct bufferevent *events, void *context)
-{
-	struct connection *connection = context;
-
-	if (connection->ended && !connection->waiting)
 		connection_close(connection);
 }
 
@@ -324,7 +332,9 @@ static void connection_event(struct bufferevent *events, short what, void *conte
 
 	if (what & BEV_EVENT_CONNECTED)
 		return;
-	if (what & BEV_EVENT_TIMEOUT && connection->waiting) {
+	/* nothing came while it waits for answers, or fetches them: one that does not fetch ends by the other timeout */
+	if (what & BEV_EVENT_TIMEOUT && what & BEV_EVENT_READING &&
+	    (connection->waiting || evbuffer_get_length(bufferevent_get_output(events)))) {
 		bufferevent_enable(events, EV_READ);
 		return;
 	}
@@ -392,8 +402,10 @@ static void connection_accepted(struct evconnlistener *listener, evutil_socket_t
 	LIST_INSERT_HEAD(&listeners->connections, connection, all);
 	listeners->statistics.connections++;
 	listeners->statistics.connections_total++;
-	bufferevent_setcb(events, connection_read, connection_written, connection_event, connection);
+	bufferevent_setcb(events, connection_turn, connection_turn, connection_event, connection);
 	bufferevent_setwatermark(events, EV_READ, 0, 2 * DNS_MESSAGE_MAX);
+	bufferevent_setwatermark(events, EV_WRITE, OUTPUT_MAX / 2, 0);
+	evbuffer_add_cb(bufferevent_get_output(events), output_changed, listeners);
 	bufferevent_set_timeouts(events, &idle, &idle);
 	bufferevent_enable(events, EV_READ | EV_WRITE);
 }

@@ -56,6 +56,9 @@ static void site_make(struct site *site)
 		{.name = "empty", .namespace_name = "prod", .external_name = "", .headless = true},
 		{.name = "away", .namespace_name = "prod", .external_name = "www.example.com"},
 		{.name = "inside", .namespace_name = "prod", .external_name = "web.default.svc.cluster.local"},
+		{.name = "self", .namespace_name = "prod", .external_name = "self.prod.svc.cluster.local"},
+		{.name = "this", .namespace_name = "prod", .external_name = "that.prod.svc.cluster.local"},
+		{.name = "that", .namespace_name = "prod", .external_name = "this.prod.svc.cluster.local"},
 		{.name = "no.label", .namespace_name = "prod", .external_name = "", .addresses = web, .address_count = 1},
 	};
 	static const char *const namespaces[] = {"quiet"};
@@ -143,6 +146,9 @@ static void zones_answer(void **state)
 		{"away.prod.svc.cluster.local", DNS_A, ZONE_ALIAS, 1},
 		{"away.prod.svc.cluster.local", DNS_CNAME, ZONE_FOUND, 1},
 		{"inside.prod.svc.cluster.local", DNS_A, ZONE_FOUND, 2},
+		{"self.prod.svc.cluster.local", DNS_A, ZONE_LOOP, 8},
+		{"self.prod.svc.cluster.local", DNS_CNAME, ZONE_FOUND, 1},
+		{"this.prod.svc.cluster.local", DNS_AAAA, ZONE_LOOP, 8},
 		{"10-1-2-3.prod.pod.cluster.local", DNS_A, ZONE_FOUND, 1},
 		{"10-1-2-3.prod.pod.cluster.local", DNS_AAAA, ZONE_NO_DATA, 0},
 		{"fd00-1--2.prod.pod.cluster.local", DNS_AAAA, ZONE_FOUND, 1},

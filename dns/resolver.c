@@ -3,8 +3,6 @@
 
 #include <string.h>
 #include <time.h>
-#include <unbound-event.h>
-#include <unbound.h>
 
 #include "base/lib/bytes.h"
 #include "base/lib/memory.h"
@@ -101,12 +99,19 @@ void request_fail(struct resolver *resolver, struct dns_request *request, int ed
 
 /* --- own names ------------------------------------------------------------------------------------------------------------------- */
 
-/* Whether the answer depends on this name's own records alone, whose changes are told: then it lasts until one. */
-static bool own_lasts(const struct resolver *resolver, const struct dns_request *request, enum zone_result found)
+/*
+ * How long packets may give an answer for `asked`. One that depends on this name's own records alone, whose changes are told, lasts
+ * until one. What an alias leads to changes without that: such an answer is for nobody but who asked. 0: not at all.
+ */
+static uint32_t own_life(const struct resolver *resolver, const struct dns_request *request, enum zone_result found, uint32_t ttl)
 {
-	return (found == ZONE_FOUND || found == ZONE_NO_DATA) && request->query.type != DNS_SRV &&
-	       zone_set_has_name(resolver->zones, &request->asked) &&
-	       zone_set_look(resolver->zones, &request->asked, DNS_CNAME) != ZONE_FOUND;
+	uint16_t type = request->query.type;
+
+	if (zone_set_look(resolver->zones, &request->asked, DNS_CNAME) == ZONE_FOUND && type != DNS_CNAME)
+		return 0;
+	if ((found == ZONE_FOUND || found == ZONE_NO_DATA) && type != DNS_SRV && zone_set_has_name(resolver->zones, &request->asked))
+		return UINT32_MAX;
+	return ttl;
 }
 
 void own_finish(struct resolver *resolver, struct dns_request *request, enum resolver_result result)
@@ -124,33 +129,39 @@ void own_finish(struct resolver *resolver, struct dns_request *request, enum res
 	if (found == ZONE_NO_NAME) {
 		outcome.rcode = DNS_NXDOMAIN;
 		bytes_put16(bytes + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_AA | DNS_FLAG_RA | DNS_NXDOMAIN));
-		if (!request->candidate && autopath_labels(resolver, &query->name) && autopath_next(resolver, request))
+		if (!request->candidate && !request->prefix_length && autopath_labels(resolver, &query->name) &&
+		    autopath_next(resolver, request))
 			return;
+		/* a candidate that others' aliases led here: not there, as if they had said so */
+		if (request->candidate && request->prefix_length) {
+			if (!autopath_next(resolver, request))
+				autopath_fail(resolver, request);
+			return;
+		}
 	}
 	if (found == ZONE_ALIAS) {
 		/* a service with an external name: its CNAME, and what that leads to */
-		if (request->prefix_length || outcome.length > sizeof(request->prefix)) {
-			request_fail(resolver, request, DNS_EDE_OTHER, "too many aliases");
-			return;
-		}
-		memcpy(request->prefix, bytes, outcome.length);
-		request->prefix_length = outcome.length;
-		request->asked = alias;
-		request_resolve(resolver, request);
+		request_lead(resolver, request, bytes, outcome.length, &alias);
 		return;
 	}
-	if (request->candidate && request->candidate <= CANDIDATES_MAX) {
-		outcome.length = message_compose(request, bytes, outcome.length, composed, sizeof(composed));
+	if (found == ZONE_LOOP) {
+		request_fail(resolver, request, DNS_EDE_OTHER, "aliases that lead in a circle");
+		return;
+	}
+	if ((request->candidate && request->candidate <= CANDIDATES_MAX) || request->prefix_length) {
+		outcome.length = message_compose(request, bytes, outcome.length, 0, composed, sizeof(composed));
 		outcome.message = composed;
-		outcome.result = RESULT_AUTOPATH;
-		outcome.flags = 0;
-		resolver->autopath_saved += request->candidate;
+		outcome.flags = request->candidate || request->prefix_foreign ? 0 : DNS_FLAG_AA;
+		if (request->candidate) {
+			outcome.result = RESULT_AUTOPATH;
+			resolver->autopath_saved += request->candidate;
+		}
 	} else if (!request->prefix_length && result == RESULT_CLUSTER) {
 		struct answer_key key = {.name = request->asked, .type = query->type};
 
 		bytes_put16(bytes + 2, (uint16_t)(bytes_get16(bytes + 2) | DNS_FLAG_QR));
 		feed_own(resolver->feed, &key, bytes, outcome.length,
-			 own_lasts(resolver, request, found) ? UINT32_MAX : dns_answer_ttl(bytes, outcome.length));
+			 own_life(resolver, request, found, dns_answer_ttl(bytes, outcome.length)));
 	}
 	request_finish(resolver, request, &outcome);
 }
@@ -158,7 +169,7 @@ void own_finish(struct resolver *resolver, struct dns_request *request, enum res
 static void steered_finish(struct resolver *resolver, struct dns_request *request)
 {
 	static uint8_t bytes[4096];
-	struct outcome outcome = {.result = RESULT_STEERED, .flags = DNS_FLAG_AA, .ede = DNS_EDE_NONE, .message = bytes, .subnet = true};
+	struct outcome outcome = {.result = RESULT_STEERED, .ede = DNS_EDE_NONE, .message = bytes, .subnet = true};
 	struct dns_query query = request->query;
 	struct dns_writer writer;
 
@@ -169,9 +180,11 @@ static void steered_finish(struct resolver *resolver, struct dns_request *reques
 	if (request->candidate || request->prefix_length) {
 		static uint8_t composed[8192];
 
-		outcome.length = message_compose(request, bytes, outcome.length, composed, sizeof(composed));
+		outcome.length = message_compose(request, bytes, outcome.length, 0, composed, sizeof(composed));
 		outcome.message = composed;
 	}
+	/* not of what others said, too */
+	outcome.flags = request->prefix_foreign ? 0 : DNS_FLAG_AA;
 	request_finish(resolver, request, &outcome);
 }
 
@@ -221,6 +234,8 @@ void resolver_take(struct resolver *resolver, struct dns_request *request, enum 
 	request->asked = request->query.name;
 	request->candidate = 0;
 	request->prefix_length = 0;
+	request->turns = 0;
+	request->prefix_foreign = false;
 	request->wire = NULL;
 	if (resolver->observer.seen && request->bytes) {
 		request->wire = memcpy(memory_or_end(malloc(request->length + 1)), request->bytes, request->length);
@@ -256,6 +271,7 @@ void resolver_observe(struct resolver *resolver, const struct resolver_observer 
 size_t resolver_flush(struct resolver *resolver, const struct dns_name *below)
 {
 	feed_flush(resolver->feed, below);
+	memories_forget(resolver);
 	return answers_flush(resolver->answers, below);
 }
 
@@ -322,22 +338,46 @@ static void names_make(struct resolver *resolver)
 			resolver->search_count++;
 }
 
-/* The fast path has found its tables: what is kept goes there. */
+/* What is answered here is not others' to say, though it may still be kept from when it was. */
+static bool answer_is_others(void *context, const struct answer *answer)
+{
+	const struct resolver *resolver = context;
+
+	return !steering_knows(resolver->steering, &answer->key.name) &&
+	       zone_set_look(resolver->zones, &answer->key.name, answer->key.type) == ZONE_ELSEWHERE && !answer_leads_here(resolver, answer);
+}
+
+/* The fast path has found its tables: what is known goes there, what was asked for last before all. */
 static bool kept_feed(const struct answer *answer, void *context)
 {
 	struct resolver *resolver = context;
 	uint64_t now = now_ms();
 
-	if (now < answer->expires_ms && answer->rcode != DNS_SERVFAIL)
+	if (now < answer->expires_ms)
 		feed_answer(resolver->feed, answer, now, false);
-	return true;
+	return feed_has_room(resolver->feed);
 }
 
 static void feed_filled(void *context)
 {
 	struct resolver *resolver = context;
 
+	feed_zones(resolver->feed);
 	answers_each(resolver->answers, kept_feed, resolver);
+}
+
+static bool leading_remove(const struct answer *answer, void *context)
+{
+	struct resolver *resolver = context;
+
+	if (answer_leads_here(resolver, answer))
+		feed_remove(resolver->feed, &answer->key);
+	return true;
+}
+
+void resolver_names_came(struct resolver *resolver)
+{
+	answers_each(resolver->answers, leading_remove, resolver);
 }
 
 static void renew_due(void *context, const struct answer_key *key)
@@ -364,15 +404,14 @@ int resolver_new(struct event_base *base, const struct dns_config *config, struc
 	names_make(resolver);
 	status = upstreams_make(resolver, error);
 	if (status == 0)
-		status = context_make(resolver, config->validate, &resolver->context, error);
-	if (status == 0 && config->validate)
-		status = context_make(resolver, false, &resolver->unchecked, error);
+		status = memories_make(resolver, error);
 	if (status < 0) {
 		resolver_free(resolver);
 		return status;
 	}
 	feed_on_renew(feed, renew_due, resolver);
 	feed_on_ready(feed, feed_filled, resolver);
+	feed_on_answer(feed, answer_is_others, resolver);
 	*ret_resolver = resolver;
 	return 0;
 }
@@ -381,10 +420,7 @@ void resolver_free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	if (resolver->context)
-		ub_ctx_delete(resolver->context);
-	if (resolver->unchecked)
-		ub_ctx_delete(resolver->unchecked);
+	memories_free(resolver);
 	jobs_free(resolver);
 	for (size_t i = 0; i < resolver->upstream_count; i++)
 		upstreams_free(resolver->upstreams[i]);

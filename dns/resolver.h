@@ -59,6 +59,8 @@ struct dns_request {
 	unsigned int candidate; /* of autopath; 0: none */
 	uint8_t prefix[1200];	/* CNAME records that led to `asked`: a message as dns_writer makes it */
 	size_t prefix_length;
+	unsigned int turns;	/* how often they led from own names to others', or back */
+	bool prefix_foreign;	/* others' are among them */
 	uint8_t *wire;		/* the query's copy for the query log */
 	size_t wire_length;
 	struct dns_request *next;
@@ -81,6 +83,8 @@ void resolver_take(struct resolver *resolver, struct dns_request *request, enum 
 struct answers *resolver_answers(struct resolver *resolver);
 /* Forgets answers at and below a name; how many. */
 size_t resolver_flush(struct resolver *resolver, const struct dns_name *below);
+/* Names are answered here from now on that others were asked for before: packets forget what led to them. */
+void resolver_names_came(struct resolver *resolver);
 /* Renews what the fast path's clients ask for and is about to end. A few times a second. */
 void resolver_renew(struct resolver *resolver, const struct answer_key *key);
 void resolver_observe(struct resolver *resolver, const struct resolver_observer *observer); /* NULL: nobody any more */

@@ -15,6 +15,7 @@
 #define STALE_RECHECK_MS 30000u /* "failure recheck timer": no waiting for those who failed of late */
 #define FAILURE_TTL_S 1		/* RFC 9520 section 3.2 */
 #define RENEW_TTL_MIN_S 4	/* shorter ones are not worth the query */
+#define MEMORY_SLACK_MS 1000u	/* libunbound counts whole seconds */
 
 struct job {
 	LIST_ENTRY(job) jobs;
@@ -22,6 +23,9 @@ struct job {
 	struct answer_key key;
 	uint64_t hash;
 	struct dns_request *waiting;
+	struct unbound *unbound; /* which is asked; NULL: not yet */
+	uint8_t memory;		 /* its number */
+	uint64_t other_ends_ms;	 /* until when the other one has an older answer */
 	struct event *stale_timer; /* NULL: nothing stale to be had */
 	struct event *late;	   /* to start it, or to end it, outside of the caller's turn */
 	int result_rcode;
@@ -54,21 +58,24 @@ static void request_finish_answer(struct resolver *resolver, struct dns_request 
 		.ede = stale ? (answer->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN : DNS_EDE_STALE) : answer->ede,
 	};
 
+	if (request_lead_here(resolver, request, outcome.message, outcome.length, outcome.age, stale ? STALE_TTL_S : UINT32_MAX))
+		return;
 	if (request->candidate && request->candidate <= CANDIDATES_MAX && answer->rcode == DNS_NXDOMAIN) {
 		if (!autopath_next(resolver, request))
 			autopath_fail(resolver, request);
 		return;
 	}
 	if ((request->candidate && request->candidate <= CANDIDATES_MAX) || request->prefix_length) {
-		outcome.length = message_compose(request, outcome.message, outcome.length, composed, sizeof(composed));
+		outcome.length = message_compose(request, outcome.message, outcome.length, outcome.age, composed, sizeof(composed));
 		outcome.message = composed;
+		outcome.age = 0;
 		outcome.flags = 0;
 		if (request->candidate) {
 			resolver->autopath_saved += request->candidate;
 			outcome.result = stale ? RESULT_STALE : RESULT_AUTOPATH;
 			bytes_put16(composed + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | answer->rcode));
 			if (!stale && !(query->flags & DNS_FLAG_CD) && answer->rcode != DNS_SERVFAIL)
-				led_feed(resolver, request, composed, outcome.length, outcome.age);
+				feed_led(resolver->feed, composed, outcome.length, query->dnssec_ok);
 		}
 	}
 	request_finish(resolver, request, &outcome);
@@ -109,16 +116,17 @@ static void requests_finish(struct resolver *resolver, struct dns_request *reque
 }
 
 /* That nobody could say is kept for a moment, too. */
-static void failure_keep(struct resolver *resolver, const struct answer_key *key, int ede, uint64_t now)
+static void failure_keep(struct job *job, int ede, uint64_t now)
 {
 	uint8_t bytes[DNS_HEADER_SIZE + DNS_NAME_MAX + 4];
 	struct dns_writer writer;
-	struct answer failure = {.key = *key, .rcode = DNS_SERVFAIL, .ede = ede, .ttl = FAILURE_TTL_S, .plain = bytes,
-				 .stored_ms = now, .expires_ms = now + FAILURE_TTL_S * 1000};
+	struct answer failure = {.key = job->key, .rcode = DNS_SERVFAIL, .ede = ede, .ttl = FAILURE_TTL_S, .plain = bytes,
+				 .stored_ms = now, .expires_ms = now + FAILURE_TTL_S * 1000,
+				 .memory = job->memory, .other_ends_ms = job->other_ends_ms};
 
-	dns_writer_start(&writer, bytes, sizeof(bytes), 0, 0, &key->name, key->type, DNS_IN);
+	dns_writer_start(&writer, bytes, sizeof(bytes), 0, 0, &job->key.name, job->key.type, DNS_IN);
 	failure.plain_length = (uint16_t)dns_writer_end(&writer);
-	answers_put(resolver->answers, &failure);
+	answers_put(job->resolver->answers, &failure);
 }
 
 /* --- questions under way ----------------------------------------------------------------------------------------------------------- */
@@ -160,6 +168,8 @@ static void job_free(struct job *job)
 {
 	LIST_REMOVE(job, jobs);
 	job->resolver->job_count--;
+	if (job->unbound)
+		memory_put(job->resolver, job->unbound);
 	if (job->stale_timer)
 		event_free(job->stale_timer);
 	if (job->late)
@@ -172,12 +182,15 @@ static void job_fail(struct job *job, int ede, const char *why)
 {
 	struct resolver *resolver = job->resolver;
 	struct dns_request *request = job_take_waiting(job);
-	struct answer_key key = job->key;
 	uint64_t now = now_ms();
-	struct answer *kept = answers_find(resolver->answers, &key, now);
+	struct answer *kept = answers_find(resolver->answers, &job->key, now);
 
+	if (kept && kept->rcode == DNS_SERVFAIL)
+		kept = NULL;
+	if (!kept)
+		failure_keep(job, ede, now);
 	job_free(job);
-	if (kept && kept->rcode != DNS_SERVFAIL) {
+	if (kept) {
 		kept->renewing = false;
 		kept->failed_ms = now;
 		if (now >= kept->expires_ms)
@@ -185,7 +198,6 @@ static void job_fail(struct job *job, int ede, const char *why)
 		requests_finish(resolver, request, kept, RESULT_STALE, now >= kept->expires_ms);
 		return;
 	}
-	failure_keep(resolver, &key, ede, now);
 	while (request) {
 		struct dns_request *next = request->next;
 
@@ -248,6 +260,8 @@ static void job_done(struct job *job, int rcode, const uint8_t *packet, size_t l
 		job_fail(job, rcode == DNS_SERVFAIL || !packet ? DNS_EDE_NO_AUTHORITY : DNS_EDE_OTHER, NULL);
 		return;
 	}
+	answer.memory = job->memory;
+	answer.other_ends_ms = job->other_ends_ms;
 	if (answer.ttl) {
 		/* a copy: what requests do next may put it out again */
 		answers_put(resolver->answers, &answer);
@@ -290,14 +304,44 @@ static void stale_timer(evutil_socket_t fd, short what, void *context)
 	}
 }
 
+/*
+ * Which memory is asked: the one that this answer is not from, when what that one had has ended; or else, after this answer's end, its
+ * own. Returns from when on that brings something new.
+ */
+static uint64_t memory_choose(const struct answer *kept, uint64_t now, uint8_t *ret_memory)
+{
+	uint64_t other_ended = kept->other_ends_ms ? kept->other_ends_ms + MEMORY_SLACK_MS : 0;
+
+	*ret_memory = kept->memory ^ 1;
+	if (now < other_ended && now >= kept->expires_ms)
+		*ret_memory = kept->memory;
+	else if (now < other_ended)
+		return other_ended;
+	return now;
+}
+
+static void job_choose(struct job *job)
+{
+	struct resolver *resolver = job->resolver;
+	uint64_t now = now_ms();
+	const struct answer *kept = memories_keep(resolver, &job->key.name) ? answers_find(resolver->answers, &job->key, now) : NULL;
+
+	if (kept) {
+		memory_choose(kept, now, &job->memory);
+		job->other_ends_ms = job->memory == kept->memory ? kept->other_ends_ms : kept->expires_ms;
+	}
+	job->unbound = memory_take(resolver, job->memory);
+}
+
 static void job_ask(evutil_socket_t fd, short what, void *context)
 {
 	struct job *job = context;
-	struct resolver *resolver = job->resolver;
-	struct ub_ctx *unbound = job->key.checking_disabled && resolver->unchecked ? resolver->unchecked : resolver->context;
+	struct ub_ctx *unbound;
 	char name[DNS_NAME_TEXT_SIZE];
 	int id, status;
 
+	job_choose(job);
+	unbound = job->key.checking_disabled && job->unbound->unchecked ? job->unbound->unchecked : job->unbound->validating;
 	dns_name_format(&job->key.name, name);
 	/* the job may be over before this returns */
 	status = ub_resolve_event(unbound, name, job->key.type, DNS_IN, job, unbound_done, &id);
@@ -327,16 +371,25 @@ static struct job *job_get(struct resolver *resolver, const struct answer_key *k
 
 void resolver_renew(struct resolver *resolver, const struct answer_key *key)
 {
-	struct timeval at_once = {0};
+	uint64_t now = now_ms(), at = now;
+	const struct answer *kept = memories_keep(resolver, &key->name) ? answers_find(resolver->answers, key, now) : NULL;
+	struct timeval delay;
+	uint8_t memory;
+	struct job *job;
 	bool fresh;
-	struct job *job = job_get(resolver, key, &fresh);
 
+	if (kept)
+		at = memory_choose(kept, now, &memory);
+	if (kept && at > now && at >= kept->expires_ms)
+		return;
+	job = job_get(resolver, key, &fresh);
 	if (!job || !fresh)
 		return;
 	resolver->renewals++;
 	/* from the loop: whoever calls may hold the answer that this replaces */
+	delay = (struct timeval){.tv_sec = (time_t)((at - now) / 1000), .tv_usec = (suseconds_t)((at - now) % 1000 * 1000)};
 	job->late = evtimer_new(resolver->base, job_ask, job);
-	evtimer_add(job->late, &at_once);
+	evtimer_add(job->late, &delay);
 }
 
 static void request_wait(struct resolver *resolver, struct dns_request *request, const struct answer_key *key, bool stale)
@@ -362,13 +415,15 @@ static void request_wait(struct resolver *resolver, struct dns_request *request,
 }
 
 /* In use and in the last tenth of its life: asked for again before it ends. */
-static bool answer_to_be_renewed(const struct answer *answer, uint64_t now)
+static bool answer_to_be_renewed(const struct resolver *resolver, const struct answer *answer, uint64_t now)
 {
 	uint64_t last = answer->ttl * 100ull;
 
 	if (last < 1000)
-		last = 1000;
-	return answer->ttl >= RENEW_TTL_MIN_S && !answer->renewing && now + last >= answer->expires_ms;
+		last = answer->ttl > 1 ? 1000 : 500;
+	/* one that libunbound remembered may be the end of a longer life */
+	return (answer->ttl >= RENEW_TTL_MIN_S || memories_keep(resolver, &answer->key.name)) && !answer->renewing &&
+	       now + last >= answer->expires_ms;
 }
 
 void request_resolve_elsewhere(struct resolver *resolver, struct dns_request *request)
@@ -378,16 +433,18 @@ void request_resolve_elsewhere(struct resolver *resolver, struct dns_request *re
 	uint64_t now = now_ms();
 	struct answer *answer;
 
-	if (!resolver->unchecked)
+	if (!resolver->memories[0]->unchecked)
 		key.checking_disabled = false;
 	answer = answers_find(resolver->answers, &key, now);
 	if (answer)
 		answer->hits++;
 	if (answer && now < answer->expires_ms) {
-		if (answer_to_be_renewed(answer, now)) {
+		if (answer_to_be_renewed(resolver, answer, now)) {
 			answer->renewing = true;
 			resolver_renew(resolver, &key);
 		}
+		if (request->transport == DNS_OVER_UDP)
+			feed_again(resolver->feed, answer, request->query.dnssec_ok, now);
 		request_finish_answer(resolver, request, answer, RESULT_CACHED, false);
 		return;
 	}
@@ -420,6 +477,7 @@ void jobs_free(struct resolver *resolver)
 				request_drop(resolver, request);
 				request = next;
 			}
+			job->unbound = NULL; /* gone */
 			job_free(job);
 		}
 	}

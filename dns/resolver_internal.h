@@ -11,6 +11,20 @@
 
 struct ub_ctx;
 
+/*
+ * libunbound, and what it remembers. What it remembers it does not ask for again, however soon that ends. So there are two where it
+ * resolves by itself: an answer is renewed by the one that does not have it any more (ADR 0044).
+ */
+struct unbound {
+	struct ub_ctx *validating; /* if that is wanted */
+	struct ub_ctx *unchecked;  /* for CD; NULL: the same */
+	size_t jobs;
+	bool left; /* after a flush: goes with its last job */
+	LIST_ENTRY(unbound) others;
+};
+LIST_HEAD(unbound_list, unbound);
+#define MEMORIES 2u
+
 /* A question that is being asked: resolver_ask.c. */
 struct job;
 LIST_HEAD(job_list, job);
@@ -25,8 +39,10 @@ struct resolver {
 	struct steering *steering;
 	struct feed *feed;
 	struct answers *answers;
-	struct ub_ctx *context;	  /* validates, if that is wanted */
-	struct ub_ctx *unchecked; /* for CD; NULL: the same */
+	struct unbound *memories[MEMORIES]; /* the same twice, when everything is forwarded */
+	struct unbound_list left_memories;
+	struct event *left_event; /* to be rid of those, outside of their own turn */
+	struct dns_name *forwards; /* the zones' names, as in the configuration */
 	struct upstreams **upstreams;
 	size_t upstream_count;
 	struct job_list jobs[JOB_BUCKETS];
@@ -82,10 +98,23 @@ unsigned int autopath_labels(const struct resolver *resolver, const struct dns_n
 bool autopath_next(struct resolver *resolver, struct dns_request *request);
 /* The search list led nowhere: what the client asked for first is not there. */
 void autopath_fail(struct resolver *resolver, struct dns_request *request);
-/* The query's name, what the prefix says, and the message, as one. Returns the length. */
-size_t message_compose(const struct dns_request *request, const uint8_t *message, size_t length, uint8_t *bytes, size_t size);
-/* An answer that a search list led to, for packets' cache, which knows its age by the moment that it is put. */
-void led_feed(struct resolver *resolver, const struct dns_request *request, const uint8_t *message, size_t length, uint32_t age);
+/* The query's name, what the prefix says, and the message, which is `age` seconds old, as one. Returns the length. */
+size_t message_compose(const struct dns_request *request, const uint8_t *message, size_t length, uint32_t age, uint8_t *bytes,
+		       size_t size);
+/* `request` goes on with `target`, to which the CNAME records of the message led. It may have ended when this returns. */
+void request_lead(struct resolver *resolver, struct dns_request *request, const uint8_t *message, size_t length,
+		  const struct dns_name *target);
+/*
+ * Whether CNAME records of an answer of others lead to a name that is answered here, own or steered: what comes after them is not
+ * for others to say.
+ */
+bool answer_leads_here(const struct resolver *resolver, const struct answer *answer);
+/*
+ * The same of a message for `asked`, `age` seconds old. True: the request goes on with that name and the records that lead there,
+ * which last `ttl_max` at most. It may have ended then.
+ */
+bool request_lead_here(struct resolver *resolver, struct dns_request *request, const uint8_t *message, size_t length, uint32_t age,
+		       uint32_t ttl_max);
 
 /* --- what is kept, and asked for: resolver_ask.c --- */
 
@@ -96,4 +125,12 @@ void jobs_free(struct resolver *resolver);
 
 /* --- libunbound's settings: resolver_unbound.c --- */
 
-must_check int context_make(struct resolver *resolver, bool validate, struct ub_ctx **ret_context, struct error *error);
+must_check int memories_make(struct resolver *resolver, struct error *error);
+void memories_free(struct resolver *resolver);
+/* Forgets everything, where libunbound remembers answers. */
+void memories_forget(struct resolver *resolver);
+/* Whether libunbound remembers what this name's answer was: it is not forwarded. */
+bool memories_keep(const struct resolver *resolver, const struct dns_name *name);
+/* A question begins, and is over. */
+struct unbound *memory_take(struct resolver *resolver, uint8_t number);
+void memory_put(struct resolver *resolver, struct unbound *memory);

@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dns/steer.h"
 
-#include <arpa/inet.h>
 #include <math.h>
-#include <maxminddb.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "base/lib/arena.h"
 #include "base/lib/bytes.h"
 #include "base/lib/log.h"
 #include "base/lib/memory.h"
 #include "base/packet/hash.h"
+#include "dns/places.h"
 
 #define STICKY_IPV4 24 /* clients of one such prefix stay together */
 #define STICKY_IPV6 56
-#define DATABASE_LOOK_S 10 /* how often it is looked whether the file was replaced */
 #define SOA_REFRESH 7200
 #define SOA_RETRY 900
 #define SOA_EXPIRE 1209600
@@ -103,11 +98,11 @@ static enum fit site_fit(const struct steer_site *site, const struct steer_clien
 
 		if (strcmp(place, "*") == 0 && best < FIT_ANYWHERE)
 			best = FIT_ANYWHERE;
-		if (*client->subdivision && strcasecmp(place, client->subdivision) == 0)
+		if (*client->place.subdivision && strcasecmp(place, client->place.subdivision) == 0)
 			best = FIT_SUBDIVISION;
-		else if (best < FIT_COUNTRY && *client->country && strcasecmp(place, client->country) == 0)
+		else if (best < FIT_COUNTRY && *client->place.country && strcasecmp(place, client->place.country) == 0)
 			best = FIT_COUNTRY;
-		else if (best < FIT_CONTINENT && *client->continent && strcasecmp(place, client->continent) == 0)
+		else if (best < FIT_CONTINENT && *client->place.continent && strcasecmp(place, client->place.continent) == 0)
 			best = FIT_CONTINENT;
 	}
 	return best;
@@ -195,7 +190,7 @@ static void geography_decide(const struct steer_policy *policy, const struct ste
 static void load_decide(const struct steer_policy *policy, const struct steer_client *client, struct candidate *candidates,
 			json_t *steps)
 {
-	size_t left = 0;
+	size_t left = 0, asked = 0;
 
 	for (size_t i = 0; i < policy->site_count; i++) {
 		struct candidate *candidate = &candidates[i];
@@ -205,11 +200,12 @@ static void load_decide(const struct steer_policy *policy, const struct steer_cl
 			continue;
 		candidate->shed = sheds > 0 && client_draw(client, candidate->site->name, 1) <= sheds;
 		left += !candidate->shed;
+		asked++;
 		if (sheds > 0)
 			step_add(steps, "Site %s has a load of %.2f and lets %.0f %% of its clients go: %s.", candidate->site->name,
 				 candidate->site->load, sheds * 100, candidate->shed ? "this one, too" : "not this one");
 	}
-	if (!left)
+	if (asked && !left)
 		step_add(steps, "All sites that are left are too busy for this client, so load is left aside.");
 	for (size_t i = 0; i < policy->site_count; i++)
 		if (left && candidates[i].shed)
@@ -297,11 +293,8 @@ void steer_choose(const struct steer_policy *policy, const struct steer_client *
 /* --- the set ------------------------------------------------------------------------------------------------------------------ */
 
 struct steering {
-	char *database_path, *name_server;
-	MMDB_s database;
-	bool database_open;
-	struct timespec database_time; /* when the file was changed */
-	time_t looked;
+	char *name_server;
+	struct places *places;
 	struct arena *arena;
 	struct steer_policy *policies;
 	size_t count;
@@ -311,7 +304,7 @@ struct steering *steering_new(const char *database, const char *name_server)
 {
 	struct steering *steering = memory_or_end(calloc(1, sizeof(*steering)));
 
-	steering->database_path = database ? memory_or_end(strdup(database)) : NULL;
+	steering->places = places_new(database);
 	steering->name_server = name_server ? memory_or_end(strdup(name_server)) : NULL;
 	return steering;
 }
@@ -320,10 +313,8 @@ void steering_free(struct steering *steering)
 {
 	if (!steering)
 		return;
-	if (steering->database_open)
-		MMDB_close(&steering->database);
+	places_free(steering->places);
 	arena_free(steering->arena);
-	free(steering->database_path);
 	free(steering->name_server);
 	free(steering);
 }
@@ -442,69 +433,6 @@ int steering_set(struct steering *steering, const json_t *policies, struct error
 	return 0;
 }
 
-/* --- places -------------------------------------------------------------------------------------------------------------------- */
-
-static void database_look(struct steering *steering)
-{
-	struct timespec now;
-	struct stat status;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (!steering->database_path || (steering->looked && now.tv_sec - steering->looked < DATABASE_LOOK_S))
-		return;
-	steering->looked = now.tv_sec ? now.tv_sec : 1;
-	if (stat(steering->database_path, &status) < 0) {
-		if (!steering->database_open)
-			log_warning("reading the database of places %s: %s", steering->database_path, strerror(errno));
-		return;
-	}
-	if (steering->database_open && memcmp(&status.st_mtim, &steering->database_time, sizeof(status.st_mtim)) == 0)
-		return;
-	if (steering->database_open)
-		MMDB_close(&steering->database);
-	steering->database_time = status.st_mtim;
-	steering->database_open = MMDB_open(steering->database_path, MMDB_MODE_MMAP, &steering->database) == MMDB_SUCCESS;
-	if (!steering->database_open)
-		log_warning("the database of places %s cannot be used", steering->database_path);
-}
-
-static void code_read(MMDB_entry_s *entry, char *ret_text, size_t size, const char *const *path)
-{
-	MMDB_entry_data_s data;
-
-	if (MMDB_aget_value(entry, &data, path) == MMDB_SUCCESS && data.has_data && data.type == MMDB_DATA_TYPE_UTF8_STRING)
-		snprintf(ret_text, size, "%.*s", (int)(data.data_size < size ? data.data_size : size - 1), data.utf8_string);
-}
-
-static void client_locate(struct steering *steering, struct steer_client *client)
-{
-	static const char *const continent[] = {"continent", "code", NULL}, *const country[] = {"country", "iso_code", NULL};
-	static const char *const subdivision[] = {"subdivisions", "0", "iso_code", NULL};
-	struct sockaddr_storage socket_address = {0};
-	MMDB_lookup_result_s result;
-	char part[8] = "";
-	int status;
-
-	database_look(steering);
-	if (!steering->database_open)
-		return;
-	if (address_is_ipv4(&client->address)) {
-		((struct sockaddr_in *)&socket_address)->sin_family = AF_INET;
-		((struct sockaddr_in *)&socket_address)->sin_addr.s_addr = address_ipv4(&client->address);
-	} else {
-		((struct sockaddr_in6 *)&socket_address)->sin6_family = AF_INET6;
-		memcpy(&((struct sockaddr_in6 *)&socket_address)->sin6_addr, &client->address, 16);
-	}
-	result = MMDB_lookup_sockaddr(&steering->database, (struct sockaddr *)&socket_address, &status);
-	if (status != MMDB_SUCCESS || !result.found_entry)
-		return;
-	code_read(&result.entry, client->continent, sizeof(client->continent), continent);
-	code_read(&result.entry, client->country, sizeof(client->country), country);
-	code_read(&result.entry, part, sizeof(part), subdivision);
-	if (*part)
-		snprintf(client->subdivision, sizeof(client->subdivision), "%s-%s", client->country, part);
-}
-
 /* --- answers -------------------------------------------------------------------------------------------------------------------- */
 
 static const struct steer_policy *policy_of(const struct steering *steering, const struct dns_name *name)
@@ -578,7 +506,7 @@ static struct steer_client client_of(const struct steering *steering, const stru
 		client.length = query->subnet_length;
 		client.subnet = true;
 	}
-	client_locate((struct steering *)steering, &client);
+	places_find(steering->places, &client.address, &client.place);
 	return client;
 }
 
@@ -636,13 +564,16 @@ json_t *steering_explain(const struct steering *steering, const struct dns_name 
 {
 	const struct steer_policy *policy = policy_of(steering, name);
 	struct steer_client client;
+	json_t *database;
 	char host[DNS_NAME_TEXT_SIZE], text[ADDRESS_TEXT_SIZE];
 
 	if (!policy)
 		return NULL;
 	client = client_of(steering, NULL, from);
-	return json_pack("{s:s, s:s, s:i, s:{s:s, s:s, s:s, s:s}, s:[o, o]}", "policy", policy->name, "host",
+	database = places_json(steering->places);
+	return json_pack("{s:s, s:s, s:i, s:{s:s, s:s, s:s, s:s, s:i, s:o*}, s:[o, o]}", "policy", policy->name, "host",
 			 dns_name_format(&policy->host, host), "ttl", (int)policy->ttl, "client", "address",
-			 address_format(from, text), "continent", client.continent, "country", client.country, "subdivision",
-			 client.subdivision, "answers", family_explain(policy, &client, false), family_explain(policy, &client, true));
+			 address_format(from, text), "continent", client.place.continent, "country", client.place.country, "subdivision",
+			 client.place.subdivision, "network", client.place.network, "database", database, "answers",
+			 family_explain(policy, &client, false), family_explain(policy, &client, true));
 }

@@ -17,6 +17,7 @@
 #include "base/lib/address_text.h"
 #include "base/lib/error.h"
 #include "dns/message.h"
+#include "dns/places.h"
 
 struct steering;
 
@@ -58,7 +59,7 @@ struct steer_client {
 	struct address address;
 	uint8_t length; /* of the prefix that stands for it: bits, of an IPv4 address at most 32 */
 	bool subnet;	/* as its resolver told it */
-	char continent[4], country[4], subdivision[12]; /* "" when not known */
+	struct place place;
 };
 
 struct steer_choice {
@@ -74,7 +75,7 @@ void steer_choose(const struct steer_policy *policy, const struct steer_client *
 
 /* --- a set of policies, as selvaged sends them --------------------------------------------------------------------------------- */
 
-/* `database`: a MaxMind file; NULL: none. It is read anew when it is replaced. A file that cannot be read is no error but a warning. */
+/* `database`: places.h's file; NULL: none. It is read anew when it is replaced. A file that cannot be read is no error but a warning. */
 struct steering *steering_new(const char *database, const char *name_server);
 void steering_free(struct steering *steering);
 /*

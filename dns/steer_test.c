@@ -115,13 +115,13 @@ static void order_comes_after_geography(void **state)
 	sites[3].places = bavaria;
 	sites[3].place_count = 1;
 	assert_string_equal(choose(&policy, "203.0.113.1"), "a"); /* nobody's place: the one for everybody */
-	strcpy(client.continent, "EU");
+	strcpy(client.place.continent, "EU");
 	steer_choose(&policy, &client, false, false, &choice);
 	assert_string_equal(choice.site->name, "b");
-	strcpy(client.country, "DE");
+	strcpy(client.place.country, "DE");
 	steer_choose(&policy, &client, false, false, &choice);
 	assert_string_equal(choice.site->name, "c");
-	strcpy(client.subdivision, "DE-BY");
+	strcpy(client.place.subdivision, "DE-BY");
 	steer_choose(&policy, &client, false, false, &choice);
 	assert_string_equal(choice.site->name, "d");
 	own[3].health = STEER_DOWN;
@@ -180,6 +180,8 @@ static void families_are_apart(void **state)
 	steer_choose(&policy, &client, true, true, &choice);
 	assert_null(choice.site);
 	assert_true(json_array_size(choice.steps) >= 4);
+	for (size_t i = 0; i < json_array_size(choice.steps); i++) /* none is too busy when none is left */
+		assert_null(strstr(json_string_value(json_array_get(choice.steps, i)), "too busy"));
 	json_decref(choice.steps);
 	own[2].address = address_of("2001:db8::3");
 	steer_choose(&policy, &client, true, false, &choice);

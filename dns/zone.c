@@ -8,6 +8,8 @@
 #include "base/lib/memory.h"
 
 #define ALIASES_MAX 8 /* of a chain within these zones */
+/* The same always, on all nodes and in packets' cache, whose answers outlive changes of other names: these zones are not transferred. */
+#define SOA_SERIAL 1
 #define SOA_REFRESH 7200
 #define SOA_RETRY 1800
 #define SOA_EXPIRE 86400
@@ -34,7 +36,6 @@ struct zone_set {
 	size_t bucket_count, node_count, record_count;
 	struct zone_config *zones;
 	size_t zone_count;
-	uint32_t serial;
 };
 
 struct zone_set *zone_set_new(void)
@@ -43,7 +44,6 @@ struct zone_set *zone_set_new(void)
 
 	set->bucket_count = 256;
 	set->buckets = memory_or_end(calloc(set->bucket_count, sizeof(*set->buckets)));
-	set->serial = 1;
 	return set;
 }
 
@@ -85,11 +85,6 @@ void zone_set_zones(struct zone_set *set, const struct zone_config *zones, size_
 	if (count)
 		memcpy(set->zones, zones, count * sizeof(*zones));
 	set->zone_count = count;
-}
-
-void zone_set_serial(struct zone_set *set, uint32_t serial)
-{
-	set->serial = serial;
 }
 
 size_t zone_set_count(const struct zone_set *set)
@@ -247,10 +242,10 @@ const struct zone_config *zone_set_zone(const struct zone_set *set, const struct
 	return best;
 }
 
-size_t zone_soa(const struct zone_set *set, const struct zone_config *zone, uint8_t ret_data[static 2 * DNS_NAME_MAX + 20])
+size_t zone_soa(const struct zone_config *zone, uint8_t ret_data[static 2 * DNS_NAME_MAX + 20])
 {
 	static const struct dns_name server = {8, "\2ns\3dns"}, contact = {12, "\12" "hostmaster"};
-	uint32_t numbers[5] = {set->serial, SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, zone->negative_ttl};
+	uint32_t numbers[5] = {SOA_SERIAL, SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, zone->negative_ttl};
 	struct dns_name name;
 	size_t used = 0;
 
@@ -268,11 +263,10 @@ size_t zone_soa(const struct zone_set *set, const struct zone_config *zone, uint
 	return used;
 }
 
-static void soa_add(const struct zone_set *set, const struct zone_config *zone, enum dns_section section,
-		    struct dns_writer *writer)
+static void soa_add(const struct zone_config *zone, enum dns_section section, struct dns_writer *writer)
 {
 	uint8_t data[2 * DNS_NAME_MAX + 20];
-	size_t length = zone_soa(set, zone, data);
+	size_t length = zone_soa(zone, data);
 
 	dns_writer_add(writer, section, &zone->name, DNS_SOA, DNS_IN, zone->negative_ttl, data, length);
 }
@@ -393,7 +387,7 @@ static enum zone_result answer(const struct zone_set *set, const struct dns_name
 		if (!node && name.length != zone->name.length) {
 			result = pod_answer(set, zone, &name, type, writer);
 			if (writer && result != ZONE_FOUND)
-				soa_add(set, zone, DNS_AUTHORITY, writer);
+				soa_add(zone, DNS_AUTHORITY, writer);
 			return result;
 		}
 		alias = node ? node_alias(node) : NULL;
@@ -401,25 +395,25 @@ static enum zone_result answer(const struct zone_set *set, const struct dns_name
 			if (writer)
 				dns_writer_add(writer, DNS_ANSWER, &name, DNS_CNAME, DNS_IN, alias->ttl, alias->data, alias->length);
 			if (dns_name_read(alias->data, alias->length, &offset, &name) < 0)
-				break;
+				return ZONE_LOOP;
 			dns_name_lower(&name);
 			continue;
 		}
 		if (type == DNS_SOA && name.length == zone->name.length) {
 			if (writer)
-				soa_add(set, zone, DNS_ANSWER, writer);
+				soa_add(zone, DNS_ANSWER, writer);
 			return ZONE_FOUND;
 		}
 		if (!node || !node_answer(node, type, writer)) {
 			if (writer)
-				soa_add(set, zone, DNS_AUTHORITY, writer);
+				soa_add(zone, DNS_AUTHORITY, writer);
 			return ZONE_NO_DATA;
 		}
 		if (writer && type == DNS_SRV)
 			targets_add(set, node, writer);
 		return ZONE_FOUND;
 	}
-	return ZONE_FOUND;
+	return ZONE_LOOP;
 }
 
 enum zone_result zone_set_answer(const struct zone_set *set, const struct dns_name *name, uint16_t type,

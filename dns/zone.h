@@ -44,7 +44,6 @@ bool zone_set_remove(struct zone_set *set, const struct zone_record *record, boo
 bool zone_set_contains(const struct zone_set *set, const struct zone_record *record);
 bool zone_set_has_name(const struct zone_set *set, const struct dns_name *name); /* with records of its own */
 size_t zone_set_count(const struct zone_set *set); /* of records */
-void zone_set_serial(struct zone_set *set, uint32_t serial);
 
 enum zone_result {
 	ZONE_ELSEWHERE, /* not of these zones */
@@ -52,6 +51,7 @@ enum zone_result {
 	ZONE_NO_DATA,  /* the name is there, the type is not */
 	ZONE_NO_NAME,
 	ZONE_ALIAS,    /* a CNAME out of these zones: `ret_alias` is to be asked for, its answer to be added */
+	ZONE_LOOP,     /* CNAMEs that lead to each other, or to too many others: an error (RFC 1034 section 3.6.2) */
 };
 
 /* Writes the answer's sections. */
@@ -63,7 +63,7 @@ enum zone_result zone_set_look(const struct zone_set *set, const struct dns_name
 /* The zone that a name is in, NULL: none. Borrowed. */
 const struct zone_config *zone_set_zone(const struct zone_set *set, const struct dns_name *name);
 /* The SOA record's data of a zone. */
-size_t zone_soa(const struct zone_set *set, const struct zone_config *zone, uint8_t ret_data[static 2 * DNS_NAME_MAX + 20]);
+size_t zone_soa(const struct zone_config *zone, uint8_t ret_data[static 2 * DNS_NAME_MAX + 20]);
 
 typedef void zone_visitor(const struct zone_record *record, void *context);
 void zone_set_each(const struct zone_set *set, zone_visitor *visitor, void *context);

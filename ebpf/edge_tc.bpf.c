@@ -311,11 +311,17 @@ __attribute__((noinline)) int edge_tc_dns_long(struct __sk_buff *skb, const stru
 
 PACKET_INLINE int edge_tc_dns_tail(struct __sk_buff *skb, const struct dns_answer *answer)
 {
+	struct packet packet;
+
 	if (answer->tail_length == 0)
 		return 0;
 	if (!answer->entry)
 		return edge_dns_copy_zone(skb, edge_tc_store, answer) ? 0 : -1;
-	if (likely(dns_entry_is_plain(answer->entry)))
+	if (likely(answer->entry->flags & DNS_ENTRY_SET)) {
+		packet = edge_tc_view(skb);
+		return dns_set_write(&packet, answer->entry, answer->tail_at, answer->age_s, answer->turn) ? 0 : -1;
+	}
+	if (dns_entry_is_plain(answer->entry))
 		return edge_tc_dns_plain(skb, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 	return edge_tc_dns_long(skb, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 }
@@ -352,22 +358,28 @@ int edge_tc_dns(struct __sk_buff *skb)
 	struct edge_counters *counters = edge_counters_get();
 	struct edge_tables tables = edge_tables_get();
 	uint32_t length = skb->len;
-	struct dns_answer answer = {0};
+	struct dns_answer answer; /* written when there is one */
 	struct dns_scratch *scratch;
 	struct dns_access access = {0};
 	struct packet packet = edge_tc_view(skb);
-	bool answers;
 
 	if (!counters)
 		return TC_ACT_SHOT;
 	scratch = &counters->dns;
-	answers = dns_decide(&access, tables.dns, &packet, scratch, &answer);
+	if (!dns_decide(&access, tables.dns, &packet, scratch, &answer)) {
+		if (unlikely(tables.config->trace))
+			edge_tc_dns_trace(skb, scratch, 0);
+		edge_dns_count(counters, scratch, false, length);
+		return TC_ACT_OK;
+	}
 	if (unlikely(tables.config->trace))
-		edge_tc_dns_trace(skb, scratch, answers);
-	if (answers)
-		answers = edge_tc_dns_answer(skb, scratch, &answer, length);
-	edge_dns_count(counters, scratch, answers, length);
-	return answers ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+		edge_tc_dns_trace(skb, scratch, 1);
+	if (!edge_tc_dns_answer(skb, scratch, &answer, length)) {
+		edge_dns_count(counters, scratch, false, length);
+		return TC_ACT_OK;
+	}
+	edge_dns_count(counters, scratch, true, length);
+	return (int)bpf_redirect(skb->ifindex, 0);
 }
 
 /* --- delivery, clocks --------------------------------------------------------------------------------------------------- */

@@ -50,11 +50,17 @@ __attribute__((noinline)) int edge_xdp_dns_long(struct xdp_md *xdp, const struct
 
 PACKET_INLINE int edge_xdp_dns_tail(struct xdp_md *xdp, const struct dns_answer *answer)
 {
+	struct packet packet;
+
 	if (answer->tail_length == 0)
 		return 0;
 	if (!answer->entry)
 		return edge_dns_copy_zone(xdp, edge_xdp_store, answer) ? 0 : -1;
-	if (likely(dns_entry_is_plain(answer->entry)))
+	if (likely(answer->entry->flags & DNS_ENTRY_SET)) {
+		packet = edge_xdp_view(xdp);
+		return dns_set_write(&packet, answer->entry, answer->tail_at, answer->age_s, answer->turn) ? 0 : -1;
+	}
+	if (dns_entry_is_plain(answer->entry))
 		return edge_xdp_dns_plain(xdp, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 	return edge_xdp_dns_long(xdp, answer->entry, answer->tail_at, answer->age_s, answer->turn);
 }
@@ -89,19 +95,25 @@ PACKET_INLINE int edge_xdp_dns_run(struct xdp_md *xdp)
 	struct edge_tables tables = edge_tables_get();
 	uint32_t length = edge_xdp_length(xdp);
 	struct packet packet = edge_xdp_view(xdp);
-	struct dns_answer answer = {0};
+	struct dns_answer answer; /* written when there is one */
 	struct dns_access access = {0};
 	struct dns_scratch *scratch;
-	bool answers;
 
 	if (!counters)
 		return XDP_ABORTED;
 	scratch = &counters->dns;
-	answers = dns_decide(&access, tables.dns, &packet, scratch, &answer);
+	if (!dns_decide(&access, tables.dns, &packet, scratch, &answer)) {
+		if (unlikely(tables.config->trace))
+			edge_xdp_dns_trace(xdp, scratch, 0, length);
+		edge_dns_count(counters, scratch, false, length);
+		return XDP_PASS;
+	}
 	if (unlikely(tables.config->trace))
-		edge_xdp_dns_trace(xdp, scratch, answers, length);
-	if (answers)
-		answers = edge_xdp_dns_answer(xdp, scratch, &answer, length);
-	edge_dns_count(counters, scratch, answers, length);
-	return answers ? XDP_TX : XDP_PASS;
+		edge_xdp_dns_trace(xdp, scratch, 1, length);
+	if (!edge_xdp_dns_answer(xdp, scratch, &answer, length)) {
+		edge_dns_count(counters, scratch, false, length);
+		return XDP_PASS;
+	}
+	edge_dns_count(counters, scratch, true, length);
+	return XDP_TX;
 }

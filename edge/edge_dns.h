@@ -88,6 +88,8 @@ static inline void edge_dns_tail(const struct dns_access *access, const struct p
 	if (!entry) {
 		unaligned(uint16_t, packet->data + answer->tail_at) = __builtin_bswap16(answer->owner);
 		memcpy(packet->data + answer->tail_at + 2, answer->zone->tail, answer->tail_length - 2);
+	} else if (entry->flags & DNS_ENTRY_SET) {
+		dns_set_write(packet, entry, answer->tail_at, answer->age_s, answer->turn);
 	} else if (dns_entry_is_plain(entry)) {
 		dns_plain_write(packet, entry, answer->tail_at, answer->age_s, answer->turn);
 	} else {

@@ -447,6 +447,26 @@ static void entries_asked_for_near_their_end_are_due_once(void **state)
 	assert_int_equal(dns_cache_due(fixture->cache, fixture->now_ms, view_count, &count), 0);
 }
 
+/* What was asked for in vain is asked for again soon: 30 seconds are long when the better answer is there. */
+static void stale_entries_are_due_soon(void **state)
+{
+	const struct dns_put how = {.stale = true, .stale_ttl = 30, .extended_error = -1};
+	struct fixture *fixture = *state;
+	uint8_t answer[FRAME_MAX];
+	uint32_t count = 0;
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(dns_cache_put(fixture->cache, answer, answer_write(answer, 1, 20, 'a', 100), &how, fixture->now_ms), DNS_TAKEN);
+		fixture->now_ms += 2999;
+		assert_true(is_cached(fixture, 1));
+		assert_int_equal(dns_cache_due(fixture->cache, fixture->now_ms, view_count, &count), 0);
+		fixture->now_ms += 1;
+		assert_true(is_cached(fixture, 1));
+		assert_true(is_cached(fixture, 1));
+		assert_int_equal(dns_cache_due(fixture->cache, fixture->now_ms, view_count, &count), 1);
+	}
+}
+
 static void hits_are_counted_and_shown(void **state)
 {
 	struct fixture *fixture = *state;
@@ -584,6 +604,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(wrong_hints_change_no_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(forgotten_entry_is_no_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(entries_asked_for_near_their_end_are_due_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(stale_entries_are_due_soon, setup, teardown),
 		cmocka_unit_test_setup_teardown(hits_are_counted_and_shown, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_that_nobody_asks_for_give_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(blocks_come_back, setup, teardown),

@@ -369,7 +369,9 @@ static void tell_media(struct story *story)
 		     service_name(story, decision->service));
 		return;
 	}
-	if (decision->action == ACTION_STUN_ANSWER)
+	if (decision->action == ACTION_STUN_ANSWER && decision->address.word[0])
+		step(story, "It is a STUN Binding request of nobody's, with attributes that must be understood and are not: an error says which (420).");
+	else if (decision->action == ACTION_STUN_ANSWER)
 		step(story, "It is a STUN Binding request of nobody's: it is answered with the address that it came from.");
 	else if (decision->session)
 		step(story, "It belongs to the session @%u, whose agent is the backend %s, which %s; `selvage session show @%u` tells more.",
@@ -385,8 +387,10 @@ static void tell_media(struct story *story)
 static void tell_dns(struct story *story)
 {
 	const struct decision *decision = &story->explanation->decision;
+	const struct lb_service *service = &story->tables->lb->services[decision->service & (LB_SERVICE_ROWS - 1)];
+	char address[ENDPOINT_TEXT_SIZE];
 
-	step(story, "It is for the DNS address %s.", service_name(story, decision->service));
+	step(story, "It is for the DNS address %s.", endpoint_format(&service->address, be16_get(service->port_first), address));
 	tell_guards(story, decision->service);
 	if (decision->verdict != VERDICT_PASS)
 		return;
@@ -431,7 +435,8 @@ static void tell_decision(struct story *story)
 		tell_balanced(story);
 	}
 	endpoint_format(&decision->address, be16_get(decision->port), address);
-	switch (decision->action) {
+	/* What is dropped may have the action yet that was to come. */
+	switch (decision->verdict == VERDICT_DROP ? ACTION_NONE : decision->action) {
 	case ACTION_ARP_REPLY:
 		step(story, "It asks for a virtual IP of this node, and is answered with the interface's hardware address.");
 		return;

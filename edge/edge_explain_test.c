@@ -329,7 +329,7 @@ static void a_cut_frame_is_whole(void **state)
 
 	(void)state;
 	explain_bytes(world, bytes, length - 4, length);
-	assert_told(world, "of which the first 46 are known");
+	assert_told(world, "of which the first 54 are known");
 	assert_int_equal(world->decision.verdict, VERDICT_REDIRECT);
 	explain_bytes(world, bytes, length - 4, length - 4);
 	assert_told(world, "ipv4_length_lies");
@@ -370,6 +370,10 @@ static void calls_go_by_their_session(void **state)
 	assert_true(edge_program_backend_status(world->fixture->program, &world->service, &world->backends[1], &status));
 	explain_bytes(world, bytes, check_write(&frame, true, bytes), 78);
 	assert_told(world, "for the service default/web:80, which carries calls");
+	explain(world, &frame); /* what such a client sends else */
+	assert_told(world, "It belongs to no session that is known");
+	assert_told(world, "It is dropped (rtc_path_unknown)");
+	explain_bytes(world, bytes, check_write(&frame, true, bytes), 78);
 	assert_told(world, "It belongs to no session that is known");
 	assert_told(world, "It is dropped (rtc_fragment_unknown)");
 	assert_untold(world, "ring");
@@ -404,7 +408,7 @@ static void queries_are_the_caches_or_the_process(void **state)
 	world->service.backend_count = 0;
 	world_apply(world);
 	explain(world, &frame);
-	assert_told(world, "It is for the DNS address default/web:80.");
+	assert_told(world, "It is for the DNS address 192.0.2.1:80.");
 	assert_told(world, "What the cache can answer exactly is answered at once");
 	assert_untold(world, "ring");
 	assert_untold(world, "No function takes it");

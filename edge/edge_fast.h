@@ -121,15 +121,24 @@ PACKET_INLINE void edge_look_inside(struct decision *decision, enum action actio
 	decision->flags |= DECISION_MORE;
 }
 
-/* A packet to a service of media: edge_decide_media(). */
-PACKET_INLINE void edge_media_begin(const struct flow *flow, uint32_t service, struct decision *decision)
+/* Whether the client sends more packets than a service that is not the balancer's allows. */
+PACKET_INLINE bool edge_client_refused(const struct lb_view *view, const struct flow *flow, uint32_t service_row)
 {
-	if (flow->flags & FLOW_FRAGMENT) {
-		rtc_drop(decision, DROP_rtc_fragment);
-		return;
-	}
+	return view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_LIMIT_PACKETS &&
+	       lb_limit_refuses(view->limiter, view->guards, (uint64_t)LB_LIMIT_CLIENT_PACKETS << 32 | service_row, &flow->source,
+				view->now_ms);
+}
+
+/* A packet to a service of media: edge_decide_media(). */
+PACKET_INLINE void edge_media_begin(const struct lb_view *view, const struct flow *flow, uint32_t service, struct decision *decision)
+{
 	decision->service = (uint16_t)service;
-	edge_look_inside(decision, ACTION_MEDIA_UP);
+	if (flow->flags & FLOW_FRAGMENT)
+		rtc_drop(decision, DROP_rtc_fragment);
+	else if (edge_client_refused(view, flow, service))
+		rtc_drop(decision, DROP_limit_packets);
+	else
+		edge_look_inside(decision, ACTION_MEDIA_UP);
 }
 
 /* A packet to a virtual IP that no service took by its exact port. */
@@ -172,9 +181,7 @@ PACKET_INLINE void edge_dns_choose(const struct lb_view *view, const struct flow
 		reason = DROP_dns_interface;
 	else if (flags & LB_SERVICE_SOURCES && lb_source_refuses(view->guards, service_row, &flow->source))
 		reason = DROP_source_not_allowed;
-	else if (flags & LB_SERVICE_LIMIT_PACKETS &&
-		 lb_limit_refuses(view->limiter, view->guards, (uint64_t)LB_LIMIT_CLIENT_PACKETS << 32 | service_row,
-				  &flow->source, view->now_ms))
+	else if (edge_client_refused(view, flow, service_row))
 		reason = DROP_limit_packets;
 	if (reason)
 		lb_drop(decision, reason);
@@ -193,7 +200,7 @@ PACKET_INLINE void edge_function_begin(const struct lb_view *view, const struct 
 				       const struct link_row *link, struct decision *decision)
 {
 	if (view->lb->services[service_row & (LB_SERVICE_ROWS - 1)].flags & LB_SERVICE_MEDIA)
-		edge_media_begin(flow, service_row, decision);
+		edge_media_begin(view, flow, service_row, decision);
 	else
 		edge_dns_choose(view, flow, service_row, link, decision);
 }
@@ -566,7 +573,7 @@ PACKET_INLINE void edge_decide_more(const struct edge_tables *tables, const stru
 PACKET_INLINE uint32_t edge_keep(const struct flow *flow, const struct decision *decision)
 {
 	if (decision->action == ACTION_STUN_ANSWER)
-		return rtc_answer_keep(flow);
+		return rtc_answer_keep(flow, decision);
 	return decision->action == ACTION_TOO_BIG ? lb_too_big_keep(flow) : 0;
 }
 

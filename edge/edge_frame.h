@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A frame that a client might send, made from addresses and ports, so that one can ask what would happen to it. Pure. */
+/*
+ * A frame that a client might send, made from addresses and ports, so that one can ask what would happen to it. Of UDP it is one that
+ * a call may have. Pure.
+ */
 #pragma once
 
 #include "base/lib/cleanup.h"

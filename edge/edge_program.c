@@ -303,6 +303,18 @@ bool edge_program_backend_count(const struct edge_program *program, const struct
 	return row != 0;
 }
 
+/* A backend's flows, or the calls of one of a media service. */
+static struct lb_backend_flows backend_flows(const struct edge_program *program, uint16_t row)
+{
+	struct lb_backend_flows flows = lb_program_backend_flows(program->lb, row);
+	struct rtc_agent_calls calls;
+
+	if (!(program->tables.lb->backends[row & (LB_BACKEND_ROWS - 1)].flags & LB_BACKEND_MEDIA))
+		return flows;
+	calls = rtc_program_agent_calls(program->rtc, row);
+	return (struct lb_backend_flows){.flows = calls.live, .known = calls.known, .drained = calls.drained};
+}
+
 bool edge_program_service_status(const struct edge_program *program, const struct lb_service_wanted *service,
 				 struct edge_service_status *ret_status)
 {
@@ -317,7 +329,7 @@ bool edge_program_service_status(const struct edge_program *program, const struc
 	for (uint16_t backend = 1; backend < LB_BACKEND_ROWS; backend++) {
 		if (lb->backends[backend].service != row)
 			continue;
-		status.flows += lb_program_backend_flows(program->lb, backend).flows;
+		status.flows += backend_flows(program, backend).flows;
 		backend_count_add(program, backend, &status.count);
 	}
 	*ret_status = status;
@@ -330,7 +342,7 @@ bool edge_program_backend_status(const struct edge_program *program, const struc
 	uint16_t service_row = lb_program_service_row(program->lb, service);
 	uint16_t row = edge_program_backend_row(program, service, backend);
 	uint64_t ring = program->tables.lb->services[service_row].ring;
-	struct lb_backend_flows flows = lb_program_backend_flows(program->lb, row);
+	struct lb_backend_flows flows = backend_flows(program, row);
 	struct edge_backend_status status = {
 		.row = row,
 		.state = program->tables.lb->backends[row].state,

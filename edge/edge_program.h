@@ -105,7 +105,7 @@ struct edge_backend_status {
 	uint16_t row;
 	enum lb_backend_state state; /* as packets see it */
 	struct edge_backend_count count; /* since the backend came */
-	uint32_t flows;    /* alive at the end of the last pass of edge_program_sweep() */
+	uint32_t flows;    /* alive at the end of the last pass of edge_program_sweep(); calls, of a media service's backend */
 	bool flows_known;  /* a whole pass has counted them since the row came into use or was adopted */
 	bool drained;      /* not up, and a whole pass since then found no flow */
 	uint32_t slots;    /* of the ring that are its own */

@@ -2,6 +2,7 @@
 #include "edge/edge_program.h"
 
 #include "edge/edge_small_fixture.h"
+#include "rtc/rtc_program.h"
 
 static void a_new_service_is_found_whole(void **state)
 {
@@ -190,6 +191,58 @@ static void expired_words_go_and_live_ones_stay(void **state)
 	sweep_pass(fixture);
 	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));
 	assert_true(status.drained);
+}
+
+/* An agent is drained when its calls are over; those that wait for their client do not count. */
+static void an_agent_is_drained_when_its_calls_are_over(void **state)
+{
+	struct edge_fixture *fixture = *state;
+	struct rtc_session *session;
+	struct rtc_session_info info;
+	struct edge_backend_status status;
+	struct edge_service_status totals;
+	struct error error = {0};
+	struct small small;
+	uint32_t row;
+
+	small_init(&small, 2, PROTOCOL_UDP);
+	small.service.media = true;
+	apply(fixture, &small.wanted);
+	assert_int_equal(rtc_program_add(edge_program_rtc(fixture->program), service_row(fixture, &small.service), "abcd",
+					 backend_row(fixture, &small, 0), 0, 0, &row, &error), 0);
+	session = &fixture->memory->sessions.rows[row];
+	sweep_pass(fixture);
+	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));
+	assert_true(status.flows_known && status.flows == 0 && !status.drained);
+	session->state = RTC_SESSION_LIVE;
+	small.backends[0].state = LB_BACKEND_DRAINING;
+	apply(fixture, &small.wanted);
+	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));
+	assert_false(status.drained); /* not before a pass of its own */
+	sweep_pass(fixture);
+	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));
+	assert_true(status.flows == 1 && !status.drained);
+	assert_true(edge_program_service_status(fixture->program, &small.service, &totals));
+	assert_int_equal(totals.flows, 1);
+	/* the time of its beginning is no consent; an answer's is */
+	session->begun_ms = session->consent_ms = 1000;
+	assert_true(rtc_program_read(edge_program_rtc(fixture->program), row, 3000, &info));
+	assert_int_equal(info.consent_ms, UINT32_MAX);
+	session->rtt_agent_ms = 0;
+	assert_true(rtc_program_read(edge_program_rtc(fixture->program), row, 3000, &info));
+	assert_int_equal(info.consent_ms, 2000);
+	session->rtt_agent_ms = UINT16_MAX;
+	session->consent_ms = 2500;
+	assert_true(rtc_program_read(edge_program_rtc(fixture->program), row, 3000, &info));
+	assert_int_equal(info.consent_ms, 500);
+	rtc_program_end(edge_program_rtc(fixture->program), row, 0);
+	sweep_pass(fixture);
+	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));
+	assert_true(status.flows == 0 && status.drained);
+	small.backends[0].state = LB_BACKEND_UP;
+	apply(fixture, &small.wanted);
+	assert_true(edge_program_backend_status(fixture->program, &small.service, &small.backends[0], &status));
+	assert_false(status.drained);
 }
 
 static void what_cannot_be_is_refused_whole(void **state)
@@ -452,6 +505,7 @@ int main(void)
 		with_fixture(a_row_is_reused_only_when_nothing_names_it),
 		with_fixture(a_service_that_comes_back_does_not_find_its_old_rows),
 		with_fixture(expired_words_go_and_live_ones_stay),
+		with_fixture(an_agent_is_drained_when_its_calls_are_over),
 		with_fixture(what_cannot_be_is_refused_whole),
 		with_fixture(port_ranges_and_shared_endpoints_are_chained),
 		with_fixture(an_answer_of_a_flow_without_record_is_translated),

@@ -4,12 +4,14 @@
  * encoded ones or is told those that we made. Nothing waits: a fragment that is to be registered is used at once, since the client
  * repeats its first check until the way is there.
  */
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/lib/log.h"
 #include "rtc/echo_internal.h"
@@ -357,6 +359,8 @@ int echo_fragments_new(const struct echo_config *config, struct echo_fragments *
 	if ((config->fragments_encoded || config->fragments_registered) &&
 	    strlen(config->selvaged_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
 		return error_set(error, EINVAL, "the path of selvaged's socket is too long");
+	if (config->fragment_file && access(config->fragment_file, R_OK) < 0)
+		return error_set(error, errno, "reading user fragments from %s: %s", config->fragment_file, strerror(errno));
 	fragments = calloc(1, sizeof(*fragments));
 	if (!fragments)
 		return error_set(error, ENOMEM, "no memory");

@@ -91,7 +91,7 @@ static int option_take(int option, struct echo_config *config)
 		printf(PROGRAM " %s\n", SELVAGE_VERSION);
 		return -1;
 	default:
-		return 2;
+		return option_unknown();
 	}
 }
 
@@ -142,13 +142,14 @@ static int options_read(int argc, char **argv, struct echo_config *config, char 
 	};
 	int option, result;
 
+	argv[0] = PROGRAM; /* what getopt calls us in its errors, whatever the path */
 	while ((option = getopt_long(argc, argv, "h", list, NULL)) >= 0) {
 		result = option_take(option, config);
 		if (result)
 			return result;
 	}
 	if (optind < argc)
-		return option_wrong("what is this", argv[optind]);
+		return option_wrong("nothing else is expected, such as", argv[optind]);
 	if (!config->backend)
 		config->backend = endpoint_format(&config->media.address, config->media.port, backend);
 	return options_check(config);

@@ -516,7 +516,7 @@ static int url_read(const char *url, struct options *options)
 		snprintf(options->host, sizeof(options->host), port > 0 ? "%.200s:%d" : "%.200s", host, port);
 		snprintf(options->path, sizeof(options->path), "%s", *path ? path : "/whip");
 		if (!host_resolve(name, port > 0 ? port : 80, &options->whip))
-			result = option_wrong("there is no such host", name);
+			result = option_failed("there is no such host", name);
 	}
 	if (uri)
 		evhttp_uri_free(uri);
@@ -526,7 +526,7 @@ static int url_read(const char *url, struct options *options)
 enum { OPTION_RAMP = 256, OPTION_TIMEOUT, OPTION_MEDIA, OPTION_PROFILE, OPTION_RESTART, OPTION_REBIND, OPTION_LOSS, OPTION_GAP,
        OPTION_TOKEN, OPTION_VERSION };
 
-/* 0: taken, 2: wrong, -1: done. */
+/* 0: taken, 2: wrong, 1: failed, -1: done. */
 static int option_take(int option, struct options *options)
 {
 	unsigned int number = 0;
@@ -559,7 +559,7 @@ static int option_take(int option, struct options *options)
 		options->gap_max_ms = number;
 		return 0;
 	case OPTION_TOKEN:
-		return token_read(optarg, options) ? 0 : option_wrong("no token in", optarg);
+		return token_read(optarg, options) ? 0 : option_failed("no token in", optarg);
 	case 'o':
 		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
 			return option_wrong("formats are text and json, not", optarg);
@@ -575,7 +575,7 @@ static int option_take(int option, struct options *options)
 		printf(PROGRAM " %s\n", SELVAGE_VERSION);
 		return -1;
 	default:
-		return 2;
+		return option_unknown();
 	}
 }
 
@@ -601,6 +601,7 @@ static int options_read(int argc, char **argv, struct options *options)
 	};
 	int option, result;
 
+	argv[0] = PROGRAM; /* what getopt calls us in its errors, whatever the path */
 	while ((option = getopt_long(argc, argv, "c:t:o:vh", list, NULL)) >= 0) {
 		result = option_take(option, options);
 		if (result)

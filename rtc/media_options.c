@@ -7,9 +7,21 @@
 
 #include "base/lib/address_text.h"
 
-int option_wrong(const char *what, const char *value)
+int option_failed(const char *what, const char *value)
 {
 	fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, value);
+	return 1;
+}
+
+int option_wrong(const char *what, const char *value)
+{
+	option_failed(what, value);
+	return 2;
+}
+
+int option_unknown(void)
+{
+	fprintf(stderr, "%s: reading the command line: see `%s --help`\n", program_invocation_short_name, program_invocation_short_name);
 	return 2;
 }
 

@@ -8,7 +8,11 @@
 #include "rtc/media_endpoint.h"
 #include "rtc/media_srtp.h"
 
-/* Returns 2. */
+/* Returns 1: it is called rightly, and what it names cannot be had. */
+int option_failed(const char *what, const char *value);
+
+/* Return 2; the second one after what getopt says. */
+int option_unknown(void);
 int option_wrong(const char *what, const char *value);
 int option_endpoint(const char *value, struct media_endpoint *ret_endpoint);
 /* "gcm" or "sha1" */

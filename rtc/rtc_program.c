@@ -15,6 +15,14 @@
 /* Passes of the sweep that begin after a session ended, until nothing leads to its row: one is under way, the next is whole. */
 #define PASSES_TO_FREE 2u
 
+/* What passes found of a backend's sessions that live. */
+struct agent_book {
+	uint32_t counting;  /* in this pass, */
+	bool in_pass;       /* all of which it was there for, */
+	bool leaving;       /* and took no new ones */
+	struct rtc_agent_calls calls; /* of the last one */
+};
+
 struct rtc_program {
 	struct rtc_program_options options;
 	rtc_ended *ended;
@@ -25,6 +33,7 @@ struct rtc_program {
 	uint32_t ending;    /* rows that ended_pass has */
 	uint32_t commanded; /* ends since the last step that were commands */
 	uint32_t ended_pass[RTC_SESSION_ROWS]; /* by row: the pass that found it ended, 0: none */
+	struct agent_book agents[LB_BACKEND_ROWS];
 };
 
 static struct rtc_session *session_of(const struct rtc_program *program, uint32_t row)
@@ -524,6 +533,16 @@ static void paths_read(struct rtc_session *session, uint32_t now_ms, struct rtc_
 	}
 }
 
+/* A session begins with the time of its first check as that of its consent: what is later, or came with an answer, is one. */
+static uint32_t consent_age(const struct rtc_session *session, const struct rtc_session_info *info, uint32_t now_ms)
+{
+	bool given = session->consent_ms != session->begun_ms || session->rtt_agent_ms != UINT16_MAX;
+
+	for (uint32_t i = 0; i < info->path_count; i++)
+		given |= info->paths[i].flags & RTC_PATH_PROVEN;
+	return given ? age_of(session->consent_ms, now_ms) : UINT32_MAX;
+}
+
 bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t now_ms, struct rtc_session_info *ret_info)
 {
 	struct rtc_session *session = session_of(program, row);
@@ -541,7 +560,6 @@ bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t 
 		.agent_port = be16_get(session->agent_port),
 		.fragments = {session->fragments[0], session->fragments[1]},
 		.age_ms = age_of(session->begun_ms, now_ms),
-		.consent_ms = age_of(session->consent_ms, now_ms),
 		.rtt_client_ms = session->rtt_client_ms,
 		.rtt_agent_ms = session->rtt_agent_ms,
 		.moves = session->moves,
@@ -554,6 +572,7 @@ bool rtc_program_read(const struct rtc_program *program, uint32_t row, uint32_t 
 		info.upstream_port = be16_get(session->upstream_port);
 	}
 	paths_read(session, now_ms, &info);
+	info.consent_ms = consent_age(session, &info, now_ms);
 	*ret_info = info;
 	return true;
 }
@@ -648,6 +667,7 @@ static void session_sweep(struct rtc_program *program, uint32_t row, uint32_t no
 
 	if (why == RTC_ENDS) {
 		*(session_state(session) == RTC_SESSION_LIVE ? &program->stats.live : &program->stats.waiting) += 1;
+		program->agents[session->backend & (LB_BACKEND_ROWS - 1)].counting += session_state(session) == RTC_SESSION_LIVE;
 		return;
 	}
 	memcpy(fragments, session->fragments, sizeof(fragments));
@@ -686,6 +706,40 @@ static void row_sweep(struct rtc_program *program, uint32_t row, uint32_t now_ms
 	}
 }
 
+static void agents_begin(struct rtc_program *program)
+{
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		const struct lb_backend *backend = &program->options.lb->backends[row];
+		struct agent_book *agent = &program->agents[row];
+
+		agent->counting = 0;
+		agent->in_pass = backend->state != LB_BACKEND_FREE && backend->flags & LB_BACKEND_MEDIA;
+		agent->leaving = agent->in_pass && backend->state != LB_BACKEND_UP;
+	}
+}
+
+static void agents_end(struct rtc_program *program)
+{
+	for (uint32_t row = 1; row < LB_BACKEND_ROWS; row++) {
+		const struct agent_book *agent = &program->agents[row];
+
+		program->agents[row].calls = (struct rtc_agent_calls){
+			.live = agent->in_pass ? agent->counting : 0,
+			.known = agent->in_pass,
+			.drained = agent->leaving && agent->counting == 0,
+		};
+	}
+}
+
+struct rtc_agent_calls rtc_program_agent_calls(const struct rtc_program *program, uint16_t backend_row)
+{
+	const struct lb_backend *backend = &program->options.lb->backends[backend_row & (LB_BACKEND_ROWS - 1)];
+	struct rtc_agent_calls calls = program->agents[backend_row & (LB_BACKEND_ROWS - 1)].calls;
+
+	calls.drained = calls.drained && backend->state != LB_BACKEND_UP;
+	return calls;
+}
+
 void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_sweep_stats *ret_stats)
 {
 	uint32_t part = RTC_SESSION_ROWS / RTC_SWEEP_STEPS, first = program->step * part;
@@ -694,6 +748,8 @@ void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_
 	/* What a worker found before the words went, it is done with when the next pass begins. */
 	if (program->step == 0 && program->ending)
 		quiesce_need(program->options.quiesce, quiesce_retire(program->options.quiesce));
+	if (program->step == 0)
+		agents_begin(program);
 	before = program->stats;
 	for (uint32_t row = first ? first : 1; row < first + part; row++)
 		row_sweep(program, row, now_ms);
@@ -706,6 +762,7 @@ void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_
 	for (int why = 0; why < RTC_ENDS; why++)
 		ret_stats->ended[why] = program->stats.ended[why] - before.ended[why];
 	if (program->step == 0) {
+		agents_end(program);
 		ret_stats->complete = true;
 		ret_stats->live = program->stats.live;
 		ret_stats->waiting = program->stats.waiting;

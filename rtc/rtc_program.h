@@ -105,7 +105,7 @@ struct rtc_session_info {
 	uint16_t agent_port, upstream_port;
 	uint64_t fragments[RTC_FRAGMENTS]; /* their hashes: rtc_program_fragment() */
 	uint32_t age_ms;       /* since it began or was registered */
-	uint32_t consent_ms;   /* since the last check was answered */
+	uint32_t consent_ms;   /* since the last check was answered; UINT32_MAX: none was yet */
 	uint16_t rtt_client_ms, rtt_agent_ms; /* 65535: not known */
 	uint16_t moves, healed;
 	struct rtc_path_info paths[RTC_PATHS];
@@ -159,5 +159,14 @@ struct rtc_sweep_stats {
  * lets it; one that lost consent waits again, for its fragment is still registered.
  */
 #define RTC_SWEEP_STEPS 16u
+
+/* What the last whole pass found of the calls of a backend of a media service. */
+struct rtc_agent_calls {
+	uint32_t live;
+	bool known;   /* a whole pass has counted since the row came into use */
+	bool drained; /* it takes no new calls, and a whole pass since then found none */
+};
+
+struct rtc_agent_calls rtc_program_agent_calls(const struct rtc_program *program, uint16_t backend_row);
 
 void rtc_program_sweep(struct rtc_program *program, uint32_t now_ms, struct rtc_sweep_stats *ret_stats);

@@ -102,6 +102,18 @@ PACKET_INLINE enum drop_reason rtc_guards_refuse(const struct rtc_view *view, co
 	return DROP_NONE;
 }
 
+/* Whether the session has no credit for one more message by the path in use. Others shall not take what the call may send. */
+PACKET_INLINE bool rtc_stun_up_refused(const struct rtc_view *view, uint32_t low, struct decision *decision)
+{
+	uint32_t row = rtc_index_row(low) & (RTC_SESSION_ROWS - 1);
+	const struct rtc_session *session = rtc_session_at(view->sessions, row);
+
+	if (rtc_index_path(low) != session->current || !rtc_limit_refuses(view, &view->rtc->buckets.up[row], session->service))
+		return false;
+	rtc_drop(decision, DROP_limit_packets);
+	return true;
+}
+
 /* A client's check. */
 PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct packet *packet, struct rtc_scratch *scratch,
 				       const struct flow *flow, uint32_t ifindex, struct decision *decision)
@@ -146,6 +158,8 @@ PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct
 		rtc_drop(decision, DROP_rtc_integrity);
 		return;
 	}
+	if (row == rtc_index_row(known) && rtc_stun_up_refused(view, known, decision))
+		return;
 	number = rtc_path_open(view->sessions, view->index, row, query);
 	if (load_once(session->state) == RTC_SESSION_WAITING && number < RTC_PATHS) {
 		rtc_session_wake(session, view->lb.now_ms);
@@ -183,6 +197,8 @@ PACKET_INLINE void rtc_answer_up_decide(const struct rtc_view *view, const struc
 		rtc_drop(decision, DROP_rtc_path_unknown);
 		return;
 	}
+	if (rtc_stun_up_refused(view, low, decision))
+		return;
 	if (stun->type == STUN_BINDING_SUCCESS && session->down_check.id == stun->id) {
 		store_once(session->down_check.id, 0u);
 		session->rtt_client_ms = rtc_rtt_smooth(session->rtt_client_ms, view->lb.now_ms - session->down_check.at_ms);
@@ -334,6 +350,10 @@ PACKET_INLINE void rtc_stun_down_decide(const struct rtc_view *view, struct rtc_
 	}
 	row = rtc_index_row(low);
 	session = rtc_session_at(view->sessions, row);
+	if (rtc_limit_refuses(view, &view->rtc->buckets.down[row & (RTC_SESSION_ROWS - 1)], session->service)) {
+		rtc_drop(decision, DROP_limit_packets);
+		return;
+	}
 	number = rtc_index_path(low);
 	/* A check of an address that the agent was told of goes to just there. */
 	if (number >= RTC_PATHS || !request)
@@ -378,26 +398,41 @@ PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, struct r
 	return DROP_NONE;
 }
 
-/* The answer's bytes from the network header on. */
-PACKET_INLINE uint32_t rtc_answer_length(const struct flow *flow)
+/* How many words the attributes take that an error tells of, `unknown` as in struct stun. */
+PACKET_INLINE uint32_t rtc_answer_unknown_words(uint64_t unknown)
 {
-	bool ipv4 = flow->network == FLOW_IPV4;
+	return unknown >> 32 ? 2 : unknown ? 1 : 0;
+}
 
-	return (ipv4 ? (uint32_t)sizeof(struct ipv4_header) : (uint32_t)sizeof(struct ipv6_header)) + (uint32_t)sizeof(struct udp_header) +
-	       STUN_HEADER_BYTES + (ipv4 ? 12 : 24) + 8;
+/* The STUN message of an answer, in words: the client's address, or an error and the types of `unknown` attributes; FINGERPRINT. */
+PACKET_INLINE uint32_t rtc_answer_message_words(const struct flow *flow, uint64_t unknown)
+{
+	uint32_t attributes = unknown ? 3 + rtc_answer_unknown_words(unknown) : flow->network == FLOW_IPV4 ? 3 : 6;
+
+	return STUN_HEADER_BYTES / 4 + attributes + 2;
+}
+
+/* The answer's bytes from the network header on. */
+PACKET_INLINE uint32_t rtc_answer_length(const struct flow *flow, uint64_t unknown)
+{
+	return (flow->network == FLOW_IPV4 ? (uint32_t)sizeof(struct ipv4_header) : (uint32_t)sizeof(struct ipv6_header)) +
+	       (uint32_t)sizeof(struct udp_header) + 4 * rtc_answer_message_words(flow, unknown);
 }
 
 /* Of the frame; what is behind is taken away before room is made. */
-PACKET_INLINE uint32_t rtc_answer_keep(const struct flow *flow)
+PACKET_INLINE uint32_t rtc_answer_keep(const struct flow *flow, const struct decision *decision)
 {
-	return flow->l3_offset + rtc_answer_length(flow);
+	return flow->l3_offset + rtc_answer_length(flow, decision->address.word[0]);
 }
 
-/* A Binding request without USERNAME: whoever asks is told the address that it comes from. */
-PACKET_INLINE void rtc_answer_decide(const struct rtc_view *view, const struct packet *packet, const struct flow *flow,
-				     uint32_t ifindex, struct decision *decision)
+/*
+ * A Binding request without USERNAME: whoever asks is told the address that it comes from, or (RFC 8489 section 6.3.1) that it asks
+ * for what nobody knows here; decision->address.word[0] is stun->unknown.
+ */
+PACKET_INLINE void rtc_answer_decide(const struct rtc_view *view, const struct packet *packet, const struct stun *stun,
+				     const struct flow *flow, uint32_t ifindex, struct decision *decision)
 {
-	uint32_t keep = rtc_answer_keep(flow);
+	uint32_t keep = flow->l3_offset + rtc_answer_length(flow, stun->unknown);
 	uint64_t length = packet_length(packet);
 	enum drop_reason reason;
 
@@ -414,40 +449,59 @@ PACKET_INLINE void rtc_answer_decide(const struct rtc_view *view, const struct p
 	decision->function = FUNCTION_RTC;
 	decision->verdict = VERDICT_TX;
 	decision->action = ACTION_STUN_ANSWER;
+	decision->address.word[0] = stun->unknown;
 	decision->ifindex = ifindex;
 	decision->room = length < keep ? (int8_t)(keep - (uint32_t)length) : 0;
 }
 
-/* The words of the STUN message. Returns how many. */
-PACKET_INLINE uint32_t rtc_answer_words(const struct flow *flow, const uint32_t id[3], uint32_t words[13])
+/* ERROR-CODE without a phrase, for nobody's address shall be sent more than is needed, and UNKNOWN-ATTRIBUTES, from words[5] on. */
+PACKET_INLINE void rtc_answer_words_unknown(uint64_t unknown, uint32_t words[13])
 {
-	bool ipv4 = flow->network == FLOW_IPV4;
-	uint32_t magic = __builtin_bswap32(STUN_MAGIC), count = 8, crc = 0xffffffff;
+	uint32_t types = unknown >> 48 ? 4 : unknown >> 32 ? 3 : unknown >> 16 ? 2 : 1;
 
-	words[0] = __builtin_bswap32((uint32_t)STUN_BINDING_SUCCESS << 16 | (ipv4 ? 20 : 32));
+	unknown <<= 16 * (4 - types);
+	words[5] = __builtin_bswap32((uint32_t)STUN_ERROR_CODE << 16 | 4);
+	words[6] = __builtin_bswap32(STUN_UNKNOWN_ATTRIBUTE / 100 << 8 | STUN_UNKNOWN_ATTRIBUTE % 100);
+	words[7] = __builtin_bswap32((uint32_t)STUN_UNKNOWN_ATTRIBUTES << 16 | 2 * types);
+	words[8] = __builtin_bswap32((uint32_t)(unknown >> 32));
+	words[9] = __builtin_bswap32((uint32_t)unknown);
+}
+
+/* The words of the STUN message. Returns how many. */
+PACKET_INLINE uint32_t rtc_answer_words(const struct flow *flow, uint64_t unknown, const uint32_t id[3], uint32_t words[13])
+{
+	uint32_t magic = __builtin_bswap32(STUN_MAGIC), count = rtc_answer_message_words(flow, unknown), crc = 0xffffffff;
+	bool ipv4 = flow->network == FLOW_IPV4;
+
+	words[0] = __builtin_bswap32((uint32_t)(unknown ? STUN_BINDING_ERROR : STUN_BINDING_SUCCESS) << 16 |
+				     (4 * count - STUN_HEADER_BYTES));
 	words[1] = magic;
 	words[2] = id[0];
 	words[3] = id[1];
 	words[4] = id[2];
 	words[5] = __builtin_bswap32((uint32_t)STUN_XOR_MAPPED_ADDRESS << 16 | (ipv4 ? 8 : 20));
 	words[6] = __builtin_bswap32((ipv4 ? 1u : 2u) << 16 | (be16_get(flow->source_port) ^ STUN_MAGIC >> 16));
-	if (ipv4) {
+	if (unknown) {
+		rtc_answer_words_unknown(unknown, words);
+	} else if (ipv4) {
 		words[7] = address_ipv4(&flow->source) ^ magic;
 	} else {
 		words[7] = (uint32_t)flow->source.word[0] ^ magic;
 		words[8] = (uint32_t)(flow->source.word[0] >> 32) ^ id[0];
 		words[9] = (uint32_t)flow->source.word[1] ^ id[1];
 		words[10] = (uint32_t)(flow->source.word[1] >> 32) ^ id[2];
-		count = 11;
 	}
-#pragma GCC unroll 11
-	for (uint32_t i = 0; i < 11; i++) {
-		if (i < count)
+	/* verifier: no word by a number that it does not know */
+#pragma GCC unroll 13
+	for (uint32_t i = 0; i < 13; i++) {
+		if (i + 2 < count)
 			crc = stun_crc_word(crc, words[i]);
+		else if (i + 2 == count)
+			words[i] = __builtin_bswap32((uint32_t)STUN_FINGERPRINT << 16 | 4);
+		else if (i + 1 == count)
+			words[i] = __builtin_bswap32(~crc ^ STUN_FINGERPRINT_XOR);
 	}
-	words[ipv4 ? 8 : 11] = __builtin_bswap32((uint32_t)STUN_FINGERPRINT << 16 | 4);
-	words[ipv4 ? 9 : 12] = __builtin_bswap32(~crc ^ STUN_FINGERPRINT_XOR);
-	return count + 2;
+	return count;
 }
 
 /* Writes the answer in the request's place: all of it anew but the VLAN tags. */
@@ -458,7 +512,8 @@ PACKET_INLINE void rtc_answer_write(const struct packet *packet, const struct fl
 	const struct stun_header *request =
 		packet_header(packet, flow->l4_offset + room + (uint32_t)sizeof(struct udp_header), sizeof(*request));
 	bool ipv4 = flow->network == FLOW_IPV4;
-	uint32_t length = rtc_answer_length(flow);
+	uint64_t unknown = decision->address.word[0];
+	uint32_t length = rtc_answer_length(flow, unknown);
 	struct udp_header *udp;
 	uint32_t *place;
 	struct egress egress = {0};
@@ -471,7 +526,7 @@ PACKET_INLINE void rtc_answer_write(const struct packet *packet, const struct fl
 	id[0] = request->id[0].raw;
 	id[1] = request->id[1].raw;
 	id[2] = request->id[2].raw;
-	count = rtc_answer_words(flow, id, words);
+	count = rtc_answer_words(flow, unknown, id, words);
 	if (!flow_link_write(packet, &egress, flow->tags, l3, ipv4 ? BE16(ETHERTYPE_IPV4) : BE16(ETHERTYPE_IPV6)))
 		return;
 	if (ipv4) {
@@ -541,7 +596,7 @@ PACKET_INLINE void rtc_stun_up_decide(const struct rtc_view *view, const struct 
 	else if (stun->type == STUN_BINDING_REQUEST && stun->flags & STUN_HAS_USERNAME)
 		rtc_check_up_decide(view, packet, scratch, flow, ifindex, decision);
 	else if (stun->type == STUN_BINDING_REQUEST)
-		rtc_answer_decide(view, packet, flow, ifindex, decision);
+		rtc_answer_decide(view, packet, stun, flow, ifindex, decision);
 	else if (stun->type == STUN_BINDING_SUCCESS || stun->type == STUN_BINDING_ERROR || stun->type == STUN_BINDING_INDICATION)
 		rtc_answer_up_decide(view, stun, flow, ifindex, decision);
 	else

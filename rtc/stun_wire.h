@@ -27,6 +27,17 @@
 #define STUN_CONTROLLED 0x8029
 #define STUN_CONTROLLING 0x802a
 
+/*
+ * Those below 0x8000 must be understood (RFC 8489 section 6.3.1). Known here, a bit for each type: what RFC 8489 (section 18.3) and RFC 8445
+ * (section 20.1) define, and 0, which is reserved and stands for none.
+ */
+#define STUN_REQUIRED_KNOWN                                                                                                          \
+	(1ull << 0 | 1ull << 0x01 | 1ull << STUN_USERNAME | 1ull << STUN_INTEGRITY | 1ull << STUN_ERROR_CODE |                       \
+	 1ull << STUN_UNKNOWN_ATTRIBUTES | 1ull << 0x14 | 1ull << 0x15 | 1ull << STUN_INTEGRITY_SHA256 | 1ull << 0x1d | 1ull << 0x1e | \
+	 1ull << STUN_XOR_MAPPED_ADDRESS | 1ull << STUN_PRIORITY | 1ull << STUN_USE_CANDIDATE)
+
+#define STUN_UNKNOWN_ATTRIBUTE 420u /* error code, RFC 8489 section 14.8 */
+
 #define STUN_INTEGRITY_BYTES 24u /* MESSAGE-INTEGRITY, its head included */
 #define STUN_FINGERPRINT_XOR 0x5354554eu /* RFC 8489 section 14.7 */
 
@@ -156,6 +167,7 @@ struct stun {
 	uint8_t fault; /* enum stun_fault */
 	uint16_t integrity_at; /* MESSAGE-INTEGRITY, from its head on; 0: none */
 	uint16_t zero;
+	uint64_t unknown; /* types of attributes that must be understood and are not: the last four, 16 bits each, the last one lowest */
 };
 
 /* 32 bits of a transaction id. Its sender chose all 96 at random (RFC 8489 section 5). */
@@ -164,6 +176,16 @@ PACKET_INLINE uint32_t stun_id(const struct stun_message *message)
 	uint32_t id = stun_word(message, 8) ^ stun_word(message, 12) * 0x9e3779b1u ^ stun_word(message, 16) * 0x85ebca77u;
 
 	return id ? id : 1;
+}
+
+/* Takes an attribute's type down if it must be understood and is not known. verifier: no branches, whose ways would multiply */
+PACKET_INLINE uint64_t stun_unknown_add(uint64_t unknown, uint64_t type)
+{
+	uint64_t wanted = ((type - 0x8000) >> 63) & ~((type - 64) >> 63 & STUN_REQUIRED_KNOWN >> (type & 63));
+
+	wanted = 0 - (wanted & 1);
+	value_opaque(wanted);
+	return (unknown << (16 & wanted)) | (type & wanted);
 }
 
 /*
@@ -208,6 +230,8 @@ PACKET_FUNCTION uint32_t stun_read_attributes(const struct stun_message *message
 			stun->username_length = (uint16_t)length;
 		} else if (!signed_ && type == STUN_USE_CANDIDATE) {
 			stun->flags |= STUN_NOMINATES;
+		} else if (!signed_) {
+			stun->unknown = stun_unknown_add(stun->unknown, type);
 		}
 		at = next;
 	}

@@ -52,19 +52,23 @@ static void objects_handle(struct api *api, struct http_exchange *exchange, cons
 			return;
 		}
 	}
-	reply_failure(exchange, 405, NULL, "the method %.20s is not known here", request->method);
+	objects_refuse(exchange, path);
 }
 
 static void control_handle(void *context, struct http_exchange *exchange)
 {
 	const struct http_request *request = http_exchange_request(exchange);
 	bool reading = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
-	bool ours = request->segment_count >= 2 && strcmp(request->segments[0], "selvage") == 0 &&
-		    strcmp(request->segments[1], "v1") == 0;
+	bool services = request->segment_count >= 2 && strcmp(request->segments[0], "v1") == 0 &&
+			strcmp(request->segments[1], "services") == 0;
+	bool ours = services || (request->segment_count >= 2 && strcmp(request->segments[0], "selvage") == 0 &&
+		    strcmp(request->segments[1], "v1") == 0);
 	struct api *api = context;
 	struct object_path path;
 
 	api->requests_total++;
+	if (services)
+		http_exchange_path_extend(exchange, "selvage"); /* what media servers are told to ask for */
 	if (http_exchange_access(exchange) == ACCESS_NONE)
 		reply_failure(exchange, 403, NULL, "this user may not use the control socket: run as root, or ask for an entry in "
 			      "api.allowedUids or api.allowedGids of the daemon's configuration");

@@ -47,6 +47,8 @@ void reply_json(struct http_exchange *exchange, int status, json_t *json);
 /* A Status object; `reason` NULL: the one that goes with the status. */
 void reply_failure(struct http_exchange *exchange, int status, const char *reason, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* 405 with the methods that the path takes, "GET, HEAD" (RFC 9110 section 15.5.6: the answer MUST have an Allow header). */
+void reply_not_allowed(struct http_exchange *exchange, const char *allow);
 /* The same from -errno, with the error's text or what errno says. */
 void reply_error(struct http_exchange *exchange, int error_status, const struct error *error);
 /* 422 (400 when the text could not be read at all), with one cause for each. */
@@ -76,6 +78,8 @@ void objects_get(struct api *api, struct http_exchange *exchange, const struct o
 void objects_list(struct api *api, struct http_exchange *exchange, const struct object_path *path);
 void objects_watch(struct api *api, struct http_exchange *exchange, const struct object_path *path);
 void objects_write(struct api *api, struct http_exchange *exchange, const struct object_path *path);
+/* 405 */
+void objects_refuse(struct http_exchange *exchange, const struct object_path *path);
 /* POST /selvage/v1/apply */
 void objects_apply(struct api *api, struct http_exchange *exchange);
 /* Work that waits for its turn is answered; for api_free(). */

@@ -819,14 +819,52 @@ static void test_sessions_are_asked_for(void **state)
 		       "{\"items\":[],\"namespace\":\"default\",\"service\":\"media\",\"limit\":1000}");
 	assert_answers("GET", "/selvage/v1/services/voice/media/sessions", "", 200,
 		       "{\"items\":[],\"namespace\":\"voice\",\"service\":\"media\",\"limit\":1000}");
+	assert_answers("GET", "/v1/services/other/sessions", "", 404, "\"services \\\"other\\\" not found\"");
+	assert_answers("GET", "/v1/sessions", "", 404, "\"there is nothing at \\\"/v1/sessions\\\"\"");
+	assert_int_equal(call("GET", "/v1/services/a/b/c/d/e/f/g/h/i/j", "", NULL), 404); /* as many parts as there may be */
 	assert_answers("GET", "/selvage/v1/services/other/sessions", "", 404, "\"services \\\"other\\\" not found\"");
 	assert_answers("GET", "/selvage/v1/sessions?limit=0", "", 400, "\"limit must be a number from 1 to 10000\"");
 	assert_answers("GET", "/selvage/v1/sessions?limit=10001", "", 400, "\"limit must be a number from 1 to 10000\"");
+	assert_answers("GET", "/selvage/v1/sessions?after=foo", "", 400,
+		       "\"after must be a session's number, as \\\"next\\\" says it: @17, not \\\"foo\\\"\"");
+	assert_int_equal(call("GET", "/selvage/v1/sessions?after=17", "", NULL), 400);
+	assert_int_equal(call("GET", "/selvage/v1/sessions?after=", "", NULL), 400);
+	assert_int_equal(call("GET", "/selvage/v1/sessions?after=@999999", "", NULL), 400);
 	assert_answers("GET", "/selvage/v1/sessions/@17", "", 200, "{\"name\":\"@17\"}");
 	assert_answers("GET", "/selvage/v1/services/media/sessions/abcd", "", 200,
 		       "{\"namespace\":\"default\",\"service\":\"media\",\"name\":\"abcd\"}");
 	assert_answers("GET", "/selvage/v1/services/voice/media/sessions/abcd", "", 200,
 		       "{\"namespace\":\"voice\",\"service\":\"media\",\"name\":\"abcd\"}");
+}
+
+static void test_refused_methods_name_the_others(void **state)
+{
+	static const struct {
+		const char *method, *path, *allow;
+	} cases[] = {
+		{"POST", "/selvage/v1/services/media/sessions/abcd", "PUT, DELETE, GET, HEAD"},
+		{"DELETE", "/selvage/v1/status", "GET, HEAD"},
+		{"GET", "/selvage/v1/vips/192.0.2.10/move", "POST"},
+		{"DELETE", "/selvage/v1/services/media/sessions", "GET, HEAD"},
+		{"DELETE", "/api/v1/namespaces/default/services", "GET, HEAD, POST"},
+		{"POST", "/api/v1/namespaces/default/services/web", "GET, HEAD, PUT, PATCH, DELETE"},
+		{"BREW", "/api/v1/services", "GET, HEAD"},
+		{"PUT", "/apis", "GET, HEAD"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		char request[200], expected[100], *answer;
+		int length = snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", cases[i].method,
+				      cases[i].path);
+
+		snprintf(expected, sizeof(expected), "\r\nAllow: %s\r\n", cases[i].allow);
+		answer = raw(request, (size_t)length);
+		assert_int_equal(status_of(answer), 405);
+		if (!strstr(answer, expected))
+			fail_msg("%s %s: %s", cases[i].method, cases[i].path, answer);
+		free(answer);
+	}
 }
 
 static void test_sessions_are_registered_and_removed(void **state)
@@ -871,6 +909,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sessions_are_asked_for),
 		cmocka_unit_test(test_sessions_are_registered_and_removed),
+		cmocka_unit_test(test_refused_methods_name_the_others),
 		cmocka_unit_test(test_session_events_reach_who_follows),
 		cmocka_unit_test(test_object_lives),
 		cmocka_unit_test(test_bad_objects_change_nothing),

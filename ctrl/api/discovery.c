@@ -150,7 +150,7 @@ bool discovery_handle(struct api *api, struct http_exchange *exchange)
 		reply_json(exchange, 200, json);
 	} else {
 		json_decref(json);
-		reply_failure(exchange, 405, NULL, "%s takes GET", request->path);
+		reply_not_allowed(exchange, "GET, HEAD");
 	}
 	return true;
 }

@@ -452,6 +452,16 @@ const struct http_request *http_exchange_request(const struct http_exchange *exc
 	return exchange->request;
 }
 
+void http_exchange_path_extend(struct http_exchange *exchange, const char *segment)
+{
+	struct http_request *request = exchange->request;
+
+	if (request->segment_count == HTTP_SEGMENTS_MAX)
+		return;
+	memmove(request->segments + 1, request->segments, request->segment_count++ * sizeof(*request->segments));
+	request->segments[0] = segment;
+}
+
 unsigned int http_exchange_access(const struct http_exchange *exchange)
 {
 	return exchange->access;

@@ -50,6 +50,10 @@ size_t http_server_connections(const struct http_server *server);
 
 /* Borrowed until the exchange is answered. */
 const struct http_request *http_exchange_request(const struct http_exchange *exchange);
+
+/* Puts `segment`, which lives as long as the program, in front of the request's path: for a path that has a shorter form. */
+void http_exchange_path_extend(struct http_exchange *exchange, const char *segment);
+
 unsigned int http_exchange_access(const struct http_exchange *exchange);
 
 /*

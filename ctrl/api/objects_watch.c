@@ -62,7 +62,7 @@ static void watch_time_is_up(evutil_socket_t fd, short what, void *context)
 static bool event_send(struct watch *watch, const char *type, json_t *object)
 {
 	json_t *event = json_pack("{s:s, s:o}", "type", type, "object", object);
-	_cleanup_(freep) char *text = json_dumps(event, JSON_COMPACT);
+	_cleanup_(freep) char *text = json_dumps(event, JSON_COMPACT | OBJECT_JSON_REALS);
 	_cleanup_(freep) char *line = NULL;
 	int length = asprintf(&line, "%s\n", text ? text : "{}");
 

@@ -429,6 +429,14 @@ static json_t *json_body(struct http_exchange *exchange)
 	return NULL;
 }
 
+void objects_refuse(struct http_exchange *exchange, const struct object_path *path)
+{
+	if (path->info->namespaced && !path->namespace_name)
+		reply_not_allowed(exchange, "GET, HEAD"); /* what all namespaces have */
+	else
+		reply_not_allowed(exchange, path->name ? "GET, HEAD, PUT, PATCH, DELETE" : "GET, HEAD, POST");
+}
+
 /* Which change a request is; false after an answer. */
 static bool mode_of_request(struct http_exchange *exchange, const struct object_path *path, enum change_mode *ret_mode)
 {
@@ -436,7 +444,7 @@ static bool mode_of_request(struct http_exchange *exchange, const struct object_
 	bool post = strcmp(request->method, "POST") == 0;
 
 	if (post == (path->name != NULL)) {
-		reply_failure(exchange, 405, NULL, "%s is for %s", request->method, post ? "collections" : "single objects");
+		objects_refuse(exchange, path);
 		return false;
 	}
 	if (post)
@@ -468,7 +476,7 @@ void objects_write(struct api *api, struct http_exchange *exchange, const struct
 	const char *name;
 
 	if (path->info->namespaced && !path->namespace_name) {
-		reply_failure(exchange, 405, NULL, "%s are written in a namespace", path->info->plural);
+		objects_refuse(exchange, path);
 		return;
 	}
 	if (!mode_of_request(exchange, path, &mode))

@@ -14,7 +14,7 @@ void reply_json(struct http_exchange *exchange, int status, json_t *json)
 	struct evbuffer *body = evbuffer_new();
 	size_t flags = http_request_flag(http_exchange_request(exchange), "pretty") ? JSON_INDENT(2) : JSON_COMPACT;
 
-	if (!body || !json || json_dump_callback(json, dump_to_buffer, body, flags | JSON_ENCODE_ANY) < 0)
+	if (!body || !json || json_dump_callback(json, dump_to_buffer, body, flags | OBJECT_JSON_REALS | JSON_ENCODE_ANY) < 0)
 		abort();
 	evbuffer_add(body, "\n", 1);
 	json_decref(json);
@@ -60,6 +60,14 @@ void reply_failure(struct http_exchange *exchange, int status, const char *reaso
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
 	reply_json(exchange, status, status_failure(status, reason, message));
+}
+
+void reply_not_allowed(struct http_exchange *exchange, const char *allow)
+{
+	const struct http_request *request = http_exchange_request(exchange);
+
+	http_exchange_header(exchange, "Allow", allow);
+	reply_failure(exchange, 405, NULL, "%.300s takes %s, not %.20s", request->path, allow, request->method);
 }
 
 int status_of_errno(int error_status)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ctrl/api/api_internal.h"
+#include "edge/edge_state.h"
 
 #define SESSIONS_SHOWN 1000u /* in one answer, unless more are asked for */
 #define SESSIONS_SHOWN_MAX 10000u
@@ -63,6 +64,14 @@ static bool limit_read(const struct http_request *request, uint32_t *ret_limit)
 	return *ret_limit > 0 && *ret_limit <= SESSIONS_SHOWN_MAX;
 }
 
+/* "@17", as `next` and `id` say it. */
+static bool is_session_id(const char *text)
+{
+	size_t digits = *text == '@' ? strspn(text + 1, "0123456789") : 0;
+
+	return digits > 0 && digits < 8 && !text[1 + digits] && strtoul(text + 1, NULL, 10) < RTC_SESSION_ROWS;
+}
+
 static void list(struct api *api, struct http_exchange *exchange, const char *namespace_name, const char *service)
 {
 	const struct http_request *request = http_exchange_request(exchange);
@@ -74,6 +83,8 @@ static void list(struct api *api, struct http_exchange *exchange, const char *na
 		return;
 	if (!limit_read(request, &query.limit))
 		reply_failure(exchange, 400, NULL, "limit must be a number from 1 to %u", SESSIONS_SHOWN_MAX);
+	else if (query.after && !is_session_id(query.after))
+		reply_failure(exchange, 400, NULL, "after must be a session's number, as \"next\" says it: @17, not \"%.40s\"", query.after);
 	else
 		reply_view(exchange, api->backend.sessions(api->backend.context, &query, &error), &error);
 }

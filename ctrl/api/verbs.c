@@ -324,26 +324,40 @@ static bool path_matches(const struct http_request *request, size_t first, const
 	return i == request->segment_count && !path;
 }
 
+static bool method_fits(const char *method, const char *of_verb)
+{
+	return strcmp(method, of_verb) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(of_verb, "GET") == 0);
+}
+
+/* Each method once: a path may be read in two ways (services/NAME/sessions/X, services/NAMESPACE/NAME/sessions). */
+static void allowed_add(char *allowed, size_t size, const char *method)
+{
+	size_t used = strlen(allowed);
+
+	if (!strstr(allowed, method))
+		snprintf(allowed + used, size - used, "%s%s%s", used ? ", " : "", method, strcmp(method, "GET") == 0 ? ", HEAD" : "");
+}
+
 void verbs_handle(struct api *api, struct http_exchange *exchange)
 {
 	const struct http_request *request = http_exchange_request(exchange);
-	const char *allowed = NULL;
+	char allowed[64] = "";
 
 	for (size_t i = 0; i < array_length(verbs); i++) {
 		if (!path_matches(request, 2, verbs[i].path))
 			continue;
-		allowed = verbs[i].method;
-		if (strcmp(request->method, allowed) != 0 &&
-		    !(strcmp(request->method, "HEAD") == 0 && strcmp(allowed, "GET") == 0))
+		if (!method_fits(request->method, verbs[i].method)) {
+			allowed_add(allowed, sizeof(allowed), verbs[i].method);
 			continue;
+		}
 		if (verbs[i].writes && http_exchange_access(exchange) < ACCESS_WRITE)
 			reply_failure(exchange, 403, NULL, "this user may read only");
 		else
 			verbs[i].handle(api, exchange);
 		return;
 	}
-	if (allowed)
-		reply_failure(exchange, 405, NULL, "%s takes %s, not %.20s", request->path, allowed, request->method);
+	if (*allowed)
+		reply_not_allowed(exchange, allowed);
 	else
 		reply_failure(exchange, 404, NULL, "there is nothing at \"%.200s\"; docs/api.md lists what there is", request->path);
 }

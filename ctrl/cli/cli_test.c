@@ -73,6 +73,16 @@ static void test_yaml_is_read_back(void **state)
 	json_decref(json);
 }
 
+static void test_numbers_are_as_they_were_written(void **state)
+{
+	json_t *json = json_loads("{\"load\":0.7,\"high\":1e300,\"low\":0.05}", 0, NULL);
+	_cleanup_(freep) char *text = yaml_format(json);
+
+	(void)state;
+	assert_string_equal(text, "load: 0.7\nhigh: 1e300\nlow: 0.05\n");
+	json_decref(json);
+}
+
 static void diff_expect(const char *old, const char *new, const char *expected)
 {
 	struct memory_file memory;
@@ -244,6 +254,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table), cmocka_unit_test(test_yaml_is_read_back), cmocka_unit_test(test_diff),
+		cmocka_unit_test(test_numbers_are_as_they_were_written),
 		cmocka_unit_test(test_pcapng), cmocka_unit_test(test_durations), cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_rates_over_restarts), cmocka_unit_test(test_rate_texts),
 	};

@@ -77,7 +77,7 @@ char *json_join(const json_t *list)
 
 void print_json(const json_t *json)
 {
-	json_dumpf(json, stdout, JSON_INDENT(4) | JSON_ENCODE_ANY);
+	json_dumpf(json, stdout, JSON_INDENT(4) | OBJECT_JSON_REALS | JSON_ENCODE_ANY);
 	putchar('\n');
 }
 
@@ -109,7 +109,7 @@ static void scalar_write(FILE *file, const json_t *json)
 	if (json_is_string(json) && !text_needs_quotes(json_string_value(json)))
 		fputs(json_string_value(json), file);
 	else /* JSON's form of a scalar is YAML's too */
-		json_dumpf(json, file, JSON_ENCODE_ANY | JSON_COMPACT);
+		json_dumpf(json, file, JSON_ENCODE_ANY | JSON_COMPACT | OBJECT_JSON_REALS);
 }
 
 static bool is_leaf(const json_t *json)

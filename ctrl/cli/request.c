@@ -76,7 +76,7 @@ json_t *cli_request(const struct cli *cli, const char *what, const char *method,
 		return NULL;
 	}
 	if (client_status(client) == 404 && cli->ignore_not_found)
-		return NULL;
+		return json_null();
 	if (client_status(client) >= 300) {
 		failure_print(what, client_status(client), answer);
 		return NULL;

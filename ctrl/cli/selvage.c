@@ -109,7 +109,7 @@ static const struct {
 	{{"service", required_argument, NULL, OPTION_SERVICE}, 'Y', "--service NAME            the service, or NAMESPACE/NAME"},
 	{{"ufrag", required_argument, NULL, OPTION_UFRAG}, 'U', "--ufrag UFRAG             the server's half of the user name: 4 to 256 of A-Z a-z 0-9 + /"},
 	{{"backend", required_argument, NULL, OPTION_BACKEND}, 'B',
-	 "--backend IP:PORT         the agent; with a comma, one of IPv4 and one of IPv6"},
+	 "--backend IP:PORT         the agent; for a registration also two with a comma, one of IPv4 and one of IPv6"},
 	{{"expiry", required_argument, NULL, OPTION_EXPIRY}, 'x',
 	 "--expiry TIME             how long it waits for its client: 90s, 30m, 12h, 7d, or never (1h)"},
 	{{"restarts", required_argument, NULL, OPTION_RESTARTS}, 'K', "--restarts UFRAG          an ICE restart: the fragment that the call had before"},

@@ -2,11 +2,14 @@
 /* dns stats, dns lookup, dns dump, dns flush, dns explain, dns tap */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "ctrl/cli/cli.h"
 #include "ctrl/cli/table.h"
 
 /* NULL after a message. */
+#define DUMP_MAX 1000 /* answers that are given at a time */
+
 static json_t *dns_ask(const struct cli *cli, const char *operation, json_t *message)
 {
 	char what[32], path[64];
@@ -58,8 +61,10 @@ static void upstreams_print(const json_t *upstreams)
 static void fast_path_print(const json_t *fast_path)
 {
 	if (json_is_true(json_object_get(fast_path, "connected")))
-		printf("\nPackets' cache: %" PRId64 " entries, %" PRId64 " of %" PRId64 " blocks in use\n",
-		       json_number(fast_path, "entries"), json_number(fast_path, "blocksUsed"), json_number(fast_path, "blocks"));
+		printf("\nPackets' cache: %" PRId64 " entries, %" PRId64 " of %" PRId64 " blocks in use; %" PRId64 " gave way to others, %" PRId64
+		       " came back\n",
+		       json_number(fast_path, "entries"), json_number(fast_path, "blocksUsed"), json_number(fast_path, "blocks"),
+		       json_number(fast_path, "evicted"), json_number(fast_path, "again"));
 	else
 		printf("\nPackets' cache: none; every query is answered by selvage-dns\n");
 }
@@ -146,19 +151,47 @@ static void dump_print(const json_t *items)
 	}
 }
 
+/* The next part of all answers into `items`; the number of the one after it, 0: none, below 0: it failed. */
+static int64_t dump_part(const struct cli *cli, const char *name, int64_t part, json_t *items)
+{
+	json_t *answer = dns_ask(cli, "dump", json_pack("{s:s*, s:I}", "name", name, "part", (json_int_t)part));
+	int64_t next = answer ? json_number(answer, "next") : -1;
+
+	if (answer)
+		json_array_extend(items, json_object_get(answer, "items"));
+	json_decref(answer);
+	return next;
+}
+
+/* selvage-dns gives some at a time, for it answers nobody else meanwhile. Few are the ones that were asked for last. */
+static json_t *dump_all(const struct cli *cli, const char *name)
+{
+	size_t wanted = cli->count ? cli->count : SIZE_MAX;
+	json_t *items;
+	int64_t part = 0;
+
+	if (wanted <= DUMP_MAX)
+		return dns_ask(cli, "dump", json_pack("{s:s*, s:I}", "name", name, "limit", (json_int_t)wanted));
+	items = json_array();
+	do
+		part = dump_part(cli, name, part, items);
+	while (part > 0 && json_array_size(items) < wanted);
+	if (part < 0) {
+		json_decref(items);
+		return NULL;
+	}
+	while (json_array_size(items) > wanted)
+		json_array_remove(items, json_array_size(items) - 1);
+	return json_pack("{s:o}", "items", items);
+}
+
 int verb_dns_dump(const struct cli *cli, int argument_count, char **arguments)
 {
-	json_t *message = json_object(), *answer;
+	json_t *answer;
 
-	if (argument_count > 1) {
-		json_decref(message);
+	if (argument_count > 1)
 		return cli_misuse("dns dump: \"%s\" is not expected", arguments[1]);
-	}
-	if (argument_count)
-		json_object_set_new(message, "name", json_string(arguments[0]));
-	if (cli->count)
-		json_object_set_new(message, "limit", json_integer((json_int_t)cli->count));
-	answer = dns_ask(cli, "dump", message);
+	answer = dump_all(cli, argument_count ? arguments[0] : NULL);
 	if (!answer)
 		return EXIT_FAILURE;
 	if (!print_raw(cli, answer))
@@ -184,15 +217,32 @@ int verb_dns_flush(const struct cli *cli, int argument_count, char **arguments)
 
 /* --- explain, tap ------------------------------------------------------------------------------------------------------------- */
 
+/* Where the client's place is known from. */
+static void place_print(const json_t *client, const json_t *database)
+{
+	time_t built = (time_t)json_number(database, "built");
+	char date[32];
+	struct tm tm;
+
+	strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&built, &tm));
+	if (json_number(client, "network"))
+		printf("told by %s (%s of %s) of the network of %" PRId64 " bits that it is in\n", json_text(database, "file"),
+		       json_text(database, "type"), date, json_number(client, "network"));
+	else
+		printf("%s (%s of %s) does not know it\n", json_text(database, "file"), json_text(database, "type"), date);
+}
+
 static void explain_print(const json_t *answer)
 {
-	const json_t *client = json_object_get(answer, "client");
+	const json_t *client = json_object_get(answer, "client"), *database = json_object_get(client, "database");
 	json_t *family, *step;
 	size_t i, k;
 
 	printf("%s by SteeringPolicy %s, for a client at %s (continent %s, country %s)\n", json_text(answer, "host"),
 	       json_text(answer, "policy"), json_text(client, "address"), *json_text(client, "continent") ? json_text(client, "continent") : "not known",
 	       *json_text(client, "country") ? json_text(client, "country") : "not known");
+	if (database)
+		place_print(client, database);
 	json_array_foreach(json_object_get(answer, "answers"), i, family) {
 		_cleanup_(freep) char *addresses = json_join(json_object_get(family, "addresses"));
 

@@ -273,10 +273,12 @@ static int object_delete(const struct cli *cli, const struct object_kind_info *i
 	_cleanup_(freep) char *path = cli_object_path(cli, info, name);
 	json_t *answer = cli_request(cli, "delete", "DELETE", path, NULL);
 
-	if (answer)
+	if (!answer)
+		return EXIT_FAILURE;
+	if (!json_is_null(answer))
 		printf("%s \"%s\" deleted\n", info->singular, name);
 	json_decref(answer);
-	return answer || cli->ignore_not_found ? EXIT_SUCCESS : EXIT_FAILURE;
+	return EXIT_SUCCESS;
 }
 
 static int files_delete(const struct cli *cli)

@@ -10,6 +10,9 @@
 #include "ctrl/cli/table.h"
 
 #define PAGE 1000
+#define UFRAG_COLUMN 40 /* characters of a fragment in the table, which may have 256; as many as encoded ones have */
+#define UFRAGS_MAX 20000u /* docs/api.md */
+#define EXPIRY_MAX_S (30 * 86400)
 
 /* --- where ------------------------------------------------------------------------------------------------------------- */
 
@@ -23,6 +26,31 @@ static char *name_part(const char *name)
 	for (char *c = copy; *c; c++)
 		*c = *c == '/' ? '_' : *c == '+' ? '-' : *c;
 	return cli_escape(copy);
+}
+
+/* RFC 8839 section 5.4: ice-ufrag = 4*256ice-char; in paths, "_" and "-" stand for "/" and "+". 0, or an exit status after a message. */
+static int ufrag_check(const char *verb, const char *option, const char *text)
+{
+	size_t length = strlen(text);
+
+	if (length >= 4 && length <= 256 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_") == length)
+		return 0;
+	return cli_misuse("%s: %s\"%.80s\" is no user fragment: 4 to 256 of A-Z a-z 0-9 + /", verb, option, text);
+}
+
+/* Without a name a path would be that of the list. What no session can be called is not found. */
+static int name_check(const char *verb, const char *text)
+{
+	return *text ? 0 : cli_misuse("%s: \"\" is no user fragment, nor an @ID", verb);
+}
+
+static int service_check(const char *verb, const char *service)
+{
+	const char *slash = service ? strchr(service, '/') : NULL;
+
+	if (!service || (*service && slash != service && (!slash || (slash[1] && !strchr(slash + 1, '/')))))
+		return 0;
+	return cli_misuse("%s: \"%.80s\" is no service: write NAME or NAMESPACE/NAME", verb, service);
 }
 
 /* ".../sessions" of a service as "NAME" or "NAMESPACE/NAME", or of all; with `name` of one. To be freed by the caller. */
@@ -82,6 +110,14 @@ static const char *agent_text(const json_t *row)
 	return *agent ? agent : named ? named : "-";
 }
 
+static void ufrag_cell(struct table *table, const char *ufrag, bool wide)
+{
+	if (wide || strlen(ufrag) <= UFRAG_COLUMN)
+		table_cell(table, "%s", ufrag);
+	else
+		table_cell(table, "%.*s…", UFRAG_COLUMN - 1, ufrag);
+}
+
 static void sessions_print(const struct cli *cli, const json_t *items)
 {
 	bool wide = cli->output == OUTPUT_WIDE;
@@ -98,7 +134,7 @@ static void sessions_print(const struct cli *cli, const json_t *items)
 		table_row_begin(table);
 		table_cell(table, "%s", text_or_dash(row, "id"));
 		table_cell(table, "%s/%s", json_text(row, "namespace"), json_text(row, "service"));
-		table_cell(table, "%s", text_or_dash(row, "ufrag"));
+		ufrag_cell(table, text_or_dash(row, "ufrag"), wide);
 		table_cell(table, *silent ? "%s (%s silent)" : "%s", json_text(row, "state"), silent);
 		table_cell(table, "%s", text_or_dash(row, "client"));
 		table_cell(table, "%s", agent_text(row));
@@ -157,6 +193,8 @@ int verb_session_list(const struct cli *cli, int argument_count, char **argument
 
 	if (argument_count > 1)
 		return cli_misuse("session list: \"%s\" is not expected", arguments[1]);
+	if (argument_count && service_check("session list", arguments[0]))
+		return EXIT_USAGE;
 	path = sessions_path(cli, argument_count ? arguments[0] : NULL, NULL);
 	items = sessions_get(cli, path);
 	if (!items)
@@ -249,6 +287,8 @@ static void session_print(const json_t *session)
 	line("client", session, "client", "");
 	line("agent knows it as", session, "upstream", "");
 	line("age", session, "ageSeconds", " s");
+	if (json_object_get(session, "moves") && !json_object_get(session, "consentMs"))
+		printf("  %-22s%s\n", "last consent", "never: no check was answered yet");
 	line("last consent", session, "consentMs", " ms ago");
 	line("round trip", session, "roundTripMs", " ms");
 	line("  to the client", session, "roundTripClientMs", " ms");
@@ -268,6 +308,8 @@ int verb_session_show(const struct cli *cli, int argument_count, char **argument
 
 	if (argument_count != 1)
 		return cli_misuse("session show: say which: UFRAG, or @ID as the list has it");
+	if (name_check("session show", arguments[0]) || service_check("session show", cli->service))
+		return EXIT_USAGE;
 	path = sessions_path(cli, cli->service, arguments[0]);
 	answer = cli_get(cli, "session show", path);
 	if (!answer)
@@ -355,6 +397,11 @@ int verb_session_add(const struct cli *cli, int argument_count, char **arguments
 		return cli_misuse("session add: say --service NAME, --ufrag UFRAG and --backend IP:PORT");
 	if (cli->expiry && seconds < 0)
 		return cli_misuse("session add: --expiry takes 90s, 30m, 12h, 7d or never, not \"%s\"", cli->expiry);
+	if (seconds > EXPIRY_MAX_S)
+		return cli_misuse("session add: --expiry %s: 30d is the longest; \"never\" is without an end", cli->expiry);
+	if (ufrag_check("session add", "--ufrag ", cli->ufrag) || service_check("session add", cli->service) ||
+	    (cli->restarts && ufrag_check("session add", "--restarts ", cli->restarts)))
+		return EXIT_USAGE;
 	if (cli->password_file && !(password = secret_read("password", cli->password_file)))
 		return EXIT_FAILURE;
 	if (cli->srtp_key_file && !(key = secret_read("SRTP key", cli->srtp_key_file)))
@@ -388,11 +435,14 @@ int verb_session_remove(const struct cli *cli, int argument_count, char **argume
 
 	if (!name || argument_count + (cli->ufrag != NULL) != 1)
 		return cli_misuse("session remove: say which: UFRAG, or @ID as the list has it");
+	if (name_check("session remove", name) || service_check("session remove", cli->service))
+		return EXIT_USAGE;
 	path = sessions_path(cli, cli->service, name);
 	answer = cli_request(cli, "session remove", "DELETE", path, NULL);
 	if (!answer)
-		return cli->ignore_not_found ? EXIT_SUCCESS : EXIT_FAILURE;
-	printf("session %s removed\n", name);
+		return EXIT_FAILURE;
+	if (!json_is_null(answer))
+		printf("session %s removed\n", name);
 	json_decref(answer);
 	return EXIT_SUCCESS;
 }
@@ -410,6 +460,10 @@ int verb_session_ufrag(const struct cli *cli, int argument_count, char **argumen
 		return cli_misuse("session ufrag: \"%s\" is not expected", arguments[0]);
 	if (!cli->backend)
 		return cli_misuse("session ufrag: say --backend IP:PORT");
+	if (cli->count > UFRAGS_MAX)
+		return cli_misuse("session ufrag: -c %" PRIu64 ": %u at a time are the most", cli->count, UFRAGS_MAX);
+	if (service_check("session ufrag", cli->service))
+		return EXIT_USAGE;
 	body = json_pack("{s:s, s:s, s:I}", "backend", cli->backend, "namespace", space, "count", (json_int_t)(cli->count ? cli->count : 1));
 	if (cli->service)
 		json_object_set_new(body, "service", json_string(slash ? slash + 1 : cli->service));

@@ -107,14 +107,18 @@ static void sessions_print(const json_t *sessions)
 	       json_number(sessions, "used"), json_number(sessions, "limit"));
 }
 
+/* Packets' counts go on over a restart of selvage-dns, whose own begin anew: the one is no share of the other. */
 static void dns_print(const json_t *dns)
 {
-	int64_t fast_path = json_number(dns, "fastPath"), all = fast_path + json_number(dns, "process");
+	int64_t fast_path = json_number(dns, "fastPath"), all = fast_path + json_number(dns, "missed");
 
 	if (!dns)
 		return;
-	printf("DNS: %" PRId64 " queries, %.1f %% answered by packets' cache%s\n\n", all, all ? 100.0 * (double)fast_path / (double)all : 0.0,
-	       json_is_true(json_object_get(dns, "connected")) ? "" : "; selvage-dns is NOT RUNNING");
+	printf("DNS: %" PRId64 " queries, %.1f %% answered by packets' cache; ", all, all ? 100.0 * (double)fast_path / (double)all : 0.0);
+	if (json_is_true(json_object_get(dns, "connected")))
+		printf("%" PRId64 " by selvage-dns since its start\n\n", json_number(dns, "process"));
+	else
+		printf("selvage-dns is NOT RUNNING\n\n");
 }
 
 static void status_print(const json_t *status)

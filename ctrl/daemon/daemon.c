@@ -295,6 +295,7 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	    (result = run_directory_lock(daemon, error)) < 0 ||
 	    (result = store_sqlite_open(&store_options, &daemon->store, error)) < 0)
 		return result;
+	programmer_dns_names(config->dns.packet_names);
 	result = config_wants_dpdk(config) ?
 			 programmer_dpdk(config->bpffs_directory, config->run_directory, &daemon->programmer, error) :
 			 programmer_xdp(config->bpffs_directory, &daemon->programmer, error);

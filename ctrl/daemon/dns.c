@@ -477,15 +477,17 @@ void dns_link_metrics(const struct dns_link *link, const uint64_t *fast_path, st
 
 json_t *dns_link_status(const struct dns_link *link, const uint64_t *fast_path)
 {
-	uint64_t answered = 0, process = 0;
+	uint64_t answered = 0, missed = 0, process = 0;
 	const char *key;
 	json_t *value;
 
 	for (size_t i = 0; i < DNS_RESULT_MISS; i++)
 		answered += fast_path[i];
+	for (size_t i = DNS_RESULT_MISS; i < DNS_RESULT_COUNT; i++)
+		missed += fast_path[i];
 	json_object_foreach(json_object_get(link->statistics, "results"), key, value) {
 		process += strcmp(key, "limited") == 0 ? 0 : (uint64_t)json_integer_value(value);
 	}
-	return json_pack("{s:b, s:I, s:I}", "connected", link->events != NULL, "fastPath", (json_int_t)answered, "process",
-			 (json_int_t)process);
+	return json_pack("{s:b, s:I, s:I, s:I}", "connected", link->events != NULL, "fastPath", (json_int_t)answered, "missed",
+			 (json_int_t)missed, "process", (json_int_t)process);
 }

@@ -283,6 +283,7 @@ static void reconcile_now(struct daemon *daemon, struct reconcile_result *ret_re
 		.ufrag_secret_count = daemon->sessions->secrets.count,
 		.dns = dns,
 		.dns_count = dns_link_addresses(daemon->config, dns, array_length(dns)),
+		.dns_zone = daemon->config->dns.enabled ? daemon->config->dns.cluster_domain : NULL,
 		.hash_seed = daemon->hash_seed,
 		.now_ms = clock_now_ms(&clock_system),
 		.warm_before_ms = daemon->warm_before_ms,

@@ -204,7 +204,7 @@ static json_t *backend_json(const struct daemon *daemon, const struct reconcile_
 			 service->object->meta.namespace_name, "service", service->object->meta.name, "servicePort", port,
 			 "vip", address_format(&wanted->address, vip), "address", address_format(&backend->address, address),
 			 "port", backend->port, "state", state_name(backend), "drained",
-			 strcmp(backend->reason, "drained by the operator") == 0, "weight", backend->weight, "share",
+			 status.drained && status.state == LB_BACKEND_DRAINING, "weight", backend->weight, "share",
 			 totals.ring_slots ? (double)status.slots / totals.ring_slots : 0.0, "packets", (json_int_t)status.count.packets, "bytes",
 			 (json_int_t)status.count.bytes, "nextHop", network_next_hop_state_text(backend->next_hop));
 	if (status.flows_known)

@@ -82,6 +82,7 @@ void list_read(struct decoder *decoder, const struct yaml_node *node, size_t ite
 
 const char *name_check_label(const char *text);     /* RFC 1123 label */
 const char *name_check_subdomain(const char *text); /* RFC 1123 subdomain */
+const char *name_check_host(const char *text);      /* one that DNS can hold, too: labels of at most 63 characters (RFC 1035 section 2.3.4) */
 const char *label_check_key(const char *key);
 const char *label_check_value(const char *value);
 

@@ -100,15 +100,23 @@ static void service_types(void **state)
 {
 	_cleanup_(loaded_done) struct loaded headless = load_clean(SERVICE "spec:\n  clusterIP: None\n");
 	_cleanup_(loaded_done) struct loaded node_port = load(SERVICE "spec:\n  type: NodePort\n  ports: [{port: 1}]\n");
-	_cleanup_(loaded_done) struct loaded external = load(SERVICE "spec:\n  type: ExternalName\n  externalName: a.b\n");
+	_cleanup_(loaded_done) struct loaded external = load_clean(SERVICE "spec:\n  type: ExternalName\n  externalName: a.b.\n");
+	_cleanup_(loaded_done) struct loaded nowhere = load(SERVICE "spec:\n  type: ExternalName\n");
+	_cleanup_(loaded_done) struct loaded unused = load(SERVICE "spec:\n  externalName: a.b\n  ports: [{port: 1}]\n");
 
 	assert_true(headless.objects.items[0]->service.headless);
 	assert_int_equal(headless.objects.items[0]->service.cluster_ips.count, 0);
 	assert_int_equal(node_port.status, 0);
 	assert_true(loaded_says(&node_port, "t.yaml:6:9: warning: spec.type: NodePort is handled as ClusterIP: no node port is "
 					    "opened; write LoadBalancer for an address from a pool"));
-	assert_int_equal(external.status, 0);
-	assert_int_equal(external.diagnostics.warning_count, 2);
+	assert_int_equal(external.objects.items[0]->service.type, SERVICE_EXTERNAL_NAME);
+	assert_int_equal(nowhere.status, 0);
+	assert_true(loaded_says(&nowhere, "t.yaml:6:3: warning: spec.externalName is missing; without it the service has no name to lead "
+					  "to"));
+	assert_int_equal(unused.status, 0);
+	assert_true(loaded_says(&unused, "t.yaml:6:17: warning: spec.externalName has no effect: spec.type is not ExternalName"));
+	assert_refused(SERVICE "spec:\n  type: ExternalName\n  externalName: a..b\n",
+		       "t.yaml:7:17: spec.externalName: \"a..b\" must be 1 to 253 of a-z, 0-9, \"-\" and \".\", and begin and end with a letter or digit");
 }
 
 static void service_ports_refused(void **state)
@@ -273,6 +281,20 @@ static void calls(void **state)
 	assert_int_equal(service->limit_stun_total.burst, 70);
 	assert_int_equal(service->limit_session_packets.burst, 500);
 	assert_false(service->dscp_given);
+	{
+		_cleanup_(loaded_done) struct loaded idle =
+			load(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n    selvage.io/udp-idle-seconds: \"9\"\n") CALLS
+			     "  sessionAffinity: ClientIP\n");
+		_cleanup_(loaded_done) struct loaded mixed =
+			load_clean(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n") "spec:\n  ports:\n  - {name: t, port: 80}\n"
+				   "  - {name: c, port: 3478, protocol: UDP, appProtocol: selvage.io/webrtc}\n");
+
+		assert_int_equal(idle.status, 0);
+		assert_int_equal(idle.diagnostics.count, 3);
+		assert_true(loaded_says(&idle, "t.yaml:6:40: warning: selvage.io/limit-flows-per-client has no effect on calls: "
+					       "selvage.io/limit-new-flows bounds those that a client begins"));
+		assert_int_equal(mixed.objects.items[0]->service.limit_flows_per_client, 5);
+	}
 	for (size_t i = 0; i < array_length(marks); i++) {
 		char text[512];
 
@@ -683,14 +705,47 @@ static void steering_policies(void **state)
 	assert_true(policy->reports[0].healthy_given && !policy->reports[0].healthy && policy->reports[0].load == 0.7);
 }
 
+#define LABEL63 "sixty-three-characters-are-what-one-part-of-a-name-can-hold-678"
+
+static void steering_policies_warned_of(void **state)
+{
+	static const char *const warnings[] = {
+		"t.yaml:7:26: warning: spec.sites[0].addresses: is empty: nobody is sent to this site",
+		"t.yaml:7:55: warning: spec.sites[0].geography.continents: no client is in \"XX\": continents are AF, AN, AS, EU, NA, OC and SA",
+		"t.yaml:7:72: warning: spec.sites[0].geography.countries: no client is in \"DEU\": countries are two letters (ISO 3166-1), such "
+		"as DE",
+		"t.yaml:7:93: warning: spec.sites[0].geography.subdivisions: no client is in \"Bavaria\": subdivisions are those of ISO 3166-2, "
+		"such as DE-BY",
+		"t.yaml:8:18: warning: status.sites[0] has no effect: there is no site \"b\"",
+	};
+	_cleanup_(loaded_done) struct loaded odd =
+		load(STEERING "  sites:\n  - {name: a, addresses: [], geography: {continents: [XX], countries: [DEU], subdivisions: [Bavaria]}}\n"
+			      "status: {sites: [{name: b}]}\n");
+	_cleanup_(loaded_done) struct loaded right =
+		load_clean(STEERING "  sites: [{name: a, addresses: [::1], geography: {continents: [SA, eu], countries: [de], subdivisions: [GB-ENG]}}]\n");
+
+	assert_int_equal(right.objects.count, 1);
+	assert_int_equal(odd.status, 0);
+	for (size_t i = 0; i < array_length(warnings); i++)
+		assert_true(loaded_says(&odd, warnings[i]));
+}
+
 static void steering_policies_refused(void **state)
 {
+	_cleanup_(loaded_done) struct loaded taken =
+		load_clean(STEERING "  sites: [{name: a, addresses: [::1]}]\n  contact: " LABEL63 ".example.com\n");
+
+	assert_int_equal(taken.objects.count, 1);
 	assert_refused(STEERING, "t.yaml:5:3: spec: the field \"sites\" is missing");
 	assert_refused(STEERING "  sites: []\n", "t.yaml:6:10: spec.sites: must hold 1 to 64 sites, not 0");
 	assert_refused(STEERING "  sites: [{name: a, addresses: [here]}]\n",
 		       "t.yaml:6:33: spec.sites[0].addresses[0]: \"here\" is not an IP address; write one such as 192.0.2.10 or 2001:db8::10");
 	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}, {name: a, addresses: [::2]}]\n",
 		       "t.yaml:6:10: spec.sites: the name \"a\" is in sites[0] already");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}]\n  contact: " LABEL63 "a.example.com\n",
+		       "t.yaml:7:12: spec.contact: \"" LABEL63 "a.example.com\" has a part of more than 63 characters, which DNS does not know");
+	assert_refused(STEERING "  sites: [{name: a, addresses: [::1]}]\n  nameServers: [ns1.example.com, a..b]\n",
+		       "t.yaml:7:34: spec.nameServers[1]: \"a..b\" must be 1 to 253 of a-z, 0-9, \"-\" and \".\", and begin and end with a letter or digit");
 	assert_refused(STEERING "  sites: [{name: a, addresses: [::1], load: {low: 1, high: 0.5}}]\n",
 		       "t.yaml:6:45: spec.sites[0].load: \"high\" must be above \"low\", and \"low\" not below 0");
 }
@@ -722,6 +777,7 @@ int main(void)
 		cmocka_unit_test(replay_nodes),
 		cmocka_unit_test(replay_nodes_refused),
 		cmocka_unit_test(steering_policies),
+		cmocka_unit_test(steering_policies_warned_of),
 		cmocka_unit_test(steering_policies_refused),
 	};
 

@@ -613,6 +613,31 @@ static bool has_webrtc(const struct service *service)
 	return false;
 }
 
+/* What says nothing to calls, where all ports are for these. */
+static void calls_warn(struct decoder *decoder, const struct yaml_node *node, const struct service *service)
+{
+	static const struct {
+		const char *name, *why;
+	} idle[] = {
+		{"selvage.io/limit-flows", "selvage.io/limit-sessions bounds them"},
+		{"selvage.io/limit-flows-per-client", "selvage.io/limit-new-flows bounds those that a client begins"},
+		{"selvage.io/udp-idle-seconds", "they end 30 seconds after their last check"},
+	};
+
+	for (size_t i = 0; i < service->port_count; i++)
+		if (!service_port_is_webrtc(&service->ports[i]))
+			return;
+	for (size_t i = 0; i < array_length(idle); i++) {
+		const struct yaml_node *given = annotation_lookup(node, idle[i].name);
+
+		if (given)
+			decoder_warning(decoder, given, "%s has no effect on calls: %s", idle[i].name, idle[i].why);
+	}
+	if (service->affinity_timeout_seconds)
+		decoder_warning(decoder, yaml_lookup(yaml_lookup(node, "spec"), "sessionAffinity"),
+				"sessionAffinity has no effect on calls: each goes to the agent that its user fragment names");
+}
+
 /* What belongs to calls alone, and what calls cannot have. */
 static void webrtc_check(struct decoder *decoder, const struct yaml_node *node, const struct service *service)
 {
@@ -642,6 +667,7 @@ static void webrtc_check(struct decoder *decoder, const struct yaml_node *node, 
 			decoder_error(decoder, given, "%s does not go with appProtocol: " APP_PROTOCOL_WEBRTC ": %s", never[i].name,
 				      never[i].why);
 	}
+	calls_warn(decoder, node, service);
 	if (place && service->forwarding != SERVICE_FORWARDING_NAT)
 		decoder_error(decoder, place, "%s does not go with appProtocol: " APP_PROTOCOL_WEBRTC ": an agent's packets must come back this way",
 			      service_forwarding_name(service->forwarding));

@@ -133,8 +133,36 @@ static void type_read(struct decoder *decoder, const struct yaml_node *node, voi
 		decoder_warning(decoder, node,
 				"NodePort is handled as ClusterIP: no node port is opened; write LoadBalancer for an "
 				"address from a pool");
-	if (index == SERVICE_EXTERNAL_NAME)
-		decoder_warning(decoder, node, "ExternalName is kept but has no effect: it has no address to balance");
+}
+
+/* The names of services are made from it (dns_wanted.h), which read the manifest; here it is checked alone. */
+static void external_name_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	char name[256];
+	const char *text, *wrong;
+	size_t length;
+
+	if (node->kind == YAML_NULL || !node_text(decoder, node, &text) || !*text)
+		return;
+	length = strlen(text);
+	/* the root's dot may stand there, as in DNS */
+	if (length > 1 && text[length - 1] == '.')
+		length--;
+	snprintf(name, sizeof(name), "%.*s", (int)length, text);
+	wrong = name_check_host(name);
+	if (wrong)
+		decoder_error(decoder, node, "\"%.80s\" %s", text, wrong);
+}
+
+static void external_name_check(struct decoder *decoder, const struct yaml_node *spec, const struct service *service)
+{
+	const struct yaml_node *name = yaml_lookup(spec, "externalName");
+	bool given = name && name->kind == YAML_SCALAR && name->length;
+
+	if (service->type == SERVICE_EXTERNAL_NAME && !given)
+		decoder_warning(decoder, spec, "spec.externalName is missing; without it the service has no name to lead to");
+	if (service->type != SERVICE_EXTERNAL_NAME && given)
+		decoder_warning(decoder, name, "spec.externalName has no effect: spec.type is not ExternalName");
 }
 
 static void cluster_ips_add(struct decoder *decoder, const struct yaml_node *node, struct service *service)
@@ -318,10 +346,10 @@ static const struct field spec_fields[] = {
 	FIELD_WHOLE("ipFamilies", ip_families_read),
 	FIELD("ipFamilyPolicy", ip_family_policy_read, struct service, ip_family_policy),
 	FIELD("externalTrafficPolicy", traffic_policy_read, struct service, external_traffic_policy),
+	FIELD_WHOLE("externalName", external_name_read),
 	FIELD("publishNotReadyAddresses", field_bool, struct service, publish_not_ready_addresses),
 	FIELD_NOT_HONOURED("allocateLoadBalancerNodePorts"),
 	FIELD_NOT_HONOURED("externalIPs"),
-	FIELD_NOT_HONOURED("externalName"),
 	FIELD_NOT_HONOURED("healthCheckNodePort"),
 	FIELD_NOT_HONOURED("internalTrafficPolicy"),
 	FIELD_NOT_HONOURED("trafficDistribution"),
@@ -457,6 +485,7 @@ void service_read(struct decoder *decoder, const struct yaml_node *node, struct 
 		service->ip_family_policy = IP_FAMILY_REQUIRE_DUAL_STACK;
 	service_annotations_read(decoder, node, object);
 	ports_check(decoder, spec, service);
+	external_name_check(decoder, spec, service);
 	dual_stack_check(decoder, spec, service);
 	families_check(decoder, spec, "clusterIP", service, &service->cluster_ips);
 	families_check(decoder, spec, "loadBalancerIP", service, &service->requested);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* selvage.io SteeringPolicy: which of a name's sites a client is sent to. */
+#include <ctype.h>
 #include <string.h>
 
 #include "ctrl/manifest/manifest_kinds.h"
@@ -49,11 +50,18 @@ static void host_read(struct decoder *decoder, const struct yaml_node *node, voi
 
 	if (!node_text(decoder, node, &text))
 		return;
-	wrong = name_check_subdomain(text);
+	wrong = name_check_host(text);
 	if (wrong)
 		decoder_error(decoder, node, "\"%.80s\" %s", text, wrong);
 	else
 		*(const char **)target = arena_copy(decoder->arena, text, strlen(text));
+}
+
+static void hosts_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	struct string_list *list = target;
+
+	list_read(decoder, node, sizeof(*list->items), host_read, &list->items, &list->count);
 }
 
 static void seconds_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -107,10 +115,62 @@ static void check_read(struct decoder *decoder, const struct yaml_node *node, vo
 	fields_read(decoder, node, check_fields, array_length(check_fields), target);
 }
 
+/* What is in no database of places matches no client. */
+static bool continent_is_one(const char *text)
+{
+	static const char *const words[] = {"AF", "AN", "AS", "EU", "NA", "OC", "SA"};
+
+	for (size_t i = 0; i < array_length(words); i++)
+		if (strcasecmp(text, words[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool country_is_one(const char *text, size_t length)
+{
+	return length == 2 && isalpha((unsigned char)text[0]) && isalpha((unsigned char)text[1]);
+}
+
+static void continents_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	const struct string_list *list = target;
+
+	field_text_list(decoder, node, target);
+	for (size_t i = 0; i < list->count; i++)
+		if (!continent_is_one(list->items[i]))
+			decoder_warning(decoder, node->items[i], "no client is in \"%.80s\": continents are AF, AN, AS, EU, NA, OC and SA",
+					list->items[i]);
+}
+
+static void countries_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	const struct string_list *list = target;
+
+	field_text_list(decoder, node, target);
+	for (size_t i = 0; i < list->count; i++)
+		if (!country_is_one(list->items[i], strlen(list->items[i])))
+			decoder_warning(decoder, node->items[i], "no client is in \"%.80s\": countries are two letters (ISO 3166-1), such as DE",
+					list->items[i]);
+}
+
+static void subdivisions_read(struct decoder *decoder, const struct yaml_node *node, void *target)
+{
+	const struct string_list *list = target;
+
+	field_text_list(decoder, node, target);
+	for (size_t i = 0; i < list->count; i++) {
+		size_t length = strcspn(list->items[i], "-"), rest = strlen(list->items[i]) - length;
+
+		if (!country_is_one(list->items[i], length) || rest < 2 || rest > 4)
+			decoder_warning(decoder, node->items[i], "no client is in \"%.80s\": subdivisions are those of ISO 3166-2, such as DE-BY",
+					list->items[i]);
+	}
+}
+
 static const struct field geography_fields[] = {
-	FIELD("continents", field_text_list, struct steering_site, continents),
-	FIELD("countries", field_text_list, struct steering_site, countries),
-	FIELD("subdivisions", field_text_list, struct steering_site, subdivisions),
+	FIELD("continents", continents_read, struct steering_site, continents),
+	FIELD("countries", countries_read, struct steering_site, countries),
+	FIELD("subdivisions", subdivisions_read, struct steering_site, subdivisions),
 };
 
 static void geography_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -137,6 +197,8 @@ static void site_addresses_read(struct decoder *decoder, const struct yaml_node 
 	struct steering_site *site = target;
 
 	list_read(decoder, node, sizeof(*site->addresses.items), field_address, &site->addresses.items, &site->addresses.count);
+	if (node->kind == YAML_SEQUENCE && !node->count)
+		decoder_warning(decoder, node, "is empty: nobody is sent to this site");
 }
 
 static void site_prefixes_read(struct decoder *decoder, const struct yaml_node *node, void *target)
@@ -181,7 +243,7 @@ static const struct field spec_fields[] = {
 	FIELD_REQUIRED("host", host_read, struct steering_policy, host),
 	FIELD("ttl", ttl_read, struct steering_policy, ttl),
 	FIELD("minHealthyPercent", percent_read, struct steering_policy, healthy_percent),
-	FIELD("nameServers", field_text_list, struct steering_policy, name_servers),
+	FIELD("nameServers", hosts_read, struct steering_policy, name_servers),
 	FIELD("contact", host_read, struct steering_policy, contact),
 	FIELD("healthCheck", check_read, struct steering_policy, health),
 	{.name = "sites", .read = sites_read, .required = true},
@@ -238,6 +300,20 @@ static const struct field policy_fields[] = {
 	{.name = "status", .read = status_read},
 };
 
+static void reports_check(struct decoder *decoder, const struct yaml_node *node, const struct steering_policy *policy)
+{
+	for (size_t i = 0; i < policy->report_count; i++) {
+		const char *name = policy->reports[i].name;
+		bool found = false;
+
+		for (size_t k = 0; k < policy->site_count; k++)
+			found |= strcmp(name, policy->sites[k].name) == 0;
+		if (!found)
+			decoder_warning(decoder, yaml_lookup(yaml_lookup(node, "status"), "sites")->items[i],
+					"status.sites[%zu] has no effect: there is no site \"%.80s\"", i, name);
+	}
+}
+
 void steering_policy_read(struct decoder *decoder, const struct yaml_node *node, struct object *object)
 {
 	struct steering_policy *policy = &object->steering_policy;
@@ -250,5 +326,6 @@ void steering_policy_read(struct decoder *decoder, const struct yaml_node *node,
 			   .expect_status_last = 399},
 	};
 	fields_read(decoder, node, policy_fields, array_length(policy_fields), policy);
+	reports_check(decoder, node, policy);
 	annotations_read(decoder, node, NULL, 0, NULL);
 }

@@ -393,6 +393,9 @@ struct object {
 void object_free(struct object *object);
 void object_freep(struct object **object);
 
+/* For jansson's writers, where people read it: 0.7 as 0.7, not 0.69999999999999996. What is stored keeps all 17 digits. */
+#define OBJECT_JSON_REALS JSON_REAL_PRECISION(15)
+
 /* A new reference to `raw`; the caller must not change it (json_deep_copy() first). */
 json_t *object_to_json(const struct object *object);
 

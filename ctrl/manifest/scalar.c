@@ -144,6 +144,18 @@ const char *name_check_subdomain(const char *text)
 	return "must be 1 to 253 of a-z, 0-9, \"-\" and \".\", and begin and end with a letter or digit";
 }
 
+const char *name_check_host(const char *text)
+{
+	const char *wrong = name_check_subdomain(text);
+
+	for (const char *label = text; !wrong && *label; label += strspn(label, "."))
+		if (strcspn(label, ".") > 63)
+			wrong = "has a part of more than 63 characters, which DNS does not know";
+		else
+			label += strcspn(label, ".");
+	return wrong;
+}
+
 /* The name part of a label's key, and a label's value. */
 static bool label_text_is_good(const char *text, size_t length)
 {

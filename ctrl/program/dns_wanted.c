@@ -223,12 +223,21 @@ static json_t *policy_json(const struct dns_wanted_input *input, const struct ob
 	return json;
 }
 
+bool dns_host_is_steerable(const char *zone, const char *host)
+{
+	struct dns_name zone_name, host_name;
+
+	return dns_name_parse(zone, &zone_name) < 0 || dns_name_parse(host, &host_name) < 0 ||
+	       (!dns_name_within(&host_name, &zone_name) && !dns_name_within(&zone_name, &host_name));
+}
+
 json_t *dns_policies_wanted(const struct dns_wanted_input *input)
 {
 	json_t *policies = json_array();
 
 	for (size_t i = 0; i < input->object_count; i++)
-		if (input->objects[i]->kind == OBJECT_STEERING_POLICY)
+		if (input->objects[i]->kind == OBJECT_STEERING_POLICY &&
+		    dns_host_is_steerable(input->zone, input->objects[i]->steering_policy.host))
 			json_array_append_new(policies, policy_json(input, input->objects[i]));
 	return policies;
 }

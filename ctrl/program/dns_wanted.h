@@ -20,5 +20,10 @@ struct dns_wanted_input {
 };
 
 void dns_names_wanted(const struct dns_wanted_input *input, struct names_result *ret_names);
-/* As dns/steer.h's steering_set() takes it; a new reference. */
+/*
+ * Whether a host may be steered: not one in the Services' zone, or above it, for a steered name takes all names below it along, and
+ * packets deny what that zone does not have.
+ */
+bool dns_host_is_steerable(const char *zone, const char *host);
+/* Of such hosts, as dns/steer.h's steering_set() takes it; a new reference. */
 json_t *dns_policies_wanted(const struct dns_wanted_input *input);

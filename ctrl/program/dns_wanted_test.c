@@ -121,6 +121,66 @@ static void policies_know_the_health_of_their_sites(void **state)
 	world_done(&world);
 }
 
+static void of_policies_of_one_host_one_counts(void **state)
+{
+	struct network network = {0};
+	struct reconcile_input input = {.network = &network, .node_name = "n"};
+	struct reconcile_result result;
+	char text[4096], second[2048];
+	struct world world;
+
+	snprintf(second, sizeof(second), "%s", policy_text);
+	memcpy(strstr(second, "name: www"), "name: zzz", strlen("name: zzz"));
+	snprintf(text, sizeof(text), "%s---\n%s", policy_text, second);
+	world_make(&world, text);
+	network_init(&network);
+	input.objects = world.input.objects;
+	input.object_count = world.input.object_count;
+	reconcile(&input, &result);
+	assert_int_equal(result.alarm_count, 1);
+	assert_string_equal(result.alarms[0].subject, "steering/default/zzz");
+	assert_string_equal(result.alarms[0].text, "www.example.com is steered by the SteeringPolicy default/www already, so this one is "
+						      "not used: delete one of them.");
+	reconcile_result_done(&result);
+	network_done(&network);
+	world_done(&world);
+}
+
+static void names_of_services_are_not_steered(void **state)
+{
+	struct network network = {0};
+	struct reconcile_input input = {.network = &network, .node_name = "n", .dns_zone = "default.svc"};
+	struct reconcile_result result;
+	struct world world;
+	json_t *policies;
+
+	assert_true(dns_host_is_steerable("cluster.local", "www.example.com"));
+	assert_true(dns_host_is_steerable("cluster.local", "cluster.local.example.com"));
+	assert_true(dns_host_is_steerable("cluster.local", "xcluster.local"));
+	assert_false(dns_host_is_steerable("cluster.local", "cluster.local"));
+	assert_false(dns_host_is_steerable("cluster.local", "Web.default.svc.Cluster.local"));
+	assert_false(dns_host_is_steerable("cluster.local", "local"));
+	world_make(&world, policy_text);
+	network_init(&network);
+	input.objects = world.input.objects;
+	input.object_count = world.input.object_count;
+	reconcile(&input, &result);
+	assert_int_equal(result.alarm_count, 0);
+	reconcile_result_done(&result);
+	input.dns_zone = world.input.zone = "example.com";
+	reconcile(&input, &result);
+	assert_int_equal(result.alarm_count, 1);
+	assert_string_equal(result.alarms[0].subject, "steering/default/www");
+	assert_string_equal(result.alarms[0].text, "www.example.com is not steered: the names of Services are in example.com, and a steered name takes "
+						   "all names below it along. Give it another host.");
+	reconcile_result_done(&result);
+	policies = dns_policies_wanted(&world.input);
+	assert_int_equal(json_array_size(policies), 0);
+	json_decref(policies);
+	network_done(&network);
+	world_done(&world);
+}
+
 static void reconcile_checks_sites_and_serves_addresses(void **state)
 {
 	const struct reconcile_dns dns[] = {{address_of("169.254.20.10"), 53, {6000, 200}, {24, 56}},
@@ -155,6 +215,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(services_become_names),
 		cmocka_unit_test(policies_know_the_health_of_their_sites),
+		cmocka_unit_test(of_policies_of_one_host_one_counts),
+		cmocka_unit_test(names_of_services_are_not_steered),
 		cmocka_unit_test(reconcile_checks_sites_and_serves_addresses),
 	};
 

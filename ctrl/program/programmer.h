@@ -69,6 +69,9 @@ struct programmer {
 	struct edge_counters *own_counters; /* of what the caller sends in the engine's stead; NULL: it sends all itself */
 };
 
+/* How many names packets' DNS cache has room for, in engines that are made from now on. Before other threads use them. */
+void programmer_dns_names(uint32_t names);
+
 /*
  * The XDP engine. `directory`: where programs and tables are pinned, a bpf file system that is mounted when it is not
  * (`ebpf/loader.h`, loader_mount()).

@@ -174,6 +174,11 @@ void programmer_xdp_wait_also(struct programmer *programmer, void (*wait)(void *
 	self->wait_context = context;
 }
 
+void programmer_dns_names(uint32_t names)
+{
+	loader_dns_names(names);
+}
+
 int programmer_xdp(const char *directory, struct programmer **ret_programmer, struct error *error)
 {
 	_cleanup_(freep) struct programmer_xdp *self = calloc(1, sizeof(*self));

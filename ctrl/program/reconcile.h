@@ -77,6 +77,7 @@ struct reconcile_input {
 	size_t ufrag_secret_count;
 	const struct reconcile_dns *dns;
 	size_t dns_count;
+	const char *dns_zone; /* of the Services' names; NULL: no DNS */
 	uint64_t hash_seed;
 	uint64_t now_ms;
 	uint64_t warm_before_ms; /* backends that were up by then have had their slow start */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses that DNS is answered at, and the checks of steered names' sites. */
+#include "ctrl/program/dns_wanted.h"
 #include "ctrl/program/reconcile_parts.h"
 
 #define UDP_IDLE_MS 60000 /* means nothing for DNS: there are no flows, but every row of UDP has one */
@@ -93,6 +94,27 @@ static void policy_checks_add(struct reconcile_work *work, const struct object *
 	}
 }
 
+/* A host of the Services' zone is not steered; of several policies of one host the first one counts (policy_of() of dns/steer.c). */
+static void policy_hosts_check(struct reconcile_work *work, size_t number)
+{
+	const struct object *object = work->input->objects[number];
+
+	if (work->input->dns_zone && !dns_host_is_steerable(work->input->dns_zone, object->steering_policy.host))
+		work_alarm(work, work_text(work, RECONCILE_STEERING_KEY "%s/%s", object->meta.namespace_name, object->meta.name),
+			   "%s is not steered: the names of Services are in %s, and a steered name takes all names below it along. Give it another host.",
+			   object->steering_policy.host, work->input->dns_zone);
+	for (size_t i = 0; i < number; i++) {
+		const struct object *other = work->input->objects[i];
+
+		if (other->kind != OBJECT_STEERING_POLICY || strcmp(other->steering_policy.host, object->steering_policy.host) != 0)
+			continue;
+		work_alarm(work, work_text(work, RECONCILE_STEERING_KEY "%s/%s", object->meta.namespace_name, object->meta.name),
+			   "%s is steered by the SteeringPolicy %s/%s already, so this one is not used: delete one of them.",
+			   object->steering_policy.host, other->meta.namespace_name, other->meta.name);
+		return;
+	}
+}
+
 void reconcile_dns(struct reconcile_work *work)
 {
 	for (size_t i = 0; i < work->input->dns_count; i++)
@@ -101,6 +123,8 @@ void reconcile_dns(struct reconcile_work *work)
 	for (size_t i = 0; work->input->dns_count && i < work->links.count; i++)
 		work->links.items[i].dns = true;
 	for (size_t i = 0; i < work->input->object_count; i++)
-		if (work->input->objects[i]->kind == OBJECT_STEERING_POLICY)
+		if (work->input->objects[i]->kind == OBJECT_STEERING_POLICY) {
 			policy_checks_add(work, work->input->objects[i]);
+			policy_hosts_check(work, i);
+		}
 }

@@ -542,6 +542,45 @@ static void port_checks(struct reconcile_work *work, const struct object *object
 		check_add(work, object, port, key, &candidates.items[i]);
 }
 
+/* Whether the backend carries calls of the service `row`, too: then what it sends is looked at as calls' (rtc/), and by nobody else. */
+static bool backend_has_calls(const struct lb_service_wanted *row, const struct lb_backend_wanted *backend)
+{
+	for (size_t i = 0; row->media && i < row->backend_count; i++)
+		if (row->backends[i].port == backend->port && address_equal(&row->backends[i].address, &backend->address))
+			return true;
+	return false;
+}
+
+static void calls_alarm(struct reconcile_work *work, const struct lb_service_wanted *calls, const struct lb_service_wanted *row)
+{
+	char text[ENDPOINT_TEXT_SIZE];
+
+	for (size_t i = 0; i < row->backend_count; i++) {
+		const struct lb_backend_wanted *backend = &row->backends[i];
+
+		if (row->direct || backend->tunnel || !backend_has_calls(calls, backend))
+			continue;
+		work_alarm(work, row->name, "Backend %s carries calls of %s at the same port, so its answers to clients of this service do not "
+			   "come from the virtual IP; give this service a port of its own on it.",
+			   endpoint_format(&backend->address, backend->port, text), calls->name);
+		return;
+	}
+}
+
+/* Of backends that services of both kinds have. */
+static void calls_check(struct reconcile_work *work)
+{
+	const struct lb_service_wanted *rows = work->service_rows.items;
+
+	for (size_t c = 0; c < work->service_rows.count; c++) {
+		if (!rows[c].media || (c && rows[c - 1].name == rows[c].name))
+			continue; /* at another virtual IP the same agents */
+		for (size_t i = 0; i < work->service_rows.count; i++)
+			if (rows[i].protocol == PROTOCOL_UDP && !rows[i].media && !(i && rows[i - 1].name == rows[i].name))
+				calls_alarm(work, &rows[c], &rows[i]);
+	}
+}
+
 void reconcile_services(struct reconcile_work *work)
 {
 	for (size_t i = 0; i < work->input->object_count; i++) {
@@ -563,4 +602,5 @@ void reconcile_services(struct reconcile_work *work)
 				service_add(work, object, port, &addresses[a], cluster[a], key);
 		}
 	}
+	calls_check(work);
 }

@@ -430,6 +430,42 @@ static const struct lb_backend_wanted *backend_named(const struct world *world, 
 	return NULL;
 }
 
+static void an_agents_port_is_for_calls_alone(void **state)
+{
+	static const char services_text[] =
+		"apiVersion: v1\nkind: Service\nmetadata: {name: calls}\nspec: {type: LoadBalancer, ports: [{name: a, port: 3478, "
+		"protocol: UDP, appProtocol: selvage.io/webrtc}]}\n---\n"
+		"apiVersion: v1\nkind: Service\nmetadata: {name: game}\nspec: {type: LoadBalancer, ports: [{name: a, port: 9, protocol: "
+		"UDP}, {name: b, port: 10, protocol: UDP}]}\n---\n";
+	static const char ports_text[] =
+		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+		"metadata: {name: calls-1, labels: {kubernetes.io/service-name: calls}}\naddressType: IPv4\n"
+		"endpoints: [{addresses: [10.0.0.21]}]\nports: [{name: a, port: 7000, protocol: UDP}]\n---\n"
+		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+		"metadata: {name: game-1, labels: {kubernetes.io/service-name: game}}\naddressType: IPv4\n"
+		"endpoints: [{addresses: [10.0.0.20]}, {addresses: [10.0.0.21]}]\n"
+		"ports: [{name: a, port: 7000, protocol: UDP}, {name: b, port: 7001, protocol: UDP}]\n---\n";
+	char *text = joined(pool_text, services_text, ports_text);
+	struct world world;
+	size_t told = 0;
+
+	(void)state;
+	world_init(&world, text);
+	world_run(&world);
+	for (size_t i = 0; i < world.result.alarm_count; i++) {
+		if (!strstr(world.result.alarms[i].text, "carries calls"))
+			continue;
+		told++;
+		assert_string_equal(world.result.alarms[i].subject, "default/game:a");
+		assert_string_equal(world.result.alarms[i].text,
+				    "Backend 10.0.0.21:7000 carries calls of default/calls:a at the same port, so its answers to clients of this "
+				    "service do not come from the virtual IP; give this service a port of its own on it.");
+	}
+	assert_int_equal(told, 1);
+	world_done(&world);
+	free(text);
+}
+
 static void a_port_of_calls_is_media(void **state)
 {
 	static const char calls_text[] = "apiVersion: v1\nkind: Service\n"
@@ -530,6 +566,7 @@ int main(void)
 		cmocka_unit_test(a_clash_leaves_the_others_at_work),
 		cmocka_unit_test(tunnels_lead_to_the_nodes_of_backends),
 		cmocka_unit_test(a_port_of_calls_is_media),
+		cmocka_unit_test(an_agents_port_is_for_calls_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

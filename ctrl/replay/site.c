@@ -360,6 +360,14 @@ struct rtc_program *site_media(const struct site *site)
 	return edge_program_rtc(site->program);
 }
 
+static void site_sweep(struct site *site)
+{
+	struct edge_sweep_stats stats;
+
+	for (uint32_t step = 0; step < EDGE_SWEEP_STEPS; step++)
+		edge_program_sweep(site->program, site->epoch, &stats);
+}
+
 int site_program(struct site *site, struct engine *engine, struct error *error)
 {
 	struct edge_changes changes;
@@ -370,13 +378,13 @@ int site_program(struct site *site, struct engine *engine, struct error *error)
 		if (!site->program)
 			return error_set(error, ENOMEM, "no memory");
 		engine_set_time(engine, site->epoch, SITE_FIRST_TICK_MS);
+		site_sweep(site); /* limits of what there is at once count from the first look on */
 	}
 	return edge_program_apply(site->program, &site->result.wanted, &changes, error);
 }
 
 void site_set_time_ms(struct site *site, struct engine *engine, uint64_t now_ms)
 {
-	struct edge_sweep_stats stats;
 	uint64_t epoch;
 
 	if (!site->started) {
@@ -396,8 +404,7 @@ void site_set_time_ms(struct site *site, struct engine *engine, uint64_t now_ms)
 	if (epoch == site->epoch)
 		return;
 	site->epoch = (uint32_t)epoch;
-	for (uint32_t step = 0; step < EDGE_SWEEP_STEPS; step++)
-		edge_program_sweep(site->program, site->epoch, &stats);
+	site_sweep(site);
 }
 
 const char *site_backend(const struct engine *engine, const struct decision *decision, char buffer[static ENDPOINT_TEXT_SIZE])

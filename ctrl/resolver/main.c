@@ -149,8 +149,13 @@ static int program_start(struct program *program, struct error *error)
 	if (status < 0)
 		return status;
 	parts = (struct control_parts){program->base,	   program->zones, program->steering,	  program->resolver,  program->feed,
-				       program->listeners, program->tap,   config->run_directory, program->names_file};
-	return control_new(&parts, &program->control, error);
+				       program->listeners, program->tap,   config->run_directory, program->names_file,
+				       program->answers_file};
+	status = control_new(&parts, &program->control, error);
+	/* now that all is known that packets may say */
+	if (status == 0)
+		feed_open(program->feed);
+	return status;
 }
 
 static void program_end(struct program *program)
@@ -247,6 +252,7 @@ int main(int argument_count, char **arguments)
 	bool check = false;
 	int letter, result;
 
+	arguments[0] = "selvage-dns"; /* what getopt calls us in its errors, whatever the path */
 	while ((letter = getopt_long(argument_count, arguments, "c:h", options, NULL)) != -1) {
 		switch (letter) {
 		case 'c':
@@ -262,6 +268,7 @@ int main(int argument_count, char **arguments)
 			printf("selvage-dns %s\n", SELVAGE_VERSION);
 			return 0;
 		default:
+			fputs("selvage-dns: reading the command line: see `selvage-dns --help`\n", stderr);
 			return EXIT_USAGE;
 		}
 	}

@@ -88,7 +88,8 @@ static void live_fill(const struct session_view *view, json_t *json)
 	for (uint32_t i = 0; i < info->path_count; i++)
 		if (info->paths[i].current)
 			set(json, "client", json_string(endpoint_format(&info->paths[i].address, info->paths[i].port, text)));
-	set(json, "consentMs", json_integer(info->consent_ms));
+	if (info->consent_ms != UINT32_MAX)
+		set(json, "consentMs", json_integer(info->consent_ms));
 	if (round_trip_ms >= 0)
 		set(json, "roundTripMs", json_real(round_trip_ms));
 	set(json, "roundTripClientMs", milliseconds(info->rtt_client_ms));

@@ -190,6 +190,7 @@ static int results_compare(const struct diff *diff)
 static int zone_add(struct diff *diff)
 {
 	static const uint8_t zone[] = "\4test", soa[22] = {0};
+	const struct dns_denial denial = {.soa = soa, .soa_length = sizeof(soa), .ttl = 5, .owner_length = diff->seed & 1};
 	uint8_t name[255];
 	uint64_t state = diff->frames.state;
 	struct error error = {0};
@@ -202,7 +203,7 @@ static int zone_add(struct diff *diff)
 			if (dns_zone_name_add(diff->sides[i].cache, name, length, diff->now_ms) < 0)
 				return -1;
 		}
-		if (dns_zone_put(diff->sides[i].cache, zone, sizeof(zone), soa, sizeof(soa), 5, &error) < 0) {
+		if (dns_zone_put(diff->sides[i].cache, zone, sizeof(zone), &denial, &error) < 0) {
 			fprintf(stderr, "dns_diff: %s\n", error.text);
 			return -1;
 		}

@@ -26,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const uint8_t zone[] = "\4zone\4test", soa[22];
+	const struct dns_denial denial = {.soa = soa, .soa_length = sizeof(soa), .ttl = 5, .owner_length = 6};
 	uint32_t buckets;
 	struct dns_memory memory;
 
@@ -44,7 +45,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	tables.dns->seed = 1; /* the same each time */
 	memory = (struct dns_memory){tables.dns, tables.dns_buckets, tables.dns_blocks};
 	cache = dns_cache_new(&memory);
-	if (!cache || dns_zone_put(cache, zone, sizeof(zone), soa, sizeof(soa), 5, NULL) < 0)
+	if (!cache || dns_zone_put(cache, zone, sizeof(zone), &denial, NULL) < 0)
 		abort();
 	return 0;
 }

@@ -11,6 +11,7 @@ import pytest
 
 import edge_site
 import manifests
+import rtc_peers
 
 
 def pytest_configure(config):
@@ -47,6 +48,18 @@ def machine():
     reason = why_not_here()
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def npm():
+    """The directory with packages of npm's; without its registry there are none."""
+    try:
+        return rtc_peers.node_packages() / "node_modules"
+    except edge_site.Failure as failure:
+        registry = edge_site.run("npm", "ping", check=False, timeout_s=60)
+        if registry.returncode != 0:
+            pytest.skip("npm's registry is not reachable")
+        raise failure
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ class Dns:
         self.process = None
         self.upstream = Upstream(self, UPSTREAM, self.answer, tcp=True)
         self.existing = {"www.example.com.": "203.0.113.1"}
+        self.aliases = {}
 
     def answer(self, query, send, tcp):
         name = str(query.question[0].name).lower()
@@ -39,6 +40,8 @@ class Dns:
             answer = address_answer(query)
             answer.answer, answer.authority = [], []
             answer.authority.append(dns.rrset.from_text(".", 60, "IN", "SOA", "ns. host. 1 1 1 1 30"))
+            if name in self.aliases:
+                answer.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", self.aliases[name]))
             answer.set_rcode(dns.rcode.NXDOMAIN)
         send(answer.to_wire())
 

@@ -4,6 +4,8 @@ import itertools
 import os
 import pathlib
 import random
+import re
+import select
 import signal
 import socket
 import ssl
@@ -144,6 +146,36 @@ def test_tcp_is_pipelined_and_may_be_half_closed(place):
     with place.tcp() as connection:
         connection.sendall(b"\0\xffGET / HTTP/1.1\r\n")
     assert addresses(place.ask("www.example."))
+
+
+def test_answers_wait_for_a_client_that_is_slow_to_fetch_them(place):
+    """Twenty megabytes of answers to queries in one burst: all arrive, and the process has not held them meanwhile."""
+    def large(query, send, tcp):
+        answer = dns.message.make_response(query, recursion_available=True)
+        if tcp:
+            answer.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "TXT", " ".join(['"%s"' % ("x" * 250)] * 240)))
+        else:
+            answer.flags |= dns.flags.TC
+        send(answer.to_wire(max_size=65535))
+
+    def resident():
+        return int(re.search(r"VmRSS:\s+([0-9]+) kB", pathlib.Path(f"/proc/{place.process.pid}/status").read_text()).group(1)) / 1024
+
+    upstream(place, 0, large, tcp=True)
+    place.configure(UPSTREAMS[:1])
+    place.start()
+    query, count = make("big.lab.", "TXT").to_wire(), 350
+    with place.tcp() as connection:
+        connection.sendall(frame(query))
+        assert len(read_frame(connection)) > 60000
+        before = resident()
+        connection.sendall(frame(query) * count)
+        wait_for(lambda: select.select([connection], [], [], 0)[0], 2, "answers")
+        time.sleep(0.3)
+        assert resident() - before < 8, "answers that nobody fetches"
+        connection.shutdown(socket.SHUT_WR)
+        assert all(len(read_frame(connection) or b"") > 60000 for _ in range(count))
+        assert read_frame(connection) is None
 
 
 def test_tls_towards_clients_and_upstreams(place):
@@ -448,6 +480,7 @@ def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
     thread = threading.Thread(target=load)
     thread.start()
     time.sleep(0.2)
+    assert place.control(id=1, op="flush", name="n3.lab")["result"] == {"removed": 1}
     assert place.stop(kill=True) == -signal.SIGKILL
     place.start(wait=False)
     time.sleep(0.7)
@@ -457,6 +490,7 @@ def test_what_is_kept_outlives_a_restart_and_a_kill(place, measured):
     measured("restart until the first answer, outage at kill -9 under load, in ms", [round(restarted * 1000), round(outage * 1000)])
     assert restarted < 1.0 and outage < 1.0
     assert addresses(place.ask("n49.lab.")) == ["203.0.113.1"]
+    assert not place.control(id=1, op="dump", name="n3.lab")["result"]["items"], "what was flushed is there again"
 
 
 class Clock:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """DNS on a node: names of services and steered names as selvaged tells them, search lists, answers of packets' cache, the command line."""
 import json
+import pathlib
 import random
 import re
+import shutil
 import socket
 import time
 
@@ -53,6 +55,11 @@ def test_services_have_the_names_that_kubernetes_gives_them(served):
     assert served.ask("10-7-8-9.nowhere.pod.cluster.local.").rcode() == dns.rcode.NXDOMAIN
     away = served.ask("away.default.svc.cluster.local.")
     assert addresses(away) == ["203.0.113.1"] and str(away.answer[0][0]) == "www.example.com."
+    # what the Internet leads to it is found here, whatever the Internet says of it
+    served.aliases["shop.example.com."] = "web.default.svc.cluster.local."
+    for name in ("shop.example.com.", "shop.example.com.default.svc.cluster.local."):
+        answer = served.ask(name)
+        assert answer.rcode() == 0 and addresses(answer) == ["10.96.0.10"] and not answer.flags & dns.flags.AA, answer
     assert str(served.ask("dns-version.cluster.local.", "TXT").answer[0][0]) == '"1.1.0"'
     nothing = served.ask("web.default.svc.cluster.local.", "MX")
     assert nothing.rcode() == 0 and not nothing.answer and records(nothing.authority)[0].startswith("cluster.local. SOA ns.dns.cluster.local.")
@@ -155,6 +162,45 @@ def test_steered_names(served):
     wait_for(lambda: addresses(served.ask(name)) == ["10.53.0.11"], 5, lambda: f"the far site; {addresses(served.ask(name))}")
 
 
+def test_places_are_told_by_a_real_database(site, npm):
+    """Countries by a file of 1.3 million nodes, continents by countries; a file that is damaged is said to be, and changes nothing."""
+    real = npm / "@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb"
+    directory = pathlib.Path(site.directory)
+    database = directory / "places.mmdb"
+    shutil.copy(real, database)
+    places = {"ams": {"countries": ["NL"]}, "fra": {"continents": ["EU"]}, "nyc": {"countries": ["US"]}, "any": {"continents": ["*"]}}
+    policy = {**POLICY, "spec": {"host": "www.steered.example", "sites": [
+        {"name": name, "addresses": [f"192.0.2.{number}", f"2001:db8::{number}"], "geography": geography}
+        for number, (name, geography) in enumerate(places.items(), 1)]}}
+    clients = {"193.0.6.139": ("ams", "EU", "NL"), "2001:67c:2e8::1": ("ams", "EU", "NL"), "194.25.0.1": ("fra", "EU", "DE"), "8.8.8.8": ("nyc", "NA", "US"),
+               "41.0.0.1": ("any", "AF", "ZA"), "10.0.0.1": ("any", "not known", "not known")}
+    with serving(site, more=f"  geoDatabase: {database}\n") as served:
+        served.node.apply(json.dumps(policy))
+        name = "www.steered.example."
+        wait_for(lambda: served.ask(name).answer, 5, "the steered name")
+
+        def answered(client):
+            subnet = dns.edns.ECSOption(client, 64 if ":" in client else 32)
+            return addresses(served.ask(name, options=[subnet]))
+
+        def all_find_their_sites():
+            for client, (wanted, continent, country) in clients.items():
+                assert answered(client) == [f"192.0.2.{list(places).index(wanted) + 1}"], client
+                told = served.node.selvage("dns", "explain", name, "--from", client).stdout
+                assert f"(continent {continent}, country {country})" in told, told
+                knows = "does not know it" if country == "not known" else "of the network of"
+                assert f"{database} (country ipvAll of 20" in told and knows in told, told
+
+        all_find_their_sites()
+        assert "of the network of 20 bits" in served.node.selvage("dns", "explain", name, "--from", "193.0.6.139").stdout
+        whole = database.read_bytes()
+        for damaged, words in ((whole[:-3_000_000], "it may be truncated"), (whole[:300] + b"\xff" * 6000 + whole[6300:], "is damaged: node")):
+            database.write_bytes(damaged)  # over it, not in its place
+            wait_for(lambda: answered("8.8.8.8") and words in served.log(), 6, lambda: f"a warning: {served.log()[-500:]}", 0.2)
+            assert "the one before stays in use" in served.log()
+            all_find_their_sites()
+
+
 def test_packets_cache_answers_what_was_asked_before(served, measured):
     """The second query never reaches the process; a change of an own name takes the old answer along; a killed process is not missed."""
     if not served.stats()["fastPath"]["connected"]:
@@ -186,6 +232,66 @@ def test_packets_cache_answers_what_was_asked_before(served, measured):
     served.node.start_daemon()
     served.start()
     wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.11"], 5, "the address")
+    # after a boot the tables are empty: what was kept in the file goes there
+    served.existing["kept.example.com."] = "203.0.113.7"
+    served.ask("kept.example.com.")
+    served.process.terminate()
+    served.process.wait()
+    served.node.stop_daemon()
+    served.node.run("umount", served.node.run_directory / "bpf")
+    served.node.start_daemon()
+    served.start()
+    before = served.stats()["fastPath"]["results"]["miss"]
+    for _ in range(20):
+        assert addresses(served.ask("kept.example.com.")) == ["203.0.113.7"]
+    results = served.stats()["fastPath"]["results"]
+    assert results["miss"] == before
+    # the hit rate is packets' own: what selvage-dns counts began anew with it
+    before, answered = sum(results.values()), sum(results[each] for each in ("answer", "negative", "no_name", "stale", "truncated"))
+    served.process.terminate()
+    served.process.wait()
+    served.start()
+    told = re.search(r"DNS: ([0-9]+) queries, ([0-9.]+) % answered by packets' cache; ([0-9]+) by selvage-dns", served.node.selvage("status").stdout)
+    assert before <= int(told.group(1)) <= before + 5 and int(told.group(3)) <= 5
+    assert 100 * answered / (before + 5) - 0.1 < float(told.group(2)) < 100 * (answered + 5) / (before + 5) + 0.1
+
+
+@pytest.mark.parametrize("served", [{"more": "  cache: {packetNames: 64}\n"}], indirect=True)
+def test_what_gave_way_in_packets_cache_comes_back(served):
+    """Too many names for it: those that are asked for again are put there again, at most once in a second, two, four."""
+    if not served.stats()["fastPath"]["connected"]:
+        pytest.skip("this kernel's tables have no cache for DNS")
+    served.client = served.node.workload("w1", 1)
+    names = [f"n{number}.example.com." for number in range(200)]
+    served.existing.update((name, "203.0.113.7") for name in names)
+
+    def by_packets(name, times):
+        before = results_of_packets(served)["answer"]
+        assert all(addresses(served.ask(name)) == ["203.0.113.7"] for _ in range(times))
+        return results_of_packets(served)["answer"] - before
+
+    for name in names:
+        served.ask(name)
+    assert served.stats()["fastPath"]["entries"] < 100
+    gone = next(name for name in names if by_packets(name, 1) == 0)
+    wait_for(lambda: by_packets(gone, 5) == 5, 5, "the name to come back", 0.2)
+    again = served.stats()["fastPath"]["again"]
+    assert again >= 1
+    for _ in range(3):
+        for name in names:
+            served.ask(name)
+    assert served.stats()["fastPath"]["again"] - again <= 1.5 * len(names), "each comes back whenever it is asked for"
+
+
+@pytest.mark.parametrize("served", [{"more": '  zones: [{name: home.arpa, upstreams: ["10.53.0.11"]}, {name: corp.test, upstreams: ["10.53.0.11"]}]\n'}], indirect=True)
+def test_names_for_local_use_are_forwarded_where_their_zone_is_named(served):
+    """RFC 6761, RFC 8375: such names are nobody's on the Internet, so the servers for everything are not asked for them."""
+    names = ("box.home.arpa.", "host.corp.test.", "host.other.test.", "localhost.")
+    served.existing.update((name, "203.0.113.9") for name in names)
+    assert addresses(served.ask("box.home.arpa.")) == ["203.0.113.9"]
+    assert addresses(served.ask("host.corp.test.")) == ["203.0.113.9"]
+    assert served.ask("host.other.test.").rcode() == dns.rcode.NXDOMAIN
+    assert addresses(served.ask("localhost.")) == ["127.0.0.1"]
 
 
 def test_the_command_line_and_the_metrics(served):
@@ -195,10 +301,25 @@ def test_the_command_line_and_the_metrics(served):
     assert "answered by packets' cache" in selvage("status").stdout
     assert "www.example.com A: NOERROR" in selvage("dns", "dump", "example.com").stdout
     assert json.loads(selvage("dns", "dump", "-o", "json").stdout)["items"][0]["name"] == "www.example.com"
+    wrong = selvage("dns", "lookup", "www.example.com", "FOO", check=False)
+    assert wrong.returncode == 1 and "type is not known" in wrong.stderr
+    for body in ({"limit": 0}, {"limit": "x"}, {"limit": 1001}, {"name": 5}, {"after": "x"}):
+        assert served.node.api("POST", "/selvage/v1/dns/dump", body)[0] == 422, body
     assert "udp://10.53.0.11:53" in selvage("dns", "stats").stdout
+    served.ask("nothing.example.com.")
+    assert re.search(r"SOA ns host 1 1 1 1 30\n", selvage("dns", "dump", "nothing.example.com").stdout)
+    assert len(selvage("dns", "dump", "-c", "1").stdout.split(";")) == 2
+    for wrong in ({"limit": 0}, {"limit": "x"}, {"part": -1}, {"name": 5}):
+        assert served.node.api("POST", "/selvage/v1/dns/dump", wrong)[0] == 422, wrong
+    wrong = selvage("dns", "dump", "bad..name", check=False)
+    assert wrong.returncode == 1 and "no name" in wrong.stderr and not wrong.stdout
+    assert selvage("dns", "flush", "nothing.example.com").stdout == "1 answers forgotten\n"
     assert selvage("dns", "flush", "example.com").stdout == "1 answers forgotten\n"
     assert selvage("dns", "dump", "example.com").stdout == ""
     assert "is not steered" in selvage("dns", "explain", "www.example.com", "--from", "192.0.2.7", check=False).stderr
+    site = {"name": "a", "addresses": ["192.0.2.1"], "load": {"low": 0.7, "high": 0.9}}
+    served.node.apply(json.dumps({**POLICY, "spec": {"host": "www.steered.example", "sites": [site]}}))
+    assert "low: 0.7\n" in selvage("get", "steeringpolicy", "www", "-o", "yaml").stdout
     tap = served.node.directory / "queries.fstrm"
     assert "logged to" in selvage("dns", "tap", tap).stdout
     served.ask("logged.example.com.")
@@ -235,8 +356,7 @@ def test_names_that_are_not_there_are_denied_by_packets_until_they_are(served):
         for number in range(times):
             answer = served.ask(name, "AAAA" if number % 2 else "A")
             assert answer.rcode() == dns.rcode.NXDOMAIN and answer.flags & dns.flags.AA
-            # packets' cache calls what it knows whole by its own name
-            assert [each.split(" SOA ")[0] for each in records(answer.authority)] in (["svc.cluster.local."], ["cluster.local."])
+            assert [each.split(" SOA ")[0] for each in records(answer.authority)] == ["cluster.local."]
 
     wait_for(lambda: served.ask(name).rcode() == dns.rcode.NXDOMAIN, 2, "the zone")
     for number in range(3):
@@ -263,6 +383,41 @@ def test_names_that_are_not_there_are_denied_by_packets_until_they_are(served):
     before = results_of_packets(served)["no_name"]
     denied(20)
     assert results_of_packets(served)["no_name"] - before == 20
+
+
+@pytest.mark.parametrize("served", [{"more": "  autopath: false\n"}], indirect=True)
+def test_packets_and_process_say_the_same(served):
+    """Record by record: TCP is the process', UDP packets', which know zones before, and answers after. Denials carry the SOA of the zone."""
+    served.node.apply(manifests.stream(service("web", ("10.96.0.10", "fd00:96::10")), POLICY))
+    served.client = served.node.workload("w1", 1)
+    wait_for(lambda: addresses(served.ask("web.default.svc.cluster.local.")) == ["10.96.0.10"], 2, "the names")
+    wait_for(lambda: served.ask("www.steered.example.").answer, 5, "the steered name")
+    zones = {"cluster.local.": ("none.default.svc", "none.example.com.svc", "web.default.svc", "default.svc", "svc", "none", "1-2-3-4.none.pod",
+                                "10-0-0-1.default.pod", "_http._tcp.web.default.svc"),
+             "in-addr.arpa.": ("10.0.96.10",), "www.steered.example.": ("", "none")}
+    soas = {f"{name}.{zone}".lstrip("."): zone for zone, names in zones.items() for name in names}
+    packets = results_of_packets(served)
+    denied = 0
+    for name, owner in soas.items():
+        for kind in ("A", "AAAA", "MX", "SOA"):
+            for more in ({"edns": False}, {"dnssec": True}):
+                answers = [served.ask(name, kind, **more)]
+                with served.client.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+                    connection.settimeout(3)
+                    connection.connect(("192.0.2.1", 53))
+                    connection.sendall(frame(make(name, kind, **more).to_wire()))
+                    process = dns.message.from_wire(read_frame(connection))
+                for answer in [*answers, served.ask(name, kind, **more)]:
+                    assert (answer.rcode(), answer.flags) == (process.rcode(), process.flags), f"{name} {kind} {more}"
+                    for one, other in zip(answer.sections, process.sections):
+                        assert records(one) == records(other) and [each.ttl for each in one] == [each.ttl for each in other], f"{name} {kind} {more}"
+                if not process.answer:
+                    denied += 1
+                    assert [str(each.name) for each in process.authority] == [owner], f"{name} {kind}"
+    assert denied > 40
+    told = {each: count - packets[each] for each, count in results_of_packets(served).items()}
+    if served.stats()["fastPath"]["connected"]:
+        assert told["negative"] > 40, told
 
 
 @pytest.mark.parametrize("served", [{"more": '  limit: {queries: "2/s burst 20", prefix: "24,64"}\n'}], indirect=True)

@@ -188,7 +188,8 @@ def test_drain_under_load(scene, measured):
     with scene.udp() as fresh:
         assert "b1" not in names_of_new(fresh.until(all_answered, 10, "an answer for every flow"), packets)
     states = {each["address"]: each for each in scene.node.backends("echo")}
-    assert states[scene.backends["b1"].address4]["state"] == "draining" and states[scene.backends["b1"].address4]["drained"]
+    assert states[scene.backends["b1"].address4]["state"] == "draining"
+    assert not states[scene.backends["b1"].address4]["drained"], "it has flows yet"
     scene.node.selvage("backend", "undrain", "echo", scene.backends["b1"].address4)
     with scene.udp() as fresh:
         assert "b1" in names_now(fresh.until(all_answered, 10, "an answer for every flow"))

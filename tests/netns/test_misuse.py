@@ -137,7 +137,7 @@ def test_many_backends_that_do_not_answer_delay_no_check(site):
 
 def test_undrain_of_a_port_says_that_the_address_was_drained(node):
     node.selvage("backend", "drain", "echo", "10.77.1.2")
-    wait_for(lambda: any(each["drained"] for each in node.backends("echo")), 5, "the drain")
+    wait_for(lambda: any(each["state"] == "draining" for each in node.backends("echo")), 5, "the drain")
     refused = node.selvage("backend", "undrain", "echo", "10.77.1.2:7000", check=False)
     assert refused.returncode == 1
     assert "undrain it without a port" in refused.stderr
@@ -155,11 +155,20 @@ def test_words_of_the_command_line_as_people_write_them(node):
                            env={**os.environ, "PATH": "/usr/sbin:/usr/bin"})
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("selvaged: ")
+    for name in ("ctrl/resolver/selvage-dns", "rtc/selvage-echo", "rtc/selvage-media-check", "dataplane/selvage-dpdk"):
+        wrong = run(edge_site.BUILD / name, "--bogus", check=False)
+        program = name.split("/")[-1]
+        assert wrong.returncode == 2 and wrong.stderr.startswith(f"{program}: ") and f"see `{program} --help`" in wrong.stderr, wrong
+    for words, why in ((["rtc/selvage-echo", "--announce", "127.0.0.1:9", "--ufrag-file", "/nowhere/file"], "/nowhere/file: No such file"),
+                       (["rtc/selvage-media-check", "http://nowhere.invalid/"], "no such host"),
+                       (["rtc/selvage-media-check", "--token-file", "/nowhere/file", "http://127.0.0.1/"], "/nowhere/file")):
+        failed = run(edge_site.BUILD / words[0], *words[1:], check=False)
+        assert failed.returncode == 1 and why in failed.stderr, failed
 
 
 def test_a_drain_goes_with_its_service(node):
     node.selvage("backend", "drain", "echo", "10.77.1.2")
-    wait_for(lambda: any(each["drained"] for each in node.backends("echo")), 5, "the drain")
+    wait_for(lambda: any(each["state"] == "draining" for each in node.backends("echo")), 5, "the drain")
     node.selvage("delete", "service", "echo")
     wait_for(lambda: not node.status()["services"], 5, "the service to go")
     echo = manifests.service("echo", 200, ["7000/UDP"], {"health-check": "none"})

@@ -345,9 +345,19 @@ def test_what_is_asked_wrongly_is_refused(node):
     got, answer = node.api("PUT", "/selvage/v1/services/plain/sessions/abcd", good)
     assert got == 422 and "carries no calls" in answer["message"]
     node.selvage("delete", "service", "plain")
+    assert node.api("PUT", "/v1/services/media/sessions/short", good)[0] == 200  # the short form of the path
+    assert "short" in node.selvage("session", "list").stdout
+    assert node.api("DELETE", "/v1/services/media/sessions/short")[0] == 200
+    gone = node.selvage("session", "remove", "short", "--ignore-not-found")
+    assert gone.stdout == gone.stderr == ""
+    assert node.selvage("session", "remove", "@x!", "--ignore-not-found", check=False).returncode == 0
     node.selvage("apply", "--dry-run", "-f", edge_site.ROOT / "docs/examples/webrtc.yaml")
     for words, text in ((["session", "add"], "say --service"), (["session", "add", "--service", "media", "--ufrag", "abcd", "--backend",
                                                                  endpoint(node.hosts[0]), "--expiry", "soon"], "--expiry takes"),
+                        (["session", "add", "--service", "media", "--ufrag", "", "--backend", "10.0.0.1:1"], "no user fragment"),
+                        (["session", "add", "--service", "media", "--ufrag", "abcd", "--backend", "10.0.0.1:1", "--expiry", "31d"], "30d is the longest"),
+                        (["session", "add", "--service", "", "--ufrag", "abcd", "--backend", "10.0.0.1:1"], "no service"),
+                        (["session", "ufrag", "--backend", "10.0.0.1:1", "-c", "20001"], "20000 at a time"), (["session", "show", ""], "no user fragment"),
                         (["session", "show"], "say which"), (["session", "remove"], "say which"), (["session", "ufrag"], "--backend")):
         done = node.selvage(*words, check=False)
         assert done.returncode == 2 and text in done.stderr, done
@@ -381,6 +391,7 @@ def test_an_agent_that_is_drained_keeps_its_calls(node):
         node.selvage("backend", "drain", "media", target)
         wait_for(lambda: one(node, "stay")["backendState"] == "draining", 5, "the drain to be seen")
         talking(call)
+        assert not any(each["drained"] for each in node.backends("media")), "it has calls"
         refused = add(node, "newc", target, check=False)
         assert refused.returncode == 1 and "is drained" in refused.stderr
         assert "is drained" in node.selvage("session", "ufrag", "--service", "media", "--backend", target, check=False).stderr

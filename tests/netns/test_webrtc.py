@@ -18,18 +18,6 @@ CALL_S = float(os.environ.get("SELVAGE_CALL_SECONDS", 10))
 MOVED_UP_MS, MOVED_DOWN_MS = 40, 100  # the longest gaps when a client's address changes
 
 
-@pytest.fixture(scope="module")
-def npm():
-    """Packages of npm's; without its registry there are none."""
-    try:
-        rtc_peers.node_packages()
-    except rtc_peers.Failure as failure:
-        registry = run("npm", "ping", check=False, timeout_s=60)
-        if registry.returncode != 0:
-            pytest.skip("npm's registry is not reachable")
-        raise failure
-
-
 def audio_flows(browser, name, seconds):
     """The browser's report after this time; it heard something, and nothing was lost."""
     before = browser.wait_connected(name)

@@ -194,6 +194,8 @@ static uint32_t random_stun(struct frames *frames, uint32_t place, bool down, ui
 		at = attribute(data, at, 0x8022, "noise noise noise noise noise", frames_random(frames, 30));
 	if (frames_random(frames, 3) == 0)
 		at = attribute(data, at, STUN_USE_CANDIDATE, NULL, 0);
+	for (uint32_t more = frames_random(frames, 4) ? 0 : frames_random(frames, 7); more; more--)
+		at = attribute(data, at, frames_random(frames, 2) ? frames_random(frames, 64) : frames_random(frames, 0x10000), "more", 4);
 	at = attribute(data, at, STUN_INTEGRITY, integrity, sizeof(integrity));
 	bytes_put16(data + 2, at + 8 - 20);
 	message.length = at;

@@ -8,6 +8,7 @@ import sys
 COLUMNS = {
     "packet": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("ns", "ns"), ("swap ns", "swap_ns")],
     "dpdk": [("Mpps", "mpps"), ("swap Mpps", "swap_mpps"), ("of swap %", "share_percent"), ("ns", "ns"), ("swap ns", "swap_ns")],
+    "sessions-dpdk": [("to one call", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("UDP hit ns", "udp_hit_ns")],
     "sessions": [("to one call", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns")],
     "dpdk-trips": [("p50 us", "p50_us"), ("p99 us", "p99_us"), ("p99.9 us", "p999_us")],
     "flows": [("to one flow", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("looked up", "looked_up_share")],
@@ -33,6 +34,7 @@ NOTES = {
     "dpdk": "one worker over a NIC of rings, bursts of 32, beside one that swaps MAC and IP addresses",
     "sessions-xdp": "RTP of calls in random order, with all statistics",
     "sessions-native": "RTP of calls in random order, with all statistics",
+    "sessions-dpdk": "one worker over a NIC of rings, bursts of 32: RTP of calls in random order, with all statistics",
     "dpdk-wire": "one worker over a veth, full bursts of 32 beside a sender that keeps its queue full, and one that swaps addresses",
     "dpdk-trips": "one packet to the worker and back, at the sender's packet socket",
     "dns": "nanoseconds a query, less a bare swap of MAC and IP addresses on the same frames",

@@ -234,8 +234,8 @@ void bench_frame_next(const struct bench_case *way, uint32_t *turn, uint32_t *ra
 		uint32_t address = __builtin_bswap32(way->vary.source_base + client);
 		uint16_t port = bench_client_port(client);
 
-		memcpy(ret_frame + BENCH_SOURCE_OFFSET, &address, sizeof(address));
-		memcpy(ret_frame + BENCH_PORT_OFFSET, &port, sizeof(port));
+		memcpy(ret_frame + BENCH_SOURCE_OFFSET + (way->vary.downward ? BENCH_DOWN_ADDRESS : 0), &address, sizeof(address));
+		memcpy(ret_frame + BENCH_PORT_OFFSET + (way->vary.downward ? BENCH_DOWN_PORT : 0), &port, sizeof(port));
 	}
 }
 

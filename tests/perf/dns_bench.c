@@ -20,7 +20,7 @@
 
 #define LINK 1u
 #define REPEAT 20000u
-#define REPEAT_MANY 1000000u
+#define REPEAT_MANY 200000u
 #define FRAME_MAX 512u
 #define NAME_LEAST 24u
 
@@ -156,9 +156,10 @@ static void cache_fill(struct bench *bench, const struct way *way)
 		fail(bench, "filling the cache");
 	if (way->result == DNS_RESULT_NO_NAME) {
 		uint8_t name[256], soa[22] = {0};
+		const struct dns_denial denial = {.soa = soa, .soa_length = sizeof(soa), .ttl = 5};
 
 		name_write(name, way, 0);
-		if (dns_zone_put(bench->cache, name + 9, way->name_length - 9, soa, sizeof(soa), 5, &bench->error) < 0)
+		if (dns_zone_put(bench->cache, name + 9, way->name_length - 9, &denial, &bench->error) < 0)
 			fail(bench, "making the zone");
 	}
 }
@@ -231,7 +232,14 @@ static void programs_join(struct bench *bench, const struct way *way)
 struct rounds {
 	double over[BENCH_ROUNDS], swap[BENCH_ROUNDS];
 	double touch[BENCH_ROUNDS]; /* over the swap: one load from a table as large as the cache */
+	double least_swap, least_grow, least_edge, least_touch; /* each program's best round: what nobody disturbed */
 };
+
+/* 0: none yet */
+static double lesser(double least, double value)
+{
+	return least == 0 || value < least ? value : least;
+}
 
 static void rounds_time(struct bench *bench, const struct way *way, struct rounds *ret_rounds)
 {
@@ -251,6 +259,10 @@ static void rounds_time(struct bench *bench, const struct way *way, struct round
 		ret_rounds->swap[round] = swap;
 		ret_rounds->over[round] = edge - swap - (grow - swap) / 2;
 		ret_rounds->touch[round] = time_one(bench, bench->programs->progs.bench_dns_touch, repeat, XDP_TX) - swap;
+		ret_rounds->least_swap = lesser(ret_rounds->least_swap, swap);
+		ret_rounds->least_grow = lesser(ret_rounds->least_grow, grow);
+		ret_rounds->least_edge = lesser(ret_rounds->least_edge, edge);
+		ret_rounds->least_touch = lesser(ret_rounds->least_touch, ret_rounds->touch[round] + swap);
 	}
 }
 
@@ -259,8 +271,8 @@ static double way_time(const struct way *way, double to)
 	static struct bench bench;
 	struct bench_spread over, swap, touch;
 	struct dns_cache_size size;
-	struct rounds rounds;
-	double memory;
+	struct rounds rounds = {0};
+	double memory, least;
 
 	bench_open(&bench, way->names);
 	query_write(&bench, way);
@@ -273,9 +285,10 @@ static double way_time(const struct way *way, double to)
 	over = bench_spread(rounds.over);
 	swap = bench_spread(rounds.swap);
 	touch = bench_spread(rounds.touch);
+	least = rounds.least_edge - rounds.least_swap - (rounds.least_grow - rounds.least_swap) / 2;
 	printf("{\"bench\":\"dns\",\"case\":\"%s\",\"text\":\"%s\",\"over_swap_ns\":%.1f,\"over_swap_low_ns\":%.1f,"
-	       "\"over_swap_high_ns\":%.1f,\"swap_ns\":%.1f,\"access_ns\":%.1f,\"to_thousand\":%.2f,\"bytes_a_name\":%.0f,\"rounds\":%u",
-	       way->name, way->text, over.median, over.low, over.high, swap.median, touch.median, to > 0 ? over.median / to : 0, memory, BENCH_ROUNDS);
+	       "\"over_swap_high_ns\":%.1f,\"least_over_swap_ns\":%.1f,\"least_access_ns\":%.1f,\"swap_ns\":%.1f,\"access_ns\":%.1f,\"to_thousand\":%.2f,\"bytes_a_name\":%.0f,\"rounds\":%u",
+	       way->name, way->text, over.median, over.low, over.high, least, rounds.least_touch - rounds.least_swap, swap.median, touch.median, to > 0 ? over.median / to : 0, memory, BENCH_ROUNDS);
 	if (way->aim_ns)
 		printf(",\"aim\":%g,\"met\":%s", way->aim_ns, over.median <= way->aim_ns ? "true" : "false");
 	printf("}\n");

@@ -49,7 +49,7 @@ struct bench {
 	int socket;
 	const struct bench_case *way; /* NULL: it rests */
 	uint32_t turn, random;
-	bool floods;
+	struct pipeline_ahead ahead;
 	bool end;
 };
 
@@ -92,17 +92,15 @@ static void *sender_run(void *argument)
 static void burst_edge(struct bench *bench, const struct bench_case *way, struct rte_mbuf **packets, uint16_t count)
 {
 	struct edge_ingress ingress = edge_ingress(bench->tables.config, way->link, (struct edge_clock){0, 0});
-	const struct edge_tables *ahead = bench->floods ? &bench->tables : NULL;
-	uint32_t new_flows = 0;
 
 	for (uint16_t i = 0; i < count; i++) {
 		struct decision decision = {0};
 
-		pipeline_prefetch(ahead, packets, count, i);
+		pipeline_prefetch(&bench->ahead, &bench->tables, packets, count, i);
 		pipeline_run(&bench->tables, &ingress, packets[i], NULL, NULL, &decision);
-		new_flows += decision.flags & DECISION_NEW_FLOW;
+		pipeline_note(&bench->ahead, &decision);
 	}
-	bench->floods = pipeline_floods(new_flows / DECISION_NEW_FLOW, count);
+	pipeline_expect(&bench->ahead, count);
 }
 
 static void burst_swap(struct rte_mbuf **packets, uint16_t count)
@@ -110,7 +108,7 @@ static void burst_swap(struct rte_mbuf **packets, uint16_t count)
 	for (uint16_t i = 0; i < count; i++) {
 		struct packet packet;
 
-		pipeline_prefetch(NULL, packets, count, i);
+		pipeline_prefetch_frames(packets, count, i);
 		packet = pipeline_view(packets[i]);
 		(void)bench_swap_addresses(&packet);
 	}

@@ -435,6 +435,21 @@ def rotation():
          answers(query("four.example.com", edns=1232), A4, rotates=4, turns=200, at_ms=3000, age=3, ipv6=True), put=[put(A4)])
     case("three IPv6 addresses", "are turned", answers(query("three.example.com", "AAAA"), AAAA3, rotates=3, turns=200, at_ms=1000, age=1),
          put=[put(AAAA3)])
+    for count, name in ((2, "two.example.com"), (3, "three.example.com")):
+        some = Answer(name, "A", [f"{name}. 432000 A 192.0.2.{i}" for i in range(1, count + 1)])
+        case(f"{count} addresses, aged, with EDNS", "each order has all of them, once",
+             answers(query(name, edns=1232), some, rotates=count, turns=200, at_ms=100_000_999, age=100_000), put=[put(some)])
+    for name in ("six.example.com", "even.example.com"):
+        one = Answer(name, "AAAA", [f"{name}. 86400 AAAA 2001:db8:1122:3344:5566:7788:99aa:bbcc"])
+        case(f"an IPv6 address of {name}", "aged, at an odd and at an even place", answers(query(name, "AAAA", edns=1232), one, at_ms=66_000_000, age=66000),
+             answers(query(name, "AAAA"), one, at_ms=66_001_000, age=66001, ipv6=True), put=[put(one)])
+    for labels, turning in ((1, 3), (4, 0)):  # behind the longest names there is no room for what turns
+        name = ".".join(["x" * 49] * labels) + ".example.com"
+        some = Answer(name, "A", [f"{name}. 60 A 192.0.2.{i}" for i in range(1, 4)])
+        case(f"addresses of a name of {len(name) + 2} bytes", "the name's words lie in more places than the addresses",
+             answers(query(name, edns=1232), some, rotates=turning, turns=200 if turning else 0, at_ms=5000, age=5), put=[put(some)])
+    apart = Answer("apart.example.com", "A", ["apart.example.com. 60 A 192.0.2.1", "apart.example.com. 61 A 192.0.2.2"])
+    case("addresses whose TTLs differ", "stay as they are", answers(query("apart.example.com"), apart, at_ms=5000, age=5), put=[put(apart)])
     case("behind aliases", "CNAME records stay in front", answers(query("alias.example.com"), CHAIN, rotates=2, turns=100), put=[put(CHAIN)])
     seven = Answer("s.example.com", "A", [f"s.example.com. 60 A 192.0.2.{i}" for i in range(1, 8)])
     case("seven addresses", "are turned", answers(query("s.example.com"), seven, rotates=7, turns=400), put=[put(seven)])
@@ -500,6 +515,12 @@ def zones():
     inner = zone("apps.cluster.local", ["apps.cluster.local"], 11)
     case("zones within zones", "the narrowest one speaks", denies(query("x.apps.cluster.local"), "apps.cluster.local", 11),
          denies(query("apps2.cluster.local"), "cluster.local"), zones=[cluster, inner])
+    services = {**zone("cluster.local", ["svc.cluster.local"]), "zone": dns.name.from_text("svc.cluster.local").to_wire().hex(),
+                "owner_length": len(dns.name.from_text("cluster.local").to_wire())}
+    case("a part of a zone", "that is known whole, while the rest is not: the SOA record is the zone's",
+         denies(query("api.svc.cluster.local"), "cluster.local"),
+         denies(query("aPi.example.com.svc.cluster.local", "AAAA", edns=1232), "cluster.local", ipv6=True),
+         passes(query("apps.cluster.local"), "miss"), zones=[services])
     lengths = [zone(f"{'abcd'[i]}luster.local", [f"{'abcd'[i]}luster.local"], 20 + i) for i in range(4)]
     case("zones of one length", "are told apart",
          *[denies(query(f"x.{'abcd'[i]}luster.local"), f"{'abcd'[i]}luster.local", 20 + i) for i in range(4)],

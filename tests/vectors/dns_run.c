@@ -152,6 +152,12 @@ static void zone_put(struct run *run, json_t *item)
 	uint8_t zone[256], soa[512];
 	uint32_t zone_length = hex_read(text_of(item, "zone"), zone, sizeof(zone));
 	uint32_t soa_length = hex_read(text_of(item, "soa"), soa, sizeof(soa));
+	struct dns_denial denial = {
+		.soa = soa,
+		.soa_length = soa_length,
+		.ttl = (uint32_t)json_integer_value(json_object_get(item, "ttl")),
+		.owner_length = (size_t)json_integer_value(json_object_get(item, "owner_length")),
+	};
 	struct error error = {0};
 	json_t *name;
 	size_t i;
@@ -163,8 +169,7 @@ static void zone_put(struct run *run, json_t *item)
 		if (dns_zone_name_add(run->cache, wire, length, run->now_ms) < 0)
 			fail(run, "a name has no place");
 	}
-	if (dns_zone_put(run->cache, zone, zone_length, soa, soa_length,
-			 (uint32_t)json_integer_value(json_object_get(item, "ttl")), &error) < 0)
+	if (dns_zone_put(run->cache, zone, zone_length, &denial, &error) < 0)
 		fail(run, "%s", error.text);
 }
 

@@ -2033,7 +2033,16 @@ def stun_reply(call, number):
     address = ipaddress.ip_address(call.client).packed
     pad = struct.pack("!I", 0x2112a442) + transaction(number)
     mapped = struct.pack("!BBH", 0, 1 if len(address) == 4 else 2, call.port ^ 0x2112) + bytes(x ^ y for x, y in zip(address, pad))
-    data = stun(SUCCESS, transaction(number), attribute(0x0020, mapped))
+    return stun_from_server(call, stun(SUCCESS, transaction(number), attribute(0x0020, mapped)))
+
+
+def stun_refusal(call, number, types):
+    """RFC 8489 sections 14.8 and 14.13: 420, with an empty phrase."""
+    unknown = attribute(0x000a, b"".join(struct.pack("!H", t) for t in types))
+    return stun_from_server(call, stun(FAILURE, transaction(number), attribute(0x0009, bytes([0, 0, 4, 20])), unknown))
+
+
+def stun_from_server(call, data):
     packet = call.ip(call.vip, call.client, CALL_PORT, call.port, data)
     if IP in packet:
         packet[IP].flags, packet[IP].id = "DF", 0
@@ -2049,6 +2058,20 @@ def media_stun_server():
                                   ("longer than the answer", 33, stun(REQUEST, transaction(33), attribute(0x8022, b"x" * 127)))):
             case(f"STUN server, {name}, {why}", "a request without USERNAME is told its address (RFC 8489 section 6.3.1.1)",
                  step(call.sent_up(data), "tx", "rtc", out=stun_reply(call, number)))
+    for name, call in (("IPv4", Call(5107)), ("IPv6", Call(5108, client=CLIENT6, vip=CALL6))):
+        for number, types in ((70, [0x0003]), (71, [0x7fff, 0x0040]), (72, [0x0003, 0x0002, 0x0016]), (73, [1 << i for i in range(6, 10)]),
+                              (74, [0x1000 + i for i in range(6)]), (75, [0x000c])):
+            data = stun(REQUEST, transaction(number), *[attribute(t, b"abcd"[:t % 4]) for t in [0x0024, *types, 0x8022]])
+            case(f"STUN server, {name}, must understand {', '.join(f'{t:#06x}' for t in types)}",
+                 "an error says which attributes nobody knows here (RFC 8489 section 6.3.1), four at most",
+                 step(call.sent_up(data), "tx", "rtc", out=stun_refusal(call, number, types[-4:])))
+    call = Call(5109)
+    data = stun(REQUEST, transaction(76), *[attribute(t, b"x") for t in (0x14, 0x15, 0x1c, 0x1d, 0x20, 0x25, 0x8003, 0xffff)])
+    case("STUN server, attributes that are known or need not be", "what RFC 8489 and RFC 8445 define, and what is optional",
+         step(call.sent_up(data), "tx", "rtc", out=stun_reply(call, 76)))
+    data = stun(REQUEST, transaction(77), INTEGRITY, attribute(0x0003, b"\0\0\0\6"))
+    case("STUN server, an unknown attribute behind MESSAGE-INTEGRITY", "does not count (RFC 8489 section 14.5)",
+         step(call.sent_up(data), "tx", "rtc", out=stun_reply(call, 77)))
     call = Call(5103)
     tagged = ether([Dot1Q(vlan=0, prio=5)]) / call.ip(call.client, call.vip, call.port, CALL_PORT, stun(REQUEST, transaction(34)))
     reply = Ether(bytes(stun_reply(call, 34)))
@@ -2435,10 +2458,27 @@ def media_limits():
     case("DSCP and ECN", "the last two bits are the sender's (RFC 3168)", *call.begin(encoded("marked", AGENT4, random=40), 151),
          step(marked, "tx", "rtc", backend=f"{AGENT4}:7000", out=ether((), ETH0, AGENTS[AGENT4]) / out))
     call, ufrag = Call(5603, vip=LIMITED4, agent=OTHER4), encoded("limited", OTHER4)
-    case("packets of a call", "three at once, then one a second, in each direction by itself; checks are not counted",
+    case("packets of a call", "three at once, then one a second, in each direction by itself; its checks and answers are packets too",
          *call.begin(ufrag, 152), *[call.up(rtp(i)) for i in (1, 2, 3)], call.up_dropped(rtp(4), "limit_packets"),
-         *[call.down(rtp(i)) for i in (1, 2, 3)], call.down_dropped(rtp(4), "limit_packets", backend=f"{OTHER4}:7000"),
-         call.up(rtp(5), at_ms=1000), call.up(check(f"{ufrag}:c", 153), at_ms=1000), call.up_dropped(rtp(6), "limit_packets", at_ms=1000))
+         call.up_dropped(check(f"{ufrag}:c", 153), "limit_packets"),
+         *[call.down(rtp(i)) for i in (1, 2)], call.down_dropped(rtp(4), "limit_packets", backend=f"{OTHER4}:7000"),
+         call.down_dropped(check(f"c:{ufrag}", 157), "limit_packets", backend=f"{OTHER4}:7000"),
+         call.up(check(f"{ufrag}:c", 158), at_ms=1000), call.up_dropped(rtp(6), "limit_packets", at_ms=1000))
+    elsewhere, ufrag = Call(5608, vip=LIMITED4, agent=OTHER4), encoded("limited", OTHER4, random=60)
+    call = Call(5609, vip=LIMITED4, agent=OTHER4)
+    case("checks from elsewhere", "take nothing of what the call may send", *call.begin(ufrag, 159),
+         *[elsewhere.up(check(f"{ufrag}:c", 300 + i), seen=call.seen) for i in range(4)], *[call.up(rtp(i)) for i in (1, 2, 3)],
+         call.up_dropped(rtp(4), "limit_packets"))
+    call, other, ufrag = Call(5610, vip="192.0.2.105", agent=OTHER4), Call(5611, client="192.0.2.68", vip="192.0.2.105"), encoded("metered", OTHER4)
+    case("packets of a client to calls", "three at once, then one a second, of all kinds; others and the way down are not concerned",
+         *call.begin(ufrag, 160), call.up(rtp(1)), call.up(RTCP), call.up_dropped(rtp(2), "limit_packets"), call.up_dropped(b"\x16\xfe\xfd", "limit_packets"),
+         call.up_dropped(check(f"{ufrag}:c", 161), "limit_packets"), *[call.down(rtp(i)) for i in (1, 2, 3, 4)],
+         other.up_dropped(rtp(1, ssrc=0x77), "rtc_path_unknown"), call.up(rtp(3), at_ms=1000), call.up_dropped(rtp(4), "limit_packets", at_ms=1000))
+    calls = [Call(5612 + i, vip="192.0.2.106", agent=OTHER4) for i in range(3)]
+    ufrags = [encoded("few", OTHER4, random=70 + i) for i in range(3)]
+    case("more calls than a service may have", "two at once; the third one's client is refused, and the others go on",
+         calls[0].up(check(f"{ufrags[0]}:c", 162)), calls[1].up(check(f"{ufrags[1]}:c", 163)),
+         calls[2].up_dropped(check(f"{ufrags[2]}:c", 164), "limit_flows"), calls[0].up(check(f"{ufrags[0]}:c", 165)), calls[0].up(rtp(1)))
     source, ufrags = "192.0.2.67", [encoded("limited", OTHER4, random=50 + i) for i in range(4)]
     calls = [Call(5604 + i, client=source, vip=LIMITED4, agent=OTHER4) for i in range(4)]
     case("calls that a client begins", "two at once, then one a second; those that there are go on",
@@ -2487,15 +2527,18 @@ def write_media_corpus():
     for start in range(0, len(items), 8):
         data = b""
         for place, item in enumerate(items[start:start + 8]):
+            now_ms = 0
             for each in item["steps"]:
+                passes = 0 if each.get("at_ms", 0) <= now_ms else 0x40 if each["at_ms"] < now_ms + 4000 else 0x60
+                now_ms = each.get("at_ms", now_ms)
                 packet = Ether(bytes.fromhex(each["in"]))
                 if UDP not in packet:
                     continue
                 load = bytes(packet[UDP].payload)[:1400]
                 down = 0x80 if packet[UDP].sport != CALL_PORT and packet[UDP].dport != CALL_PORT else 0
                 six = 12 if IPv6 in packet else 0
-                keys = 0x20 if load[:1] == DTLS[:1] else 0  # told when the handshake is over
-                data += bytes([down | six | keys | place & 3 | (0x40 if "at_ms" in each else 0)]) + len(load).to_bytes(2, "big") + load
+                keys = 0x8000 if load[:1] == DTLS[:1] else 0  # told when the handshake is over
+                data += bytes([down | six | place & 3 | passes]) + (keys | len(load)).to_bytes(2, "big") + load
         with open(os.path.join(directory, f"vectors-{start // 8:02}"), "wb") as file:
             file.write(data)
 
