@@ -723,7 +723,8 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 		decision->action = ACTION_MEDIA_HEAL;
 		decision->flags |= DECISION_MORE;
 		decision->session = row;
-		decision->heard = (uint8_t)rtc_index_path(low);
+		decision->heard = (uint8_t)(rtc_index_path(low) |
+					    (rtc_session_path(session, rtc_index_path(low))->flags & RTC_PATH_PROVEN ? RTC_HEARD_PROVEN : 0));
 		return;
 	}
 	if (rtc_limit_refuses(view, &view->rtc->buckets.up[row & (RTC_SESSION_ROWS - 1)], session->service)) {
@@ -732,7 +733,7 @@ PACKET_INLINE void rtc_up_decide(const struct rtc_view *view, const struct flow 
 	}
 	current = rtc_index_path(low) == session->current;
 	if (unlikely(!current)) {
-		uint32_t fits = rtc_media_fits(view, session, head);
+		uint32_t fits = !(decision->heard & RTC_HEARD_WRONG) && rtc_media_fits(view, session, head);
 
 		if (!(decision->heard & RTC_HEARD_VERIFIED))
 			current = rtc_path_speaks(view->sessions, row, rtc_index_path(low) | fits << 8, view->lb.now_ms);

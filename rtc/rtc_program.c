@@ -456,8 +456,10 @@ int rtc_program_srtp(struct rtc_program *program, uint32_t row, const char *ufra
 	place = &program->options.tables->srtp[row];
 	again = session->flags & RTC_SESSION_KEYED && place->fragment;
 	if (!key) {
-		if (again && place->fragment == fragment)
+		if (again && place->fragment == fragment) {
+			__sync_fetch_and_and(rtc_session_control(session), ~((uint32_t)RTC_SESSION_KEYED << RTC_CONTROL_FLAGS_SHIFT));
 			store_once(place->fragment, 0ull);
+		}
 		return 0;
 	}
 	/* what was told before an ICE restart, and is read from the store once more */

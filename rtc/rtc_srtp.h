@@ -110,7 +110,7 @@ PACKET_FUNCTION uint32_t rtc_srtp_holds(const struct rtc_srtp *key, struct rtc_s
 }
 
 enum rtc_srtp_verdict {
-	RTC_SRTP_WRONG,   /* to be dropped */
+	RTC_SRTP_WRONG,   /* somebody else's, or one of too many such */
 	RTC_SRTP_OLD,     /* the client made it, and it is not newer than all that came: maybe a copy of one that did */
 	RTC_SRTP_NEWER,   /* the client made it, and nothing of its stream that is newer was seen */
 	RTC_SRTP_UNKNOWN, /* it may be true: the rollover counter is not known */

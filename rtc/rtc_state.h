@@ -69,6 +69,8 @@ _Static_assert(sizeof(struct rtc_path) == 32, "two to a cache line");
 
 /* decision.heard, of a packet with ACTION_MEDIA_HEAL and afterwards */
 #define RTC_HEARD_PATH 0x03     /* the path that it came by */
+#define RTC_HEARD_PROVEN 0x04   /* which is proven */
+#define RTC_HEARD_WRONG 0x10    /* its tag is wrong, and the path is proven: it goes on, and says nothing of the path */
 #define RTC_HEARD_VERIFIED 0x08 /* what the packet says of the path is known */
 
 enum rtc_session_state {

@@ -626,7 +626,8 @@ PACKET_INLINE void rtc_heal_decide(const struct rtc_view *view, const struct pac
 	session = rtc_session_at(view->sessions, row);
 	if (row && session->flags & RTC_SESSION_KEYED)
 		verdict = rtc_srtp_judge(view->sessions, &view->rtc->srtp[row & (RTC_SESSION_ROWS - 1)], scratch, row);
-	if (verdict == RTC_SRTP_WRONG) {
+	/* A key that was told wrong ends no call: whoever is at a proven path had an answer. */
+	if (verdict == RTC_SRTP_WRONG && !(decision->heard & RTC_HEARD_PROVEN)) {
 		decision->session = row;
 		rtc_drop(decision, DROP_rtc_srtp_tag);
 		return;
@@ -637,7 +638,9 @@ PACKET_INLINE void rtc_heal_decide(const struct rtc_view *view, const struct pac
 		rtc_drop(decision, DROP_rtc_path_unknown);
 		return;
 	}
-	if (verdict != RTC_SRTP_UNKNOWN) {
+	if (verdict == RTC_SRTP_WRONG) {
+		decision->heard = RTC_HEARD_WRONG;
+	} else if (verdict != RTC_SRTP_UNKNOWN) {
 		rtc_path_verified(view->sessions, row, number | (verdict == RTC_SRTP_NEWER ? 0x100 : 0), view->lb.now_ms);
 		decision->heard = RTC_HEARD_VERIFIED;
 	}

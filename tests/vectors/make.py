@@ -2330,7 +2330,7 @@ def media_verified():
     case("somebody's copies come first while the client's own are held up", "the way down comes back with the first of them; nobody else takes it back",
          *begin(call, "key4", 204, key), *talk(call, key, 500, 3, ssrc), thief.up(key.rtp(503, ssrc), at_ms=60), thief.up(key.rtp(504, ssrc), at_ms=65),
          call.down(rtp(1), at_ms=65), thief.up(key.rtp(505, ssrc), at_ms=70), thief.down(rtp(2), at_ms=72), call.up(RTCP, at_ms=74),
-         call.up_dropped(changed(key.rtp(506, ssrc), -1), "rtc_srtp_tag", at_ms=76), thief.down(rtp(3), at_ms=78),
+         call.up(changed(key.rtp(506, ssrc), -1), at_ms=76), thief.down(rtp(3), at_ms=78),
          call.up(key.rtp(503, ssrc), at_ms=80), call.down(rtp(4), at_ms=80))
     call, key = Call(5804), Srtp(6)
     moved, ssrc = call.at(FAR4, 6804, ROUTER), 0x64
@@ -2393,8 +2393,14 @@ def media_verified():
     other, ssrc = call.at(FAR4, 6813, ROUTER), 0x70
     case("two proven paths, and SRTP that is verified", "the way down follows the client's packets from one to the other, and nobody else's",
          *begin(call, "key17", 213, key), *talk(call, key, 1100, 3, ssrc), other.up(check("key17:cl", 214), at_ms=50), other.down(answer_to(214), at_ms=50),
-         other.up_dropped(rtp(1103, ssrc=ssrc), "rtc_srtp_tag", at_ms=55), other.up(key.rtp(1103, ssrc), at_ms=60), call.down(rtp(1), at_ms=60),
+         other.up(rtp(1102, ssrc=ssrc), at_ms=55), other.up(key.rtp(1103, ssrc), at_ms=60), call.down(rtp(1), at_ms=60),
          other.up(key.rtp(1104, ssrc), at_ms=80), other.down(rtp(2), at_ms=80))
+    call, key = Call(5814), Srtp(17)
+    moved, ssrc = call.at(FAR4, 6814, ROUTER), 0x71
+    case("key that is told wrong", "the client's next check proves its new address, and then its media are taken as those of any proven path are",
+         *begin(call, "key18", 215, Srtp(18)), *talk(call, key, 1200, 3, ssrc), moved.up_dropped(key.rtp(1203, ssrc), "rtc_srtp_tag", at_ms=60),
+         moved.up(check("key18:cl", 216), at_ms=70), moved.down(answer_to(216), at_ms=70), moved.up(key.rtp(1204, ssrc), at_ms=80), call.down(rtp(1), at_ms=80),
+         moved.up(key.rtp(1205, ssrc), at_ms=100), moved.down(rtp(2), at_ms=100))
 
 
 def media_life():
