@@ -86,14 +86,11 @@ uint32_t block_take(struct dns_cache *cache)
 
 /*
  * How badly a hint suits a bucket, into which an entry with this signature comes, to `place`. Entries that it would not lead to weigh
- * most, then those that must move, then high places: for what lies close together is in fewer pages. The more is in use the less that
- * matters, and the more it does that packets know the place before they know the hint: the first one is preferred.
+ * most, then those that must move, then high places: for what lies close together is in fewer pages.
  */
 static uint64_t hint_cost(const struct dns_cache *cache, uint32_t bucket, uint64_t signature, uint32_t hint, uint32_t place)
 {
-	const struct dns_tables *tables = cache->memory.tables;
-	uint32_t blocks = tables->block_count - dns_blocks_first(tables->bucket_mask);
-	uint64_t cost = place + (hint == DNS_HINT_FIRST ? 0 : 8ull * (blocks - cache->free_count));
+	uint64_t cost = place;
 
 	for (uint32_t way = 0; way < DNS_WAYS; way++) {
 		uint64_t word = cache->memory.buckets[bucket].words[way];

@@ -220,23 +220,15 @@ PACKET_INLINE uint64_t dns_name_differs(const struct dns_scratch *scratch, const
 
 /*
  * The block that the bucket's hint leads to, if it is the first of an entry with this signature; NULL: look into the bucket. Only
- * whole entries have the key, and the version is read before it. Where hints are too many for the nearest caches, the block that
- * most of them lead to is asked for before the hint is there.
+ * whole entries have the key, and the version is read before it.
  */
 PACKET_INLINE struct dns_block *dns_hint_follow(const struct dns_access *access, const struct dns_tables *tables,
 						struct dns_scratch *scratch, uint32_t bucket, uint64_t signature,
 						uint32_t *ret_version)
 {
 	struct dns_block *block = dns_block_at(access, bucket >> DNS_HINT_ROW_BITS);
-	uint32_t hint;
+	uint32_t hint = block ? load_once(block->hints[bucket & 255]) : 0;
 
-	if (tables->bucket_mask >= DNS_HINTS_FAR - 1) {
-		const struct dns_block *first = dns_block_at(access, dns_hint_place(tables, signature, DNS_HINT_FIRST));
-
-		if (first)
-			(void)load_once(first->version);
-	}
-	hint = block ? load_once(block->hints[bucket & 255]) : 0;
 	if (!hint)
 		return NULL;
 	scratch->block = dns_hint_place(tables, signature, hint);

@@ -173,8 +173,6 @@ _Static_assert(offsetof(struct dns_entry, due) == offsetof(struct dns_next, unus
  * builder found a hint that suits them. The first blocks hold them. writer: dns/cache_blocks.c
  */
 #define DNS_HINT_ROW_BITS 8u /* of how many buckets' hints a block holds */
-#define DNS_HINT_FIRST 1u    /* the one that the builder prefers, the more so the fuller the cache is */
-#define DNS_HINTS_FAR 131072u /* so many no longer lie in a processor's own caches, beside all else there */
 
 /* The first block that may be an answer's. */
 PACKET_INLINE uint32_t dns_blocks_first(uint32_t bucket_mask)

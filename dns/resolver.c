@@ -354,9 +354,6 @@ static bool answer_is_others(void *context, const struct answer *answer)
 {
 	const struct resolver *resolver = context;
 
-	/* a denial that only begins the walk through a search list: packets know of no lists */
-	if (answer->rcode == DNS_NXDOMAIN && autopath_labels(resolver, &answer->key.name))
-		return false;
 	return !steering_knows(resolver->steering, &answer->key.name) &&
 	       zone_set_look(resolver->zones, &answer->key.name, answer->key.type) == ZONE_ELSEWHERE && !answer_leads_here(resolver, answer);
 }

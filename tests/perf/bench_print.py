@@ -12,7 +12,7 @@ COLUMNS = {
     "sessions": [("to one call", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns")],
     "dpdk-trips": [("p50 us", "p50_us"), ("p99 us", "p99_us"), ("p99.9 us", "p999_us")],
     "flows": [("to one flow", "ratio_to_one"), ("over swap ns", "over_swap_ns"), ("ns", "ns"), ("looked up", "looked_up_share")],
-    "dns": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("swap ns", "swap_ns"), ("to thousand", "to_thousand"),
+    "dns": [("over swap ns", "over_swap_ns"), ("quartiles", "quartiles"), ("least", "least_over_swap_ns"), ("swap ns", "swap_ns"), ("to thousand", "to_thousand"),
             ("bytes a name", "bytes_a_name")],
     "dns-veth": [("p50 to floor", "p50_to_floor"), ("p99 to floor", "p99_to_floor"), ("p50 us", "p50_us"), ("p99 us", "p99_us"),
                  ("p99.9 us", "p999_us"), ("to process %", "left_to_process_percent")],

@@ -41,6 +41,7 @@ struct bench {
 	struct dns_bench *programs;
 	struct edge_host host;
 	struct error error;
+	uint32_t names; /* that the tables were made for */
 	uint8_t frame[FRAME_MAX];
 	uint32_t length;
 };
@@ -194,6 +195,7 @@ static void bench_open(struct bench *bench, uint32_t names)
 	struct dns_memory memory;
 	const struct edge_tables *tables;
 
+	bench->names = names;
 	loader_dns_names(names + names / 3 + 1000);
 	if (loader_open(NULL, &bench->loader, &bench->error) < 0)
 		fail(bench, "loading the packet program");
@@ -266,22 +268,36 @@ static void rounds_time(struct bench *bench, const struct way *way, struct round
 	}
 }
 
-static double way_time(const struct way *way, double to)
+/* The programs, with an empty cache for so many names: loading them takes longer than a case does. */
+static void bench_ready(struct bench *bench, const struct way *way)
 {
-	static struct bench bench;
+	static const uint8_t root = 0;
+	uint8_t name[256];
+
+	if (bench->loader && bench->names != way->names)
+		bench_close(bench);
+	if (!bench->loader)
+		bench_open(bench, way->names);
+	dns_cache_flush(bench->cache, &root, sizeof(root), loader_now_ms(bench->loader));
+	name_write(name, way, 0);
+	dns_zone_remove(bench->cache, name + 9, way->name_length - 9);
+}
+
+static double way_time(struct bench *bench, const struct way *way, double to)
+{
 	struct bench_spread over, swap, touch;
 	struct dns_cache_size size;
 	struct rounds rounds = {0};
 	double memory, least;
 
-	bench_open(&bench, way->names);
-	query_write(&bench, way);
-	cache_fill(&bench, way);
-	programs_join(&bench, way);
-	rounds_time(&bench, way, &rounds);
-	dns_cache_measure(bench.cache, &size);
+	bench_ready(bench, way);
+	query_write(bench, way);
+	cache_fill(bench, way);
+	programs_join(bench, way);
+	rounds_time(bench, way, &rounds);
+	dns_cache_measure(bench->cache, &size);
 	/* blocks in use, the words and hints that lead there, and the share of buckets that stays empty */
-	memory = size.entries ? (256.0 * size.blocks_used + 65.0 * (loader_tables(bench.loader)->dns->bucket_mask + 1.0)) / size.entries : 0;
+	memory = size.entries ? (256.0 * size.blocks_used + 65.0 * (loader_tables(bench->loader)->dns->bucket_mask + 1.0)) / size.entries : 0;
 	over = bench_spread(rounds.over);
 	swap = bench_spread(rounds.swap);
 	touch = bench_spread(rounds.touch);
@@ -293,7 +309,6 @@ static double way_time(const struct way *way, double to)
 		printf(",\"aim\":%g,\"met\":%s", way->aim_ns, over.median <= way->aim_ns ? "true" : "false");
 	printf("}\n");
 	fflush(stdout);
-	bench_close(&bench);
 	return over.median;
 }
 
@@ -326,6 +341,7 @@ int main(int argc, char **argv)
 		{"names_100000", "100 000 names", 100000, 24, 4, 0, DNS_RESULT_ANSWER, 0},
 		{"names_1000000", "1 000 000 names", 1000000, 24, 4, 0, DNS_RESULT_ANSWER, 0}, /* aim: twice a thousand's */
 	};
+	static struct bench bench;
 	double thousand = 0;
 
 	bench_pin(0);
@@ -336,9 +352,11 @@ int main(int argc, char **argv)
 
 		if (!is_wanted(&ways[i], argv + 1))
 			continue;
-		over = way_time(&ways[i], thousand);
+		over = way_time(&bench, &ways[i], thousand);
 		if (strcmp(ways[i].name, "names_1000") == 0)
 			thousand = over;
 	}
+	if (bench.loader)
+		bench_close(&bench);
 	return 0;
 }
