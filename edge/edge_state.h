@@ -17,7 +17,7 @@
 #include "vip/vip_state.h"
 
 /* Changes whenever the meaning of a byte below does: a daemon adopts tables of its own number only. */
-#define EDGE_ABI 6u
+#define EDGE_ABI 7u
 
 /* Flow and neighbour ages are counted in epochs of about eight seconds. */
 #define EDGE_EPOCH_MS 8192u
