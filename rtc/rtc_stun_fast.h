@@ -102,18 +102,6 @@ PACKET_INLINE enum drop_reason rtc_guards_refuse(const struct rtc_view *view, co
 	return DROP_NONE;
 }
 
-/* Whether the session has no credit for one more message by the path in use. Others shall not take what the call may send. */
-PACKET_INLINE bool rtc_stun_up_refused(const struct rtc_view *view, uint32_t low, struct decision *decision)
-{
-	uint32_t row = rtc_index_row(low) & (RTC_SESSION_ROWS - 1);
-	const struct rtc_session *session = rtc_session_at(view->sessions, row);
-
-	if (rtc_index_path(low) != session->current || !rtc_limit_refuses(view, &view->rtc->buckets.up[row], session->service))
-		return false;
-	rtc_drop(decision, DROP_limit_packets);
-	return true;
-}
-
 /* A client's check. */
 PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct packet *packet, struct rtc_scratch *scratch,
 				       const struct flow *flow, uint32_t ifindex, struct decision *decision)
@@ -158,8 +146,6 @@ PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct
 		rtc_drop(decision, DROP_rtc_integrity);
 		return;
 	}
-	if (row == rtc_index_row(known) && rtc_stun_up_refused(view, known, decision))
-		return;
 	number = rtc_path_open(view->sessions, view->index, row, query);
 	if (load_once(session->state) == RTC_SESSION_WAITING && number < RTC_PATHS) {
 		rtc_session_wake(session, view->lb.now_ms);
@@ -197,8 +183,6 @@ PACKET_INLINE void rtc_answer_up_decide(const struct rtc_view *view, const struc
 		rtc_drop(decision, DROP_rtc_path_unknown);
 		return;
 	}
-	if (rtc_stun_up_refused(view, low, decision))
-		return;
 	if (stun->type == STUN_BINDING_SUCCESS && session->down_check.id == stun->id) {
 		store_once(session->down_check.id, 0u);
 		session->rtt_client_ms = rtc_rtt_smooth(session->rtt_client_ms, view->lb.now_ms - session->down_check.at_ms);
@@ -350,10 +334,6 @@ PACKET_INLINE void rtc_stun_down_decide(const struct rtc_view *view, struct rtc_
 	}
 	row = rtc_index_row(low);
 	session = rtc_session_at(view->sessions, row);
-	if (rtc_limit_refuses(view, &view->rtc->buckets.down[row & (RTC_SESSION_ROWS - 1)], session->service)) {
-		rtc_drop(decision, DROP_limit_packets);
-		return;
-	}
 	number = rtc_index_path(low);
 	/* A check of an address that the agent was told of goes to just there. */
 	if (number >= RTC_PATHS || !request)
@@ -398,18 +378,12 @@ PACKET_FUNCTION uint32_t rtc_answers_refuse(struct lb_limiter *limiter, struct r
 	return DROP_NONE;
 }
 
-/* How many words the attributes take that an error tells of, `unknown` as in struct stun. */
-PACKET_INLINE uint32_t rtc_answer_unknown_words(uint64_t unknown)
-{
-	return unknown >> 32 ? 2 : unknown ? 1 : 0;
-}
-
-/* The STUN message of an answer, in words: the client's address, or an error and the types of `unknown` attributes; FINGERPRINT. */
+/* The STUN message of an answer, in words: the client's address and FINGERPRINT, or an error and the types of `unknown` attributes. */
 PACKET_INLINE uint32_t rtc_answer_message_words(const struct flow *flow, uint64_t unknown)
 {
-	uint32_t attributes = unknown ? 3 + rtc_answer_unknown_words(unknown) : flow->network == FLOW_IPV4 ? 3 : 6;
-
-	return STUN_HEADER_BYTES / 4 + attributes + 2;
+	if (unknown)
+		return STUN_HEADER_BYTES / 4 + 3 + (unknown >> 32 ? 2 : 1);
+	return STUN_HEADER_BYTES / 4 + (flow->network == FLOW_IPV4 ? 3 : 6) + 2;
 }
 
 /* The answer's bytes from the network header on. */
@@ -454,7 +428,10 @@ PACKET_INLINE void rtc_answer_decide(const struct rtc_view *view, const struct p
 	decision->room = length < keep ? (int8_t)(keep - (uint32_t)length) : 0;
 }
 
-/* ERROR-CODE without a phrase, for nobody's address shall be sent more than is needed, and UNKNOWN-ATTRIBUTES, from words[5] on. */
+/*
+ * ERROR-CODE without a phrase and UNKNOWN-ATTRIBUTES, from words[5] on; no FINGERPRINT: nobody's address shall be sent more than is
+ * needed.
+ */
 PACKET_INLINE void rtc_answer_words_unknown(uint64_t unknown, uint32_t words[13])
 {
 	uint32_t types = unknown >> 48 ? 4 : unknown >> 32 ? 3 : unknown >> 16 ? 2 : 1;
@@ -467,8 +444,8 @@ PACKET_INLINE void rtc_answer_words_unknown(uint64_t unknown, uint32_t words[13]
 	words[9] = __builtin_bswap32((uint32_t)unknown);
 }
 
-/* The words of the STUN message. Returns how many. */
-PACKET_INLINE uint32_t rtc_answer_words(const struct flow *flow, uint64_t unknown, const uint32_t id[3], uint32_t words[13])
+/* The words of the STUN message. */
+PACKET_INLINE void rtc_answer_words(const struct flow *flow, uint64_t unknown, const uint32_t id[3], uint32_t words[13])
 {
 	uint32_t magic = __builtin_bswap32(STUN_MAGIC), count = rtc_answer_message_words(flow, unknown), crc = 0xffffffff;
 	bool ipv4 = flow->network == FLOW_IPV4;
@@ -479,11 +456,13 @@ PACKET_INLINE uint32_t rtc_answer_words(const struct flow *flow, uint64_t unknow
 	words[2] = id[0];
 	words[3] = id[1];
 	words[4] = id[2];
-	words[5] = __builtin_bswap32((uint32_t)STUN_XOR_MAPPED_ADDRESS << 16 | (ipv4 ? 8 : 20));
-	words[6] = __builtin_bswap32((ipv4 ? 1u : 2u) << 16 | (be16_get(flow->source_port) ^ STUN_MAGIC >> 16));
 	if (unknown) {
 		rtc_answer_words_unknown(unknown, words);
-	} else if (ipv4) {
+		return;
+	}
+	words[5] = __builtin_bswap32((uint32_t)STUN_XOR_MAPPED_ADDRESS << 16 | (ipv4 ? 8 : 20));
+	words[6] = __builtin_bswap32((ipv4 ? 1u : 2u) << 16 | (be16_get(flow->source_port) ^ STUN_MAGIC >> 16));
+	if (ipv4) {
 		words[7] = address_ipv4(&flow->source) ^ magic;
 	} else {
 		words[7] = (uint32_t)flow->source.word[0] ^ magic;
@@ -491,17 +470,13 @@ PACKET_INLINE uint32_t rtc_answer_words(const struct flow *flow, uint64_t unknow
 		words[9] = (uint32_t)flow->source.word[1] ^ id[1];
 		words[10] = (uint32_t)(flow->source.word[1] >> 32) ^ id[2];
 	}
-	/* verifier: no word by a number that it does not know */
-#pragma GCC unroll 13
-	for (uint32_t i = 0; i < 13; i++) {
-		if (i + 2 < count)
+#pragma GCC unroll 11
+	for (uint32_t i = 0; i < 11; i++) {
+		if (i < (ipv4 ? 8 : 11))
 			crc = stun_crc_word(crc, words[i]);
-		else if (i + 2 == count)
-			words[i] = __builtin_bswap32((uint32_t)STUN_FINGERPRINT << 16 | 4);
-		else if (i + 1 == count)
-			words[i] = __builtin_bswap32(~crc ^ STUN_FINGERPRINT_XOR);
 	}
-	return count;
+	words[ipv4 ? 8 : 11] = __builtin_bswap32((uint32_t)STUN_FINGERPRINT << 16 | 4);
+	words[ipv4 ? 9 : 12] = __builtin_bswap32(~crc ^ STUN_FINGERPRINT_XOR);
 }
 
 /* Writes the answer in the request's place: all of it anew but the VLAN tags. */
@@ -526,7 +501,8 @@ PACKET_INLINE void rtc_answer_write(const struct packet *packet, const struct fl
 	id[0] = request->id[0].raw;
 	id[1] = request->id[1].raw;
 	id[2] = request->id[2].raw;
-	count = rtc_answer_words(flow, unknown, id, words);
+	count = rtc_answer_message_words(flow, unknown);
+	rtc_answer_words(flow, unknown, id, words);
 	if (!flow_link_write(packet, &egress, flow->tags, l3, ipv4 ? BE16(ETHERTYPE_IPV4) : BE16(ETHERTYPE_IPV6)))
 		return;
 	if (ipv4) {

@@ -194,13 +194,13 @@ PACKET_INLINE uint64_t stun_unknown_add(uint64_t unknown, uint64_t type)
  */
 PACKET_FUNCTION uint32_t stun_read_attributes(const struct stun_message *message, struct stun *stun)
 {
-	uint32_t end, at = STUN_HEADER_BYTES, signed_ = 0;
+	uint32_t end, at = STUN_HEADER_BYTES;
 
 	if (!message || !stun)
 		return STUN_MALFORMED;
 	end = message->length;
 	for (uint32_t i = 0; i < STUN_ATTRIBUTES_MAX; i++) {
-		uint32_t type, length, next;
+		uint32_t type, length, next, signed_;
 
 		if (at == end)
 			return STUN_FINE;
@@ -219,10 +219,10 @@ PACKET_FUNCTION uint32_t stun_read_attributes(const struct stun_message *message
 				return STUN_FINGERPRINT_WRONG;
 			return STUN_FINE;
 		}
+		signed_ = stun->flags & STUN_HAS_INTEGRITY; /* verifier: from memory, for what it knows goes twice through the loop */
 		if (type == STUN_INTEGRITY || type == STUN_INTEGRITY_SHA256) {
 			if (!signed_ && type == STUN_INTEGRITY && next - at == STUN_INTEGRITY_BYTES)
 				stun->integrity_at = (uint16_t)at;
-			signed_ = 1;
 			stun->flags |= STUN_HAS_INTEGRITY;
 		} else if (!signed_ && type == STUN_USERNAME) {
 			stun->flags |= STUN_HAS_USERNAME;
@@ -252,12 +252,14 @@ PACKET_INLINE void stun_read(const struct stun_message *message, struct stun *st
 	stun->fault = (uint8_t)stun_read_attributes(message, stun);
 }
 
-/* Where the colon of a USERNAME stands (RFC 8445 section 7.2.2), 0: nowhere. */
+#define STUN_FRAGMENT_MAX 256u /* RFC 8445 section 5.3 */
+
+/* Where the colon of a USERNAME stands (RFC 8445 section 7.2.2), 0: nowhere, or behind more than a user fragment has. */
 PACKET_FUNCTION uint32_t stun_username_colon(const struct stun_message *message, uint32_t at, uint32_t length)
 {
 	if (!message)
 		return 0;
-	for (uint32_t i = 0; i < STUN_BYTES_MAX; i++) {
+	for (uint32_t i = 0; i <= STUN_FRAGMENT_MAX; i++) {
 		if (i >= length)
 			break;
 		if (message->bytes[STUN_PLACE(at + i)] == ':')
