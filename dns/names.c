@@ -215,7 +215,8 @@ void names_make(const struct names_input *input, struct names_result *ret_result
 		namespace_add(&maker, input->namespaces[i]);
 	for (size_t i = 0; i < input->service_count; i++)
 		service_add(&maker, &input->services[i]);
-	qsort(result->records, result->count, sizeof(*result->records), record_order);
+	if (result->count) /* a shared zone has none of its own */
+		qsort(result->records, result->count, sizeof(*result->records), record_order);
 	for (size_t i = 0; i < result->count; i++)
 		if (!kept || zone_record_compare(&result->records[kept - 1], &result->records[i]) != 0)
 			result->records[kept++] = result->records[i];

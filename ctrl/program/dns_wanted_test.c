@@ -66,6 +66,19 @@ static size_t count_of(const struct names_result *names, const char *owner, uint
 	return count;
 }
 
+static void a_shared_zone_without_services_is_empty(void **state)
+{
+	struct names_result names;
+	struct world world;
+
+	world_make(&world, policy_text);
+	world.input.zone_shared = true;
+	dns_names_wanted(&world.input, &names);
+	assert_int_equal(names.count, 0);
+	names_result_done(&names);
+	world_done(&world);
+}
+
 static void services_become_names(void **state)
 {
 	struct health_report down = {.service = "prod/db:sql", .address = address_of("10.1.0.2"), .port = 5432, .state = HEALTH_DOWN};
@@ -214,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(services_become_names),
+		cmocka_unit_test(a_shared_zone_without_services_is_empty),
 		cmocka_unit_test(policies_know_the_health_of_their_sites),
 		cmocka_unit_test(of_policies_of_one_host_one_counts),
 		cmocka_unit_test(names_of_services_are_not_steered),
