@@ -56,7 +56,7 @@ def machine_on(machine):
 def daemon_start(node):
     node.run("mkdir -p /run/selvage /var/lib/selvage; selvaged --config /etc/selvage/selvage.yaml >/run/log 2>&1 &")
     # the verifier's half a million instructions, each translated
-    node.run("for i in $(seq 1500); do selvage status >/dev/null 2>&1 && exit 0; pidof selvaged >/dev/null || break; sleep 0.1; done; "
+    node.run("for i in $(seq 230); do selvage status >/dev/null 2>&1 && exit 0; pidof selvaged >/dev/null || break; sleep 1; done; "
              "cat /run/log; exit 1", timeout_s=240)
 
 
