@@ -93,13 +93,14 @@ PACKET_INLINE bool dns_query_read(const struct packet *packet, struct dns_scratc
 {
 	uint32_t l3 = scratch->l3_offset, l4 = scratch->l4_offset, start = l4 + (uint32_t)sizeof(struct udp_header);
 	const struct udp_header *udp = packet_header(packet, l4, sizeof(*udp) + sizeof(struct dns_header));
-	const struct dns_header *header = (const void *)(udp + 1);
 	uint32_t payload, name_length, edns, flags;
 	const uint8_t *question; /* at any place: names have any length */
+	const struct dns_header *header;
 	struct be16 type;
 
 	if (!udp)
 		return false;
+	header = (const void *)(udp + 1);
 	/* no IPv4 options, no IPv6 extension headers: they are not for the answer */
 	if (l4 - l3 != (scratch->ipv6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header)))
 		return false;
