@@ -28,8 +28,6 @@ PACKET_INLINE uint64_t rtc_ssrc_hash(uint64_t seed, uint32_t service_row, uint32
 	return hash_finish(hash_word(seed + RTC_INDEX_SSRC, (uint64_t)service_row << 32 | ssrc));
 }
 
-#define RTC_FRAGMENT_CHARS_MAX 256u
-
 /*
  * Of the `length` characters at `at` of the message (a place behind STUN_PLACE()): a keyed hash of 64 bits, never 0, that
  * stands for the fragment from then on. verifier: `place` is length << 32 | at, for there are only five arguments.
@@ -44,7 +42,7 @@ PACKET_FUNCTION uint64_t rtc_fragment_hash(uint64_t seed, uint32_t service_row, 
 	if (!message)
 		return 1;
 	siphash_word(&hash, service_row);
-	for (uint32_t i = 0; i < RTC_FRAGMENT_CHARS_MAX / 8; i++) {
+	for (uint32_t i = 0; i < STUN_FRAGMENT_MAX / 8; i++) {
 		if (length < 8)
 			break;
 		siphash_word(&hash, stun_words(message, at));

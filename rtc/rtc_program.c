@@ -227,7 +227,7 @@ void rtc_program_services_clean(struct rtc_program *program, uint32_t *ret_chang
 uint64_t rtc_program_fragment(const struct rtc_program *program, uint16_t service_row, const char *ufrag)
 {
 	struct stun_message message = {0};
-	size_t length = strnlen(ufrag, RTC_FRAGMENT_CHARS_MAX);
+	size_t length = strnlen(ufrag, STUN_FRAGMENT_MAX);
 
 	memcpy(message.bytes, ufrag, length);
 	return rtc_fragment_hash(program->options.lb->hash_seed, service_row, &message, (uint64_t)length << 32);

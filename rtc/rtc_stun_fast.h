@@ -121,7 +121,7 @@ PACKET_INLINE void rtc_check_up_decide(const struct rtc_view *view, const struct
 		rtc_drop(decision, reason);
 		return;
 	}
-	if (colon == 0 || length == 0 || length > RTC_FRAGMENT_CHARS_MAX) {
+	if (colon == 0 || length == 0 || length > STUN_FRAGMENT_MAX) {
 		rtc_drop(decision, DROP_rtc_fragment_unknown);
 		return;
 	}
@@ -281,7 +281,7 @@ PACKET_INLINE uint32_t rtc_check_down_learn(const struct rtc_view *view, struct 
 	struct rtc_session *session;
 	enum drop_reason reason;
 
-	if (colon == 0 || length == 0 || length > RTC_FRAGMENT_CHARS_MAX)
+	if (colon == 0 || length == 0 || length > STUN_FRAGMENT_MAX)
 		return 0;
 	row = rtc_asked_find(view->lb.lb, view->sessions, view->index, scratch, place);
 	if (row == 0 && !rtc_asked_decode(view->lb.lb, view->rtc, scratch, place))

@@ -283,7 +283,8 @@ static void calls(void **state)
 	assert_false(service->dscp_given);
 	{
 		_cleanup_(loaded_done) struct loaded idle =
-			load(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n    selvage.io/udp-idle-seconds: \"9\"\n") CALLS
+			load(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n    selvage.io/udp-idle-seconds: \"9\"\n"
+				       "    selvage.io/limit-flows: \"7\"\n") CALLS /* which bounds calls, too */
 			     "  sessionAffinity: ClientIP\n");
 		_cleanup_(loaded_done) struct loaded mixed =
 			load_clean(ANNOTATED("    selvage.io/limit-flows-per-client: \"5\"\n") "spec:\n  ports:\n  - {name: t, port: 80}\n"

@@ -619,7 +619,6 @@ static void calls_warn(struct decoder *decoder, const struct yaml_node *node, co
 	static const struct {
 		const char *name, *why;
 	} idle[] = {
-		{"selvage.io/limit-flows", "selvage.io/limit-sessions bounds them"},
 		{"selvage.io/limit-flows-per-client", "selvage.io/limit-new-flows bounds those that a client begins"},
 		{"selvage.io/udp-idle-seconds", "they end 30 seconds after their last check"},
 	};
